@@ -1,0 +1,142 @@
+"""`SynthBuilder`: a method as a `datasets` builder, cached by its configuration; `build` is the short form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import Dataset, DatasetDict, DatasetInfo
+
+from .config import checked
+from .errors import unknown
+from .folder import row_features, split_tables
+from .generators.base import Generator
+from .journal import digest
+from .methods import get
+from .produce import Plan, locked, produce
+from .settings import SynthConfig
+
+OWN = tuple(SynthConfig.__dataclass_fields__)
+
+
+def plan_of(values: dict[str, Any], where: str) -> Plan:
+    """Build a plan from flat settings: ours and the method's.
+
+    Raises:
+        InputError: If a key or a value is not allowed.
+    """
+    method = get(values.get("method", SynthConfig.method))
+    names = tuple(method.config.__dataclass_fields__)
+    theirs = {key: value for key, value in values.items() if key in names}
+    ours = {key: value for key, value in values.items() if key not in names}
+    for key in ours:
+        if key not in OWN:
+            raise unknown(f"{where}: a key", key, (*OWN, *names))
+    return Plan.of(checked(SynthConfig, ours, where), checked(method.config, theirs, where))
+
+
+@dataclass
+class SynthBuilderConfig(datasets.BuilderConfig):
+    """Configuration of a `SynthBuilder`; `settings` decides the cache folder.
+
+    Attributes:
+        settings: JSON of every setting that decides the rows, the weights' digest and `num_rows`.
+    """
+
+    settings: str = ""
+    plan: Any = field(default=None, compare=False)
+    generator: Any = field(default=None, compare=False)
+
+    def create_config_id(self, config_kwargs: dict, custom_features: Any = None) -> str:
+        """Name the cache folder by the settings alone: plan and generator cannot be hashed and add nothing."""
+        return super().create_config_id({"settings": self.settings}, custom_features)
+
+
+class SynthBuilder(datasets.GeneratorBasedBuilder):
+    """Rows of a method, written to Arrow once and read from the cache after that."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = SynthBuilderConfig
+
+    def _info(self) -> DatasetInfo:
+        return DatasetInfo(features=row_features(self.config.plan.task))
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        """Run the method into a work folder; both splits read the same tables."""
+        plan, generator = self.config.plan, self.config.generator or open_generator(self.config.plan)
+        mark = digest([plan.settings(), generator.digest])[:16]  # without `num_rows`: more rows go on in the same journal
+        home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
+        with locked(home):
+            self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home))
+        present = {split for split, _ in split_tables(self._work, plan.task)}
+        return [
+            datasets.SplitGenerator(name=name, gen_kwargs={"split": name})
+            for name in ("train", "validation")
+            if name in present
+        ]
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for name, table in split_tables(self._work, self.config.plan.task):
+            if name == split:
+                for row in table.to_pylist():
+                    yield row["index"], row
+
+
+def _keep(rows: Path, home: Path) -> Path:
+    return rows.replace(home / "rows.parquet")
+
+
+def open_generator(plan: Plan) -> Generator:
+    """Load the plan's generator."""
+    from .generators.local import LocalGenerator
+    from .models import resolve
+
+    source = resolve(plan.config.model)
+    return LocalGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts())
+
+
+def build(
+    method: str,
+    *,
+    generator: Generator | None = None,
+    split: str | None = None,
+    cache_dir: str | None = None,
+    **settings: Any,
+) -> Dataset | DatasetDict:
+    """Generate a labelled data set, or load it from the cache when the same one was built before.
+
+    Args:
+        method: The method's name.
+        generator: Writes the texts; by default the model named by `model`.
+        split: `train` or `validation`; by default all rows, in the order of `index`.
+        cache_dir: Where to cache; by default where `datasets` does.
+        **settings: Any setting of `SynthConfig` and of the method: `task`, `num_rows`, `seed`, `top_p`, …
+
+    Returns:
+        The rows, with `ClassLabel` names, `index` and provenance columns.
+
+    Raises:
+        InputError: If a setting is not allowed.
+
+    Example:
+        >>> build("zerogen", task="sst2", num_rows=100, seed=1)  # doctest: +SKIP
+    """
+    plan = plan_of({**settings, "method": method}, "build")
+    generator = generator or open_generator(plan)
+    decides = {**plan.settings(), "num_rows": plan.config.num_rows, "weights": generator.digest}
+    builder = SynthBuilder(
+        cache_dir=cache_dir,
+        config_name=f"{plan.task.name}-{method}",
+        settings=json.dumps(decides, sort_keys=True),
+        plan=plan,
+        generator=generator,
+    )
+    builder.download_and_prepare()
+    if split is not None:
+        return builder.as_dataset(split=split)
+    parts = builder.as_dataset()
+    return datasets.concatenate_datasets(list(parts.values())).sort("index")

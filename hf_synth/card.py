@@ -1,0 +1,155 @@
+"""Cards: pure functions of recorded facts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from .card_merge import BEGIN, END
+from .methods import get
+from .task import Task
+
+SAMPLES = 2  # shown per label
+# The Hub's size classes: https://huggingface.co/docs/hub/datasets-cards
+SIZES = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"),
+    (10**9, "100M<n<1B"),
+    (10**10, "1B<n<10B"),
+    (10**11, "10B<n<100B"),
+    (10**12, "100B<n<1T"),
+)
+
+
+def size_category(rows: int) -> str:
+    """Return the Hub's size class of a number of rows."""
+    return next((name for limit, name in SIZES if rows < limit), "n>1T")
+
+
+def fenced(text: str) -> str:
+    """Put text into a code fence longer than any run of backticks in it, so that nothing in it is Markdown."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _template(name: str) -> str:
+    return (resources.files("hf_synth.cards") / name).read_text(encoding="utf-8")
+
+
+def render(template: str, **facts: Any) -> str:
+    """Fill a card template; a fact that is missing is an error, not a blank."""
+    environment = Environment(
+        loader=FunctionLoader(_template), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["fenced"] = fenced
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    return environment.get_template(template).render(**facts, begin=BEGIN, end=END)
+
+
+def dataset_card(task: Task, facts: Mapping[str, Any], work: Path) -> str:
+    """Return the data set's README.md.
+
+    Args:
+        task: The task.
+        facts: What `produce` and `write_data` recorded.
+        work: The work folder, read for sample rows.
+    """
+    method = get(facts["method"])
+    header: dict[str, Any] = {"pretty_name": f"{task.name}, synthetic ({method.name})"}
+    if task.language:
+        header["language"] = list(task.language)
+    if facts["license"]:
+        header["license"] = facts["license"]
+    header |= {
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "size_categories": [size_category(sum(facts["splits"].values()))],
+        "source_datasets": source_datasets(task, facts),
+        "task_categories": ["token-classification" if task.kind == "tokens" else "text-classification"],
+        "tags": ["synthetic", "hf_synth", method.name],
+        **facts["header"],
+    }
+    prompts = {label: task.render(label, opening="{opening}") for label in task.labels}
+    return render(
+        "dataset.md",
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000),
+        task=task,
+        method=method,
+        facts=facts,
+        prompts=prompts,
+        samples=samples(task, work),
+        settings=yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def source_datasets(task: Task, facts: Mapping[str, Any]) -> list[str]:
+    """Return `original`, or the real corpus that conditioned generation."""
+    if facts["settings"].get("openings") == "corpus" and task.opening and task.opening.corpus:
+        return [f"extended|{task.opening.corpus.path}"]
+    return ["original"]
+
+
+def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
+    """Return the first rows of each label; the order of rows is fixed by the seed."""
+    found: dict[str, list[dict[str, str]]] = {label: [] for label in task.labels}
+    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(
+        1024, columns=[*task.columns, task.label_column]
+    ):
+        for row in batch.to_pylist():
+            kept = found[row.pop(task.label_column)]
+            if len(kept) < SAMPLES:
+                kept.append(row)
+        if all(len(kept) == SAMPLES for kept in found.values()):
+            break
+    return {label: kept for label, kept in found.items() if kept}
+
+
+def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """Return the student's README.md.
+
+    Args:
+        task: The task.
+        report: What `report.json` holds.
+        training: The training configuration and what training recorded.
+    """
+    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
+    if task.language:
+        header["language"] = list(task.language)
+    if report["dataset_id"]:
+        header["datasets"] = [report["dataset_id"]]
+    if "/" in training["student"] and not Path(training["student"]).exists():
+        header["base_model"] = training["student"]
+    header["tags"] = ["hf_synth", "text-classification", "synthetic-data", report["method"]]
+    if report["metrics"]:
+        header["model-index"] = [_result(task, report)]
+    return render(
+        "model.md",
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000),
+        task=task,
+        report=report,
+        training=training,
+        settings=yaml.safe_dump(dict(training["settings"]), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _result(task: Task, report: Mapping[str, Any]) -> dict[str, Any]:
+    reference = report["reference"]
+    dataset = {"name": reference["name"], "type": reference["name"], "split": reference["split"]}
+    metrics = [
+        {"type": "accuracy" if name == "accuracy" else "f1", "name": name, "value": report["metrics"][name]}
+        for name in ("accuracy", "macro_f1")
+    ]
+    results = [{"task": {"type": "text-classification"}, "dataset": dataset, "metrics": metrics}]
+    return {"name": f"{task.name} student", "results": results}

@@ -1,0 +1,93 @@
+"""`hf-synth evaluate`: judge a trained student on real data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..builder import open_generator
+from ..card import model_card
+from ..card_merge import merge_card
+from ..errors import InputError
+from ..generators.base import Generator
+from ..journal import write_whole
+from ..produce import Plan
+from ..reference import Judge, NotEvaluated, load_reference
+from ..report import judge_prompting, judge_student, report_of, score_labels, show
+from ..settings import OutputConfig, StudentConfig, SynthConfig
+from .generate import console, output_folder
+from .options import parse
+
+
+def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str, generator: Generator | None) -> dict:
+    """Judge `folder/model` and write `report.json` and the model's card.
+
+    Args:
+        plan: The run.
+        output: How many rows the baseline labels.
+        folder: The output folder.
+        reference: Real rows, or why there are none.
+        generator: For the prompting baseline; loaded where `None`.
+
+    Returns:
+        The report.
+    """
+    facts = _read(folder / "dataset" / "hf_synth" / "facts.json")
+    training = _read(folder / "model" / "training.json")
+    report = report_of(facts, training)
+    report["dataset_id"] = output.hub_id
+    if isinstance(reference, str):
+        report["not_evaluated"] = reference
+    else:
+        student = judge_student(folder / "model", reference, plan.task, training["settings"]["max_length"])
+        report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
+        report["metrics"] = score_labels(plan.task, student, reference.data[plan.task.label_column])
+        if output.baseline_rows:
+            generator = generator or open_generator(plan)
+            report["baselines"] = judge_prompting(
+                generator, reference, plan.task, output.baseline_rows, plan.config.batch_size, student
+            )
+    write_whole(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    card = folder / "model" / "README.md"
+    ours = model_card(plan.task, report, training)
+    write_whole(card, merge_card(ours, card.read_text() if card.exists() else None))
+    show(report, console)
+    return report
+
+
+def reference_or_reason(plan: Plan, output: OutputConfig) -> Judge | str:
+    """Return the real rows, or why there are none."""
+    try:
+        return load_reference(plan.task, output.reference, output.reference_split)
+    except NotEvaluated as reason:
+        return str(reason)
+
+
+def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
+    """Print why nothing was judged and the command that does it."""
+    console.print(f"not evaluated: {reason}", markup=False)
+    console.print(
+        f"with real rows at hand: hf-synth evaluate --task {plan.config.task} --method {plan.method.name} "
+        f"--output_dir {folder} --reference FOLDER_OR_HUB_ID",
+        markup=False,
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb."""
+    found = parse(argv, "hf-synth evaluate", SynthConfig, StudentConfig, OutputConfig)
+    plan = Plan.of(found[SynthConfig], found["method"])
+    folder = output_folder(found[OutputConfig], plan)
+    for part in ("dataset/hf_synth/facts.json", "model/training.json"):
+        if not (folder / part).exists():
+            raise InputError(f"{str(folder / part)!r} is missing: run `hf-synth run`, or `generate` and `train`, first")
+    reference = reference_or_reason(plan, found[OutputConfig])
+    judge(plan, found[OutputConfig], folder, reference, None)
+    if isinstance(reference, str):
+        say_not_evaluated(reference, plan, folder)
+    return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,96 @@
+"""`hf-synth generate`: write a labelled data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..builder import open_generator
+from ..config import strict
+from ..folder import write_folder
+from ..generators.base import Generator
+from ..produce import Plan, check_folder, locked, produce
+from ..progress import Watch
+from ..run import Run
+from ..settings import OutputConfig, SynthConfig
+from .options import parse
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@strict
+class PreviewConfig:
+    """Looking before writing.
+
+    Attributes:
+        preview: Print this many rows with their prompts and stop; nothing is written.
+    """
+
+    preview: int = 0
+
+
+def output_folder(output: OutputConfig, plan: Plan) -> Path:
+    """Return the output folder: the given one, else one named by task and method."""
+    return Path(output.output_dir or f"outputs/{plan.task.name}-{plan.method.name}")
+
+
+def plan_and_folder(found: dict) -> tuple[Plan, Path]:
+    """Check settings and output folder before anything is loaded.
+
+    Raises:
+        InputError: If they do not go together.
+    """
+    plan = Plan.of(found[SynthConfig], found["method"])
+    folder = output_folder(found[OutputConfig], plan)
+    check_folder(folder, plan.settings())
+    return plan, folder
+
+
+def preview(plan: Plan, generator: Generator, rows: int) -> None:
+    """Print rows with their prompts; the settings are those of the full run, nothing is written."""
+    run = Run(plan.task, generator, seed=plan.config.seed, num_rows=rows, chunk_size=24, batch_size=plan.config.batch_size)
+    for example in plan.method.generate(run, plan.method_config):
+        console.print(f"\nprompt  {example.prompt.text}", markup=False)
+        for column, text in example.fields.items():
+            console.print(f"{column}  {text}", markup=False)
+        console.print(f"{plan.task.label_column}  {example.target}", markup=False)
+    counts = run.ledger.stage("rows")
+    console.print(f"\n{counts.kept} shown of {counts.asked} asked; dropped: {dict(counts.dropped) or 'none'}", markup=False)
+
+
+def generate(plan: Plan, generator: Generator, folder: Path) -> dict[str, Any]:
+    """Generate into `folder/dataset` and return the recorded facts."""
+    with locked(folder):
+        watch = Watch(console, folder)
+        try:
+            return produce(
+                plan, generator, folder, lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts), watch
+            )
+        finally:
+            watch.close()
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb."""
+    found = parse(argv, "hf-synth generate", SynthConfig, OutputConfig, PreviewConfig)
+    plan, folder = plan_and_folder(found)
+    output = found[OutputConfig]
+    if output.hub_id:
+        from ..hub import check_access
+
+        check_access(output.hub_id)
+    generator = open_generator(plan)
+    if found[PreviewConfig].preview:
+        preview(plan, generator, found[PreviewConfig].preview)
+        return 0
+    facts = generate(plan, generator, folder)
+    console.print(f"{facts['rows']} rows in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})")
+    for cell, sentence in facts["ledger"]["accounts"].items():
+        console.print(f"not filled: {cell}: {sentence}", markup=False)
+    if output.hub_id:
+        from ..hub import push
+
+        console.print(push(folder / "dataset", output.hub_id, private=output.private))
+    return 0

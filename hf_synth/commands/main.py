@@ -1,0 +1,68 @@
+"""`hf-synth`: one command, its verbs, and what errors look like."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from ..errors import InputError
+
+VERBS = {
+    "run": "generate, train and judge on real data, in one go",
+    "generate": "write a labelled data set (--preview N shows N rows first)",
+    "train": "train a student on a generated data set",
+    "evaluate": "judge a trained student on real data",
+    "push": "push a data set or model folder to the Hub",
+    "tasks": "list the packaged tasks, or show one",
+    "methods": "list the methods, or show one",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print("usage: hf-synth VERB [--config recipe.yaml] [--key value ...]\n")
+        print("\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items()))
+        print("\n`hf-synth VERB --help` lists a verb's keys; they are the same in YAML and on the command line.")
+        return 0
+    if argv[0] == "--version":
+        from ..version import __version__
+
+        print(__version__)
+        return 0
+    return guarded(argv[0], argv[1:])
+
+
+def guarded(verb: str, argv: list[str]) -> int:
+    """Run a verb with errors turned into one sentence each."""
+    try:
+        if verb not in VERBS:
+            from ..errors import unknown
+
+            raise unknown("the verb", verb, VERBS)
+        return import_module(f".{verb}", __package__).main(argv) or 0
+    except InputError as error:
+        return _say(str(error), 2)
+    except KeyboardInterrupt:
+        return _say("stopped. What was written so far is kept: the same command goes on from there.", 130)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _say(f"{error.strerror}{where}. What was written before is kept: the same command goes on from there.", 2)
+    except MemoryError as error:
+        return _say(str(error) or "out of memory", 2)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"hf-synth: {sentence}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

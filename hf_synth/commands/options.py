@@ -1,0 +1,122 @@
+"""From `--config file.yaml` and flags to checked settings; the command line wins."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import yaml
+from pydantic_core import PydanticUndefined
+
+from ..config import checked, read_yaml
+from ..errors import InputError, did_you_mean, unknown
+from ..methods import get
+from ..settings import OutputConfig, StudentConfig, SynthConfig
+
+
+def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[type, Any]:
+    """Read flags and the YAML file that `--config` names into settings.
+
+    Args:
+        argv: The command line after the command's name.
+        prog: The command, for help.
+        *kinds: Settings dataclasses; their keys are flat in the YAML file and flags on the command line.
+        method: Add the settings of the method that the flags or the file name, under the key `method`.
+
+    Returns:
+        Each dataclass -> its checked settings; `"method"` -> the method's.
+
+    Raises:
+        InputError: For an unknown key or a value that is not allowed.
+    """
+    file, rest = _config_file(argv)
+    values = read_yaml(file) if file else {}
+    all_kinds = list(kinds)
+    if method and SynthConfig in kinds:
+        all_kinds.append(get(_flag(rest, "method") or values.get("method", SynthConfig.method)).config)
+    allowed = {f.name: kind for kind in all_kinds for f in dataclasses.fields(kind)}
+    everything = {*allowed, *_other_keys()}
+    for key in values:
+        if key not in everything:
+            raise InputError(f"{file}: {unknown('a key', key, sorted(everything))}")
+    values |= _flags(rest, prog, all_kinds)
+    where = file or "command line"
+    found = {kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds}
+    if len(all_kinds) > len(kinds):
+        found["method"] = found.pop(all_kinds[-1])  # type: ignore[index]
+    return found
+
+
+def _other_keys() -> set[str]:
+    """Keys that a recipe may hold for other commands than the one that reads it."""
+    return {f.name for kind in (SynthConfig, StudentConfig, OutputConfig) for f in dataclasses.fields(kind)}
+
+
+def _config_file(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    rest, file = list(argv), None
+    for at, word in enumerate(rest):
+        if word.startswith("--config="):
+            file, rest[at : at + 1] = word.partition("=")[2], []
+            break
+        if word == "--config":
+            if at + 1 == len(rest):
+                raise InputError("`--config` needs the path of a YAML file")
+            file, rest[at : at + 2] = rest[at + 1], []
+            break
+    return file, rest
+
+
+def _flag(argv: Sequence[str], name: str) -> str | None:
+    for at, word in enumerate(argv):
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+        if word == f"--{name}" and at + 1 < len(argv):
+            return argv[at + 1]
+    return None
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: one sentence instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError` with the nearest flag."""
+        unknown_flag = re.search(r"unrecognized arguments: (\S+)", message)
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        hint = did_you_mean(unknown_flag[1].partition("=")[0], flags) if unknown_flag else ""
+        raise InputError(f"{self.prog}: {message}.{hint} See `{self.prog} --help`.")
+
+
+def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, Any]:
+    """Return the flags that were given; values are read as YAML and checked by the dataclasses.
+
+    TrlParser is not used: it needs its actions patched one by one for `bool | None`, mappings and pydantic's
+    defaults, and what is left of it then is this function.
+    """
+    parser = _Parser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the keys below; flags win.")
+    for kind in kinds:
+        group, help_of = parser.add_argument_group((kind.__doc__ or "").splitlines()[0]), _help(kind)
+        fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
+        for f in dataclasses.fields(kind):
+            default = fields[f.name].default
+            shown = "" if fields[f.name].is_required() or default in (None, PydanticUndefined) else f" [{default}]"
+            switch = {"nargs": "?", "const": True} if default is False else {}
+            as_written = str if f.type in ("str", "str | None") else yaml.safe_load
+            parser.add_argument(f"--{f.name}", type=as_written, metavar="X", help=help_of[f.name] + shown, **switch)
+    return vars(parser.parse_args(argv))
+
+
+def _help(kind: type) -> dict[str, str]:
+    """Read the field descriptions out of a dataclass's docstring: they are its only documentation."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in (kind.__doc__ or "").partition("Attributes:")[2].splitlines():
+        words = line.strip()
+        if line.startswith("        ") and not line.startswith("            ") and ": " in words:
+            name, _, found[name] = (*words.partition(": ")[:2], words.partition(": ")[2])
+        elif name and words:
+            found[name] += " " + words
+    return {key: text.replace("%", "%%") for key, text in found.items()}

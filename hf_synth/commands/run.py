@@ -1,0 +1,35 @@
+"""`hf-synth run`: generate, train and judge, in one go."""
+
+from __future__ import annotations
+
+from ..builder import open_generator
+from ..settings import OutputConfig, StudentConfig, SynthConfig
+from .evaluate import judge, reference_or_reason, say_not_evaluated
+from .generate import console, generate, plan_and_folder
+from .options import parse
+from .train import train
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb."""
+    found = parse(argv, "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
+    plan, folder = plan_and_folder(found)
+    output = found[OutputConfig]
+    if output.hub_id:
+        from ..hub import check_access
+
+        check_access(output.hub_id)
+    reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
+    generator = open_generator(plan)
+    generate(plan, generator, folder)
+    train(plan, found[StudentConfig], folder / "dataset", folder)
+    judge(plan, output, folder, reference, generator)
+    console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
+    if isinstance(reference, str):
+        say_not_evaluated(reference, plan, folder)
+    if output.hub_id:
+        from ..hub import push
+
+        console.print(push(folder / "dataset", output.hub_id, private=output.private))
+        console.print(push(folder / "model", f"{output.hub_id}-model", repo_type="model", private=output.private))
+    return 0

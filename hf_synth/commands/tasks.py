@@ -1,0 +1,21 @@
+"""`hf-synth tasks`: list the packaged tasks, or show one."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from ..errors import unknown
+from ..task import load_task, task_names
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb."""
+    for name in argv:
+        if name not in task_names():
+            raise unknown("the task", name, task_names())
+        print((resources.files("hf_synth.tasks") / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+    if not argv:
+        for name in task_names():
+            task = load_task(name)
+            print(f"{name:<22}{task.kind:<8}{len(task.labels):>4} labels  {task.description}")
+    return 0

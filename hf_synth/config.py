@@ -1,0 +1,91 @@
+"""Settings: checked by pydantic, filled from flat YAML and the command line, refused in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .errors import InputError, did_you_mean, unknown
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(extra="forbid", strict=False)
+
+
+def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass `kind` from `values`; an error names the key, the value and what is allowed.
+
+    Args:
+        kind: A pydantic dataclass.
+        values: Keys and values as the user wrote them.
+        where: Where they were written, for the message.
+
+    Raises:
+        InputError: For an unknown key, a missing one, or a value of the wrong type.
+    """
+    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise InputError(f"{where}: {unknown('a key', key, names)}")
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else "settings"
+    cause = first.get("ctx", {}).get("error")
+    if first["type"] == "missing":
+        return f"`{key}` is missing"
+    if cause is not None:  # our own check inside a dataclass speaks for itself
+        return str(cause)
+    given = first["input"]
+    hint = ""
+    if first["type"] == "literal_error":
+        hint = did_you_mean(given, [w.strip("'") for w in first["ctx"]["expected"].replace(" or ", ", ").split(", ")])
+    message = first["msg"][0].lower() + first["msg"][1:].replace("tuple", "list").replace("dictionary", "mapping")
+    return f"`{key}`: {message}; got {given!r}.{hint}"
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        InputError: If the file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" at line {place.line + 1}" if place else ""
+        raise InputError(f"{str(path)!r} is not valid YAML{line}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{str(path)!r} must hold `key: value` lines; got {type(values).__name__}")
+    return values
+
+
+def strict(kind: type[T]) -> type[T]:
+    """Class decorator: a frozen pydantic dataclass that refuses unknown keys."""
+    return dataclass(frozen=True, config=STRICT)(kind)  # type: ignore[return-value]
+
+
+def defaults(kind: Callable[..., Any]) -> dict[str, Any]:
+    """Return the default of every field that has one."""
+    found = {}
+    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if f.default is not dataclasses.MISSING:
+            found[f.name] = f.default
+        elif f.default_factory is not dataclasses.MISSING:
+            found[f.name] = f.default_factory()
+    return found

@@ -1,0 +1,225 @@
+"""The Hub-ready folder: Parquet splits, provenance and the card, written aside and moved into place whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from datasets import DatasetInfo, Features, Value
+from datasets.info import DatasetInfosDict
+from datasets.splits import SplitDict, SplitInfo
+from datasets.utils.metadata import MetadataConfigs
+
+from .journal import write_whole
+from .task import Task
+
+SHARD_ROWS = 200_000
+VALIDATION_SHARE = 0.1
+PROVENANCE = {
+    "index": Value("int64"),
+    "prompt_id": Value("string"),
+    "attributes": Value("string"),
+    "logprob": Value("float32"),
+    "model": Value("string"),
+    "model_sha256": Value("string"),
+}
+REJECTS = {name: Value("string") for name in ("text", "cell", "stage", "reason", "prompt_id")}
+
+
+def row_features(task: Task) -> Features:
+    """Return the features of a generated row: the task's, `index` and the provenance columns."""
+    return Features({**task.features(), **PROVENANCE})
+
+
+def is_validation(index: np.ndarray) -> np.ndarray:
+    """Tell which rows belong to the validation split: a hash of the row's index, so rows never change split."""
+    x = index.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))) < np.uint64(int(VALIDATION_SHARE * 2**64))
+
+
+def split_tables(rows: Path, task: Task, block: int = 8192) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the rows of a work folder in blocks, each with its split, labels as class ids.
+
+    Args:
+        rows: `rows.parquet` of a work folder.
+        task: Names columns and labels.
+        block: Rows read at once.
+    """
+    schema = row_features(task).arrow_schema
+    names = pa.array(list(task.labels))
+    for batch in pq.ParquetFile(rows).iter_batches(block):
+        table = pa.Table.from_batches([batch])
+        at = table.column_names.index(task.label_column)
+        ids = pa.compute.index_in(table[task.label_column], value_set=names).cast(pa.int64())
+        table = table.set_column(at, task.label_column, ids).select(schema.names).cast(schema)
+        mask = is_validation(table["index"].to_numpy())
+        for split, chosen in (("train", ~mask), ("validation", mask)):
+            if chosen.any():
+                yield split, table.filter(pa.array(chosen))
+
+
+class _Shards:
+    """Writes one split as Parquet shards and keeps what the card needs to know of it."""
+
+    def __init__(self, folder: Path, prefix: str, schema: pa.Schema):
+        self.folder, self.prefix, self.schema = folder, prefix, schema
+        self.rows = self.bytes = 0
+        self.digest = hashlib.sha256()
+        self.files: list[Path] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._room = 0
+
+    def write(self, table: pa.Table) -> None:
+        while len(table):
+            if not self._room:
+                self.close()
+                self.files.append(self.folder / f"{self.prefix}-{len(self.files):05d}.parquet")
+                self._writer = pq.ParquetWriter(self.files[-1], self.schema, compression="zstd")
+                self._room = SHARD_ROWS
+            head, table = table.slice(0, self._room), table.slice(self._room)
+            assert self._writer is not None
+            self._writer.write_table(head)
+            self.rows, self.bytes, self._room = self.rows + len(head), self.bytes + head.nbytes, self._room - len(head)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self.digest.update(self.files[-1].read_bytes())
+            self._writer = None
+
+    def finish(self) -> str:
+        """Put the content's digest into the file names and return their pattern.
+
+        `datasets` caches a local folder by its name and card, not by its rows: the digest tells it of new ones.
+        """
+        self.close()
+        mark = self.digest.hexdigest()[:12]
+        for file in self.files:
+            file.rename(file.with_name(file.name.replace(f"{self.prefix}-", f"{self.prefix}-{mark}-")))
+        return f"data/{self.prefix}-{mark}-*.parquet"
+
+
+def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
+    """Write the splits and the rejects of a work folder as Parquet under `folder/data`.
+
+    Returns:
+        Facts for the card: rows and rows per label of each split, number of rejects, and the YAML header's `configs`
+        and `dataset_info`.
+    """
+    (folder / "data").mkdir(parents=True)
+    features, rejects = row_features(task), Features(REJECTS)
+    shards: dict[str, _Shards] = {}
+    labels: dict[str, Counter[int]] = {}
+    for split, table in split_tables(work / "rows.parquet", task):
+        if split not in shards:
+            shards[split] = _Shards(folder / "data", split, features.arrow_schema)
+            labels[split] = Counter()
+        shards[split].write(table)
+        labels[split].update(table[task.label_column].to_pylist())
+    dropped = _Shards(folder / "data", "rejects", rejects.arrow_schema)
+    for batch in pq.ParquetFile(work / "rejects.parquet").iter_batches(8192):
+        dropped.write(pa.Table.from_batches([batch]).cast(rejects.arrow_schema))
+    configs = {"default": (features, {name: shards[name] for name in ("train", "validation") if name in shards})}
+    if dropped.rows:
+        configs["rejects"] = (rejects, {"train": dropped})
+    names = list(task.labels)
+    return {
+        "splits": {name: one.rows for name, one in configs["default"][1].items()},
+        "labels": {name: {label: labels[name][at] for at, label in enumerate(names)} for name in labels},
+        "rejects": dropped.rows,
+        "header": _header(configs),
+    }
+
+
+def _header(configs: Mapping[str, tuple[Features, Mapping[str, _Shards]]]) -> dict[str, Any]:
+    """Return the `configs` and `dataset_info` keys of the card, as `datasets` itself writes them."""
+    from huggingface_hub import DatasetCardData
+
+    files, infos = {}, {}
+    for name, (features, splits) in configs.items():
+        patterns = [{"split": split, "path": shards.finish()} for split, shards in splits.items()]
+        files[name] = {"data_files": patterns, **({"default": True} if name == "default" else {})}
+        sizes = [file.stat().st_size for file in splits_files(splits)]
+        infos[name] = DatasetInfo(
+            features=features,
+            config_name=name,
+            splits=SplitDict(
+                {s: SplitInfo(s, num_bytes=x.bytes, num_examples=x.rows) for s, x in splits.items()}
+            ),
+            download_size=sum(sizes),
+            dataset_size=sum(shards.bytes for shards in splits.values()),
+        )
+    data = DatasetCardData()
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    MetadataConfigs(files).to_dataset_card_data(data)
+    return {key: data.to_dict()[key] for key in ("configs", "dataset_info")}
+
+
+def splits_files(splits: Mapping[str, _Shards]) -> list[Path]:
+    """Return the files of all splits, by the names they have after `finish`."""
+    found: list[Path] = []
+    for shards in splits.values():
+        found += sorted(shards.folder.glob(f"{shards.prefix}-*.parquet"))
+    return found
+
+
+def replace_folder(fresh: Path, target: Path) -> None:
+    """Move a finished folder into place; the one that stood there goes when the new one is in."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the Hub-ready folder of a finished work folder; what a person wrote in an earlier card stays.
+
+    Args:
+        work: Folder with `rows.parquet`, `rejects.parquet`, `chunks.parquet`, `prompts.parquet`.
+        folder: Where the data set goes; replaced whole.
+        task: The task.
+        facts: What `produce` recorded; the card adds what is read from the data.
+
+    Returns:
+        All facts that the card states.
+    """
+    from .card import dataset_card
+    from .card_merge import merge_card
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        fresh = Path(scratch) / "dataset"
+        whole = {**facts, **write_data(work, fresh, task)}
+        own = fresh / "hf_synth"
+        own.mkdir()
+        for name in ("chunks", "prompts"):
+            shutil.copyfile(work / f"{name}.parquet", own / f"{name}.parquet")
+        write_whole(own / "ledger.json", _json(facts["ledger"]))
+        write_whole(own / "config.yaml", yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True))
+        write_whole(own / "facts.json", _json({k: v for k, v in whole.items() if k != "header"}))
+        before = folder / "README.md"
+        ours = dataset_card(task, whole, work)
+        write_whole(fresh / "README.md", merge_card(ours, before.read_text() if before.exists() else None))
+        os.sync()
+        replace_folder(fresh, folder)
+    return whole
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,40 @@
+"""The seam between a run and whatever writes text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from ..records import Completion, Prompt
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Writes texts. Completions come in the order of the prompts, one for each.
+
+    Attributes:
+        name: Model id or path, as the user knows it.
+        digest: Identifies what decides the text: sha256 of the weights, or the endpoint's model id.
+        source: Facts for provenance: where the weights came from, revision or sha256, dtype, device.
+    """
+
+    name: str
+    digest: str
+    source: Mapping[str, Any]
+
+    def complete(self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any) -> list[Completion]:
+        """Sample one completion per prompt; the same arguments give the same texts."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A generator that can also tell how likely a given text is."""
+
+    def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
+        """Return the mean log-probability (nats per token) of each text after its prompt."""
+        ...
+
+
+class OutOfMemory(RuntimeError):
+    """The batch did not fit; `Run` halves the batch and records that it did."""

@@ -1,0 +1,73 @@
+"""`Ledger`: what was asked, what came of it and why not. Written only by `Run`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Stage:
+    """Counts of one stage of generation (openings, texts)."""
+
+    asked: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def kept(self) -> int:
+        """Completions that were not dropped."""
+        return self.asked - self.dropped.total()
+
+
+@dataclass
+class Ledger:
+    """Counts by stage; `rows` is the stage whose examples become rows."""
+
+    stages: dict[str, Stage] = field(default_factory=dict)
+    accounts: dict[str, str] = field(default_factory=dict)
+
+    def stage(self, name: str) -> Stage:
+        """Return a stage's counts, started at zero."""
+        return self.stages.setdefault(name, Stage())
+
+    def asked(self, stage: str, completions: int, tokens: int, seconds: float) -> None:
+        """Count completions that were asked for, whether answered now or replayed from the journal."""
+        counts = self.stage(stage)
+        counts.asked += completions
+        counts.tokens += tokens
+        counts.seconds += seconds
+
+    def dropped(self, stage: str, reason: str, count: int = 1) -> None:
+        """Count dropped completions under a reason."""
+        self.stage(stage).dropped[reason] += count
+
+    def account(self, cell: object, sentence: str) -> None:
+        """Note why a cell was not filled."""
+        self.accounts[str(cell)] = sentence
+
+    @property
+    def tokens(self) -> int:
+        """Tokens sampled over all stages."""
+        return sum(stage.tokens for stage in self.stages.values())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent inside the generator over all stages and all sittings of the run."""
+        return sum(stage.seconds for stage in self.stages.values())
+
+    def facts(self) -> dict[str, Any]:
+        """Return the counts as JSON-ready facts."""
+        stages = {
+            name: {
+                "asked": stage.asked,
+                "kept": stage.kept,
+                "dropped": dict(sorted(stage.dropped.items())),
+                "tokens": stage.tokens,
+                "seconds": round(stage.seconds, 3),
+            }
+            for name, stage in self.stages.items()
+        }
+        return {"stages": stages, "accounts": dict(self.accounts)}

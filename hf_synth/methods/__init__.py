@@ -1,0 +1,62 @@
+"""The methods by name. Each is one file: a function over a `Run`, its settings, its paper, its differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..errors import unknown
+
+if TYPE_CHECKING:
+    from ..records import Example
+    from ..run import Run
+
+NAMES = ("zerogen",)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as cards cite it."""
+
+    title: str
+    arxiv: str
+    bibtex: str
+
+    @property
+    def link(self) -> str:
+        """The paper's page."""
+        return f"https://huggingface.co/papers/{self.arxiv}"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: `generate(run, config)` yields examples.
+
+    Attributes:
+        name: Lower case, as the paper has it.
+        paper: What it implements.
+        config: Its settings, a `config.strict` dataclass.
+        generate: The function.
+        differs: Every known difference from the paper, a sentence each; rendered on the card.
+        check: Raises `InputError` before anything runs where the task and the settings do not go together.
+    """
+
+    name: str
+    paper: Paper
+    config: type
+    generate: Callable[[Run, Any], Iterator[Example]]
+    differs: tuple[str, ...]
+    check: Callable[[Any, Any], None]
+
+
+def get(name: str) -> Method:
+    """Return a method by name.
+
+    Raises:
+        InputError: If there is none of that name.
+    """
+    if name not in NAMES:
+        raise unknown("`method`", name, NAMES)
+    return import_module(f".{name}", __name__).METHOD

@@ -1,0 +1,124 @@
+"""ZeroGen: sample text under a prompt that names its label (https://huggingface.co/papers/2202.07922)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
+
+from pydantic import Field
+
+from ..config import strict
+from ..errors import InputError
+from ..filters.surface import Unique
+from ..parse import labelled, unlabelled
+from ..prompts import Rotation, label_prompts, opening_prompts
+from ..records import Example, Prompt
+from ..run import Run
+from ..task import Task
+from . import Method, Paper
+
+
+@strict
+class ZeroGenConfig:
+    """Settings of ZeroGen.
+
+    Attributes:
+        openings: Where the first stage's texts come from: written by the generator, or the task's real corpus.
+        num_openings: How many openings are made; they are used in rotation.
+        temperature: Sampling temperature.
+        top_k: Sample from this many tokens at most; 0 for all.
+        top_p: Nucleus of the sampling distribution.
+        steer_away: Self-debiasing against the other labels' prompts; left out, the task decides (yes for pairs).
+        debias: Strength (lambda) of self-debiasing.
+        max_attempts: Completions asked per wanted row before a label is given up.
+    """
+
+    openings: Literal["generated", "corpus"] = "generated"
+    num_openings: int = Field(500, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_k: int = Field(0, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    steer_away: bool | None = None
+    debias: float = Field(200.0, ge=0)
+    max_attempts: int = Field(20, ge=1)
+
+
+def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
+    """Write openings, then a text per label and opening; keep each text once.
+
+    Algorithm: section 3 of the paper. Stage one samples `C` (a movie title, a premise), stage two samples `X` from
+    `p(X | prompt(C, y))`; the label is the `y` of the prompt. Texts end at the closing quote.
+    """
+    task = run.task
+    sampling = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p, "chat": task.chat}
+    openings = Rotation(_openings(run, config, sampling))
+
+    def prompts_for(label: str) -> Iterator[Prompt]:
+        return label_prompts(task, label, openings, steer=config.steer_away)
+
+    yield from run.fill(
+        run.targets(),
+        prompts_for,
+        labelled(task),
+        Unique(),
+        max_attempts=config.max_attempts,
+        max_new_tokens=task.max_new_tokens,
+        stop=task.stop,
+        debias=config.debias,
+        **sampling,
+    )
+
+
+def _openings(run: Run, config: ZeroGenConfig, sampling: dict) -> Iterator[str]:
+    opening = run.task.opening
+    if opening is None:
+        yield ""
+    elif opening.values:
+        yield from opening.values
+    elif config.openings == "corpus":
+        from ..reference import corpus_texts
+
+        yield from islice(corpus_texts(opening.corpus, run.seed), config.num_openings)
+    else:
+        # Asked twice as often as wanted at most: a model with few titles in it gives what it has.
+        prompts = islice(opening_prompts(run.task), 2 * config.num_openings)
+        limits = {"max_new_tokens": opening.max_new_tokens, "stop": ('"',)}
+        parse = unlabelled(opening.min_words)
+        written = run.complete(prompts, parse, Unique(), stage="openings", **limits, **sampling)
+        yield from (example.fields["text"] for example in islice(written, config.num_openings))
+
+
+def check(task: Task, config: ZeroGenConfig) -> None:
+    """Refuse tasks that ZeroGen does not write, and openings that the task cannot give."""
+    task.needs_kind("single", "pair", what="zerogen")
+    if config.openings == "corpus" and (task.opening is None or task.opening.corpus is None):
+        raise InputError(f"`openings: corpus` needs a task with `opening.corpus`; {task.name!r} has none")
+    if config.openings == "generated" and task.opening and not (task.opening.prompt or task.opening.values):
+        raise InputError(f"{task.name!r} has no prompt for openings; set `openings: corpus`")
+
+
+METHOD = Method(
+    name="zerogen",
+    paper=Paper(
+        title="ZeroGen: Efficient Zero-shot Learning via Dataset Generation",
+        arxiv="2202.07922",
+        bibtex="""@inproceedings{ye2022zerogen,
+  title = {{ZeroGen}: Efficient Zero-shot Learning via Dataset Generation},
+  author = {Ye, Jiacheng and Gao, Jiahui and Li, Qintong and Xu, Hang and Feng, Jiangtao and Wu, Zhiyong and
+            Yu, Tao and Kong, Lingpeng},
+  booktitle = {Proceedings of EMNLP},
+  year = {2022}
+}""",
+    ),
+    config=ZeroGenConfig,
+    generate=zerogen,
+    check=check,
+    differs=(
+        "Texts are unique over the whole run; the released code removes duplicates inside one batch only.",
+        "Decoding stops at the closing quote; the released code always decodes to the token limit.",
+        "Openings are used in rotation, one text per label and turn; the released code takes 32 texts per opening.",
+        "Rows are balanced over the labels by asking again; the paper keeps what comes.",
+        "Premises of pairs are written by the generator unless `openings: corpus` is set; the paper takes real ones.",
+    ),
+)

@@ -1,0 +1,67 @@
+"""From a completion to an example, or to the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .records import Completion, Example, Prompt
+from .task import Task
+
+
+def until_stop(completion: Completion, ending: str = "") -> str | None:
+    """Cut a completion to a whole text (ZeroGen, https://huggingface.co/papers/2202.07922).
+
+    A completion that reached its stop string is whole. One that ran into the token limit is cut at its first newline,
+    else after its last full stop; where the task asks for an `ending` (a question mark) it is refused instead.
+
+    Returns:
+        The text with white space collapsed, or `None` if nothing whole is in it.
+    """
+    text = completion.text
+    if completion.finish != "stop":
+        if ending:
+            return None
+        head, newline, _ = text.strip().partition("\n")
+        text = head if newline else text[: text.rfind(".") + 1]
+    text = " ".join(text.split())
+    return text + ending if text else None
+
+
+def labelled(task: Task, min_words: int | None = None) -> Callable[[Prompt, Completion], Example | str]:
+    """Return a parser for texts whose label is the prompt's cell.
+
+    Reasons: `unfinished` (no whole text), `short` (fewer words than asked), `echo` (repeats its opening).
+
+    Args:
+        task: Names the columns and the ending.
+        min_words: Shortest text; defaults to the task's.
+    """
+    least = task.min_words if min_words is None else min_words
+    column, ending, encode = task.generated, task.ending, task.encode
+
+    def parse(prompt: Prompt, completion: Completion) -> Example | str:
+        text = until_stop(completion, ending)
+        if text is None:
+            return "unfinished"
+        if text.count(" ") + 1 < least:
+            return "short"
+        if text == prompt.attributes.get("opening"):
+            return "echo"
+        fields = {**prompt.given, column: text}
+        return Example(fields, encode(prompt.cell), prompt.cell, prompt, completion.logprob)
+
+    return parse
+
+
+def unlabelled(min_words: int = 1) -> Callable[[Prompt, Completion], Example | str]:
+    """Return a parser for texts without a label, such as openings; the text stands in the field `text`."""
+
+    def parse(prompt: Prompt, completion: Completion) -> Example | str:
+        text = until_stop(completion)
+        if text is None:
+            return "unfinished"
+        if text.count(" ") + 1 < min_words:
+            return "short"
+        return Example({"text": text}, None, None, prompt, completion.logprob)
+
+    return parse

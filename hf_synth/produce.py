@@ -1,0 +1,175 @@
+"""Running a method in an output folder: checked, locked, resumable, then written as a Hub-ready folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .errors import InputError
+from .generators.base import Generator
+from .journal import Journal, digest, write_whole
+from .methods import Method, get
+from .run import Run
+from .settings import SynthConfig
+from .task import Task, load_task
+from .work import Work
+
+DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A checked request: the task with the user's overrides, the method and both configurations."""
+
+    config: SynthConfig
+    method: Method
+    method_config: Any
+    task: Task
+
+    @classmethod
+    def of(cls, config: SynthConfig, method_config: Any = None) -> Plan:
+        """Check that task, method and settings go together, before anything is loaded.
+
+        Raises:
+            InputError: If they do not.
+        """
+        method = get(config.method)
+        task = load_task(config.task)
+        given = {name: getattr(config, name) for name in ("min_words", "max_new_tokens")}
+        task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+        method_config = method.config() if method_config is None else method_config
+        method.check(task, method_config)
+        return cls(config, method, method_config, task)
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
+        shared = dataclasses.asdict(self.config)
+        for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens"):
+            shared.pop(name)
+        return json.loads(
+            json.dumps(
+                {
+                    "task": dataclasses.asdict(self.task),
+                    "method": self.method.name,
+                    "model": self.config.model,
+                    **shared,
+                    **dataclasses.asdict(self.method_config),
+                }
+            )
+        )
+
+
+def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds a run with other settings, naming the first one that differs.
+
+    Raises:
+        InputError: If it does, or if the folder holds something that is not a run of ours.
+    """
+    record = folder / "journal" / "settings.json"
+    if not record.exists():
+        if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()) and not (folder / "journal").exists():
+            raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
+        return
+    there = json.loads(record.read_text())
+    for key, old, new in _differences(there, dict(settings)):
+        raise InputError(
+            f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
+            "Give another `output_dir`, or the settings of that run."
+        )
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*new, *(name for name in old if name not in new)]:
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif old != new:
+        yield key, old, new
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the output folder; a second run in it is refused.
+
+    Raises:
+        InputError: If another process writes there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another process is writing in {str(folder)!r}; wait for it or give another `output_dir`") from None
+    try:
+        for stale in folder.glob(".work-*"):  # of a run that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+def produce(
+    plan: Plan,
+    generator: Generator,
+    folder: Path | None,
+    use: Callable[[Path, dict[str, Any]], Any],
+    watch: Callable[[Run, str], None] | None = None,
+) -> Any:
+    """Run a plan's method, then hand its work folder and the recorded facts to `use`.
+
+    Completions are recorded under `folder/journal` as they come, so a run that was killed goes on where it was. The
+    tables are made anew each time from the journal and live as long as `use` runs.
+
+    Args:
+        plan: What to make.
+        generator: Writes the texts.
+        folder: The output folder; `None` records nothing.
+        use: Called with the work folder and the facts; its result is returned.
+        watch: Called with the run and the stage after every chunk.
+    """
+    config = plan.config
+    settings = {**plan.settings(), "weights": generator.digest}
+    journal = Journal(None)
+    if folder is not None:
+        check_folder(folder, settings)
+        journal = Journal(folder / "journal")
+        write_whole(folder / "journal" / "settings.json", json.dumps(settings, indent=2, ensure_ascii=False))
+    run = Run(
+        plan.task,
+        generator,
+        seed=config.seed,
+        num_rows=config.num_rows,
+        journal=journal,
+        chunk_size=config.chunk_size,
+        batch_size=config.batch_size,
+    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".work-") as scratch:
+        work = Work(Path(scratch), run, watch)
+        rows = work.write(plan.method.generate(run, plan.method_config))
+        return use(work.folder, facts(plan, generator, run, rows))
+
+
+def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:
+    """Return what is recorded of a finished run, JSON-ready; cards and reports state nothing else."""
+    method = plan.method
+    return {
+        "task": plan.task.name,
+        "method": method.name,
+        "rows": rows,
+        "wanted": plan.config.num_rows,
+        "license": plan.config.license,
+        "generator": dict(generator.source),
+        "settings": {**plan.settings(), "num_rows": plan.config.num_rows},
+        "chunk_size": run.chunk_size,
+        "ledger": run.ledger.facts(),
+        "versions": {name: version(name) for name in DECIDING},
+        "fingerprint": digest({**plan.settings(), "weights": generator.digest, "num_rows": plan.config.num_rows}),
+    }

@@ -1,0 +1,65 @@
+"""The three records that flow through a run: `Prompt`, `Completion`, `Example`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_NOTHING: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a generator is asked to continue, and what is known of the answer before it comes.
+
+    Attributes:
+        text: The text to continue. Generators wrap it in the model's chat template when the task asks for it.
+        cell: The key that is counted and balanced (usually the label name); `None` where nothing is balanced.
+        given: Columns of the example that the prompt fixes, such as the premise of a pair.
+        attributes: Values that condition the text, kept as provenance.
+        against: Prompts to steer away from; they see the tokens sampled for `text`.
+    """
+
+    text: str
+    cell: Hashable = None
+    given: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    against: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer.
+
+    Attributes:
+        text: The answer up to its stop string, which is not part of it.
+        logprob: Mean log-probability (nats per token) of the sampled tokens under the model's unmodified
+            distribution; `None` where the backend cannot tell.
+        tokens: Number of sampled tokens.
+        finish: `stop` (a stop string or the end token was seen) or `length` (the token limit was reached).
+    """
+
+    text: str
+    logprob: float | None = None
+    tokens: int = 0
+    finish: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled example.
+
+    Attributes:
+        fields: Text columns by name.
+        target: What `Task.encode` accepts: a label name, a set of names, spans.
+        cell: The hashable key that filters, quotas and the ledger use.
+        prompt: The prompt that made it.
+        logprob: See `Completion.logprob`.
+    """
+
+    fields: Mapping[str, str]
+    target: Any
+    cell: Hashable
+    prompt: Prompt
+    logprob: float | None = None

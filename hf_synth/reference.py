@@ -1,0 +1,209 @@
+"""Real data: the labelled rows a task is judged on, and the unlabelled texts that may condition generation."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError, unknown
+from .models import cache_folder, console, fetch_package
+from .task import Corpus, Reference, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+VADER = ("vaderSentiment", "3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
+VADER_FILES = {"vader_movies": "movieReviewSnippets", "vader_products": "amazonReviewSnippets"}
+NEUTRAL = 0.5  # snippets whose mean rating lies nearer to zero are left out: people did not agree on a side
+
+
+class NotEvaluated(Exception):
+    """No real test set can be had; the message says why."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Real labelled rows under the task's column and label names.
+
+    Attributes:
+        data: Columns: the task's text columns and its label column, labels as names.
+        name: The data set, as a report states it.
+        split: Its split.
+    """
+
+    data: Dataset
+    name: str
+    split: str
+
+
+def load_reference(task: Task, path: str | None = None, split: str | None = None) -> Judge:
+    """Load the real rows a task is judged on: `path`, the Hub (its cache first), or a test set of the package index.
+
+    Args:
+        task: Names the reference and how its columns and labels map.
+        path: A folder or Hub id in place of the task's.
+        split: In place of the task's split.
+
+    Raises:
+        InputError: If what `path` names cannot be loaded or does not fit the task.
+        NotEvaluated: If nothing was named and nothing can be had.
+    """
+    reference = task.reference or Reference()
+    if path is not None:
+        return _mapped(task, reference, *_folder_or_hub(path, split, reference))
+    reason = "the task names no real data set"
+    if reference.path is not None:
+        try:
+            data = _from_hub(reference)
+            return _mapped(task, reference, data, reference.path, reference.split)
+        except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
+            first = str(error).strip().splitlines() or [type(error).__name__]
+            reason = f"{reference.path} cannot be loaded ({first[0][:160]})"
+    if reference.package is not None:
+        try:
+            return _vader(task, reference.package)
+        except InputError as error:
+            reason = f"{reason}; {error}"
+    raise NotEvaluated(reason)
+
+
+def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[Dataset, str, str]:
+    from datasets import get_dataset_split_names, load_dataset
+
+    if Path(path).exists():
+        try:
+            names = get_dataset_split_names(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"`reference`: {path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+        split = split or ("test" if "test" in names else reference.split)
+        if split not in names:
+            raise InputError(f"`reference_split`: {unknown('a split of ' + repr(path), split, names)}")
+        return load_dataset(path, split=split), Path(path).resolve().name, split
+    try:
+        split = split or reference.split
+        return load_dataset(path, split=split), path, split
+    except (OSError, ValueError) as error:
+        raise InputError(f"`reference`: no folder {path!r}, and the Hub says: {str(error).splitlines()[0]}") from None
+
+
+def _from_hub(reference: Reference) -> Dataset:
+    from datasets import load_dataset
+
+    from .models import hub_unreachable
+
+    if (reason := hub_unreachable()) is not None and not os.environ.get("HF_HUB_OFFLINE"):
+        raise OSError(reason)
+    return load_dataset(reference.path, reference.config, split=reference.split, revision=reference.revision)
+
+
+def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
+    """Bring real rows under the task's names; labels are mapped by name and must be the same set.
+
+    Raises:
+        InputError: Naming both sides where they differ, or if there is no row with a label.
+    """
+    from datasets import ClassLabel
+
+    columns = {}
+    for ours in task.columns:
+        theirs = reference.columns.get(ours, ours)
+        columns[ours] = theirs if theirs in data.column_names else ours
+    label = reference.label if reference.label in data.column_names else task.label_column
+    for column in (*columns.values(), label):
+        if column not in data.column_names:
+            raise InputError(f"{name}, split {split}, {unknown('a column', column, data.column_names)}")
+    feature = data.features[label]
+    values = data[label]
+    if isinstance(feature, ClassLabel):
+        texts = [None if v is None or v < 0 else feature.int2str(v) for v in values]
+        known = feature.names
+    else:
+        texts = [None if v is None else str(v) for v in values]
+        known = sorted({text for text in texts if text is not None})
+    ours_of = {reference.labels.get(ours, ours): ours for ours in task.labels}
+    if not set(known) <= set(ours_of):
+        plain = {ours: ours for ours in task.labels}
+        ours_of = plain if set(known) <= set(plain) else ours_of
+    if stray := sorted(set(known) - set(ours_of)):
+        raise InputError(
+            f"the labels of {name} and of task {task.name} differ: {name} has {stray!r}, the task has "
+            f"{list(task.labels)!r}. Map them by name under `reference.labels` in the task's YAML."
+        )
+    rows = [at for at, text in enumerate(texts) if text is not None]
+    if not rows:
+        raise InputError(f"{name}, split {split}, holds no labelled row: nothing to judge on")
+    chosen = data.select(rows)
+    return Judge(_rows(task, {c: chosen[t] for c, t in columns.items()}, [ours_of[texts[at]] for at in rows]), name, split)
+
+
+def _rows(task: Task, texts: dict[str, list[str]], labels: list[str]) -> Dataset:
+    from datasets import Dataset
+
+    return Dataset.from_dict({**{c: list(v) for c, v in texts.items()}, task.label_column: labels})
+
+
+def _vader(task: Task, package: str) -> Judge:
+    """Read the review snippets with mean human ratings that the sdist of vaderSentiment (MIT) carries.
+
+    Ratings run from -4 to 4 over about twenty people; the side of the mean is the label.
+    """
+    project, version, sha256 = VADER
+    file = cache_folder() / f"{package}-{version}.tsv"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        console.print(f"no Hub here; fetching a real test set from the package index ({project} {version}, MIT)")
+        with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+            sdist = fetch_package(project, version, sha256, Path(scratch), source=True)
+            part = file.with_suffix(f".{os.getpid()}")
+            part.write_bytes(_member(sdist, VADER_FILES[package]))
+            part.rename(file)
+    by_words = {words.split()[0]: name for name, words in task.labels.items()}
+    if not {"negative", "positive"} <= set(by_words):
+        raise InputError(f"{package} has the sides negative and positive; the labels of {task.name} are {list(by_words)!r}")
+    texts, labels = [], []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, rating, text = line.split("\t", 2)
+        if abs(float(rating)) >= NEUTRAL:
+            texts.append(text.strip())
+            labels.append(by_words["positive" if float(rating) > 0 else "negative"])
+    name = f"{package} ({project} {version}, Hutto and Gilbert 2014, mean human rating at least {NEUTRAL} from zero)"
+    return Judge(_rows(task, {task.columns[-1]: texts}, labels), name, "all")
+
+
+def _member(sdist: Path, stem: str) -> bytes:
+    with tarfile.open(sdist) as outer:
+        inner_name = next(name for name in outer.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz"))
+        stream = outer.extractfile(inner_name)
+        assert stream is not None
+        with tarfile.open(fileobj=io.BytesIO(stream.read())) as inner:
+            file = inner.extractfile(f"hutto_ICWSM_2014/{stem}_GroundTruth.txt")
+            assert file is not None
+            return file.read()
+
+
+def corpus_texts(corpus: Corpus, seed: int) -> Iterator[str]:
+    """Yield the texts of a real corpus, each once, in an order that the seed fixes.
+
+    Raises:
+        InputError: If it cannot be loaded, or its split is a test split.
+    """
+    from datasets import load_dataset
+
+    if corpus.split.startswith("test"):
+        raise InputError(f"`opening.corpus.split` is {corpus.split!r}: real test data must not condition generation")
+    try:
+        data = load_dataset(corpus.path, corpus.config, split=corpus.split)
+    except (OSError, ValueError) as error:
+        raise InputError(f"`opening.corpus`: {corpus.path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if corpus.column not in data.column_names:
+        raise InputError(f"`opening.corpus`: {unknown('a column', corpus.column, data.column_names)}")
+    texts = sorted({" ".join(text.split()) for text in data[corpus.column] if text and text.strip()})
+    random.Random(f"{seed}:corpus").shuffle(texts)
+    yield from texts

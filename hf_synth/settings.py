@@ -1,0 +1,87 @@
+"""What a user can set, in one place; flat YAML and the command line fill these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .config import strict
+
+
+@strict
+class SynthConfig:
+    """What is generated and by what.
+
+    Attributes:
+        task: A packaged task's name, or the path of a task's YAML file.
+        method: The method's name.
+        model: The generator: a Hub id or a local folder.
+        backend: Where the generator runs.
+        num_rows: Rows wanted over all splits; a larger number later reuses everything.
+        seed: Decides, with the other settings, every text.
+        min_words: Shortest text kept, in words; the task's where left out.
+        max_new_tokens: Token limit of a text; the task's where left out.
+        chunk_size: Prompts recorded at once; 256 where left out, fewer for tasks of many labels.
+        batch_size: Forward rows at once inside a chunk.
+        license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
+    """
+
+    task: str
+    method: str = "zerogen"
+    model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    backend: Literal["local"] = "local"
+    num_rows: int = Field(1000, ge=1)
+    seed: int = Field(0, ge=0)
+    min_words: int | None = Field(None, ge=1)
+    max_new_tokens: int | None = Field(None, ge=1)
+    chunk_size: int | None = Field(None, ge=1)
+    batch_size: int = Field(128, ge=1)
+    license: str | None = None
+
+
+@strict
+class StudentConfig:
+    """How the student is trained.
+
+    Attributes:
+        student: A sequence classifier or encoder: a Hub id or a local folder; `bilstm` for the papers' BiLSTM.
+        num_train_epochs: Epochs.
+        learning_rate: Peak learning rate of the linear schedule.
+        train_batch_size: Rows per optimiser step and process.
+        max_length: Tokens a text is cut to.
+        label_smoothing: Share of the target spread over all labels.
+        early_stopping_patience: Evaluations on the synthetic validation split without a gain before training
+            stops; 0 trains to the end. Either way the best epoch by that split is kept.
+        training_args: Any other argument of `transformers.TrainingArguments`.
+    """
+
+    student: str = "sentence-transformers/all-MiniLM-L6-v2"
+    num_train_epochs: float = Field(3.0, gt=0)
+    learning_rate: float = Field(5e-5, gt=0)
+    train_batch_size: int = Field(32, ge=1)
+    max_length: int = Field(128, ge=8)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    early_stopping_patience: int = Field(0, ge=0)
+    training_args: dict[str, Any] = Field(default_factory=dict)
+
+
+@strict
+class OutputConfig:
+    """Where results go and what they are judged on.
+
+    Attributes:
+        output_dir: Folder for `dataset/`, `model/` and `report.json`; `outputs/<task>-<method>` where left out.
+        reference: A real labelled data set to judge on (folder or Hub id) in place of the task's own.
+        reference_split: Its split; `test` of a folder, the task's split of its Hub set.
+        baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
+        hub_id: Push the result to this Hub repository.
+        private: Make that repository private.
+    """
+
+    output_dir: str | None = None
+    reference: str | None = None
+    reference_split: str | None = None
+    baseline_rows: int = Field(300, ge=0)
+    hub_id: str | None = None
+    private: bool = False

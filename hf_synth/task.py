@@ -1,0 +1,291 @@
+"""`Task`: everything that is known of a task, read from YAML. No method names a task, no task names a method."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Hashable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from .config import checked, read_yaml, strict
+from .errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+RESERVED = frozenset({"index", "prompt_id", "attributes", "logprob", "model", "model_sha256"})
+Kind = Literal["single", "pair", "multi_label", "tokens"]
+
+
+@strict
+class Corpus:
+    """Real unlabelled text that conditions generation; named on the card.
+
+    Attributes:
+        path: Hub id or local folder.
+        column: The text column.
+        config: Configuration of the data set.
+        split: Split; never a test split.
+    """
+
+    path: str
+    column: str
+    config: str | None = None
+    split: str = "train"
+
+
+@strict
+class Opening:
+    """The first stage: short texts that the main prompt is built around (`{opening}`).
+
+    Attributes:
+        prompt: Prompt that generates openings, such as a movie title or a premise.
+        values: A fixed list in place of generated ones.
+        corpus: Real texts in place of generated ones, where a method asks for them.
+        max_new_tokens: Token limit of a generated opening.
+        min_words: Shortest opening kept, in words.
+    """
+
+    prompt: str | None = None
+    values: tuple[str, ...] = ()
+    corpus: Corpus | None = None
+    max_new_tokens: int = Field(10, ge=1)
+    min_words: int = Field(1, ge=1)
+
+    def __post_init__(self) -> None:
+        if not (self.prompt or self.values or self.corpus):
+            raise InputError("`opening` needs one of `prompt`, `values`, `corpus`")
+
+
+@strict
+class Reference:
+    """The real data set a task is judged on.
+
+    Attributes:
+        path: Hub id.
+        config: Its configuration.
+        split: The labelled split to judge on.
+        revision: Branch or commit; `refs/convert/parquet` where the main branch holds a loading script.
+        columns: Our column name -> theirs, where they differ.
+        label: Their label column.
+        labels: Our label name -> theirs, where they differ.
+        package: A real test set served by the package index, used when the Hub cannot be reached.
+    """
+
+    path: str | None = None
+    config: str | None = None
+    split: str = "test"
+    revision: str | None = None
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    label: str = "label"
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    package: Literal["vader_movies", "vader_products"] | None = None
+
+
+@strict
+class Task:
+    """A labelled text task.
+
+    Attributes:
+        name: Short name.
+        labels: Label name -> the words that stand for it in prompts. A plain list uses the names as words.
+        prompt: What the generator continues; one template, or one per label. Slots: `{label}` (the label's words),
+            `{opening}`, and for pairs the given column's name. It ends with an open quote.
+        kind: `single` text, `pair` of texts, `multi_label` (a set of labels), `tokens` (spans).
+        columns: Text columns; of a pair the first is given and the last is generated.
+        description: One sentence for people.
+        language: Language codes for the card; nothing is assumed.
+        opening: See `Opening`.
+        stop: Strings that end a text.
+        ending: Appended after the stop string; a text that did not stop is then refused (questions end with `?`).
+        min_words: Shortest text kept, in words.
+        max_new_tokens: Token limit of a text.
+        debias: Steer away from the other labels' prompts; `None` is yes for pairs and no otherwise.
+        chat: Wrap prompts in the model's chat template.
+        score_prompt: Template for labelling by likelihood; defaults to `prompt` with an empty opening.
+        label_column: Name of the label column.
+        reference: See `Reference`.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    prompt: str | Mapping[str, str]
+    kind: Kind = "single"
+    columns: tuple[str, ...] = ("text",)
+    description: str = ""
+    language: tuple[str, ...] = ()
+    opening: Opening | None = None
+    stop: tuple[str, ...] = ('"',)
+    ending: str = ""
+    min_words: int = Field(3, ge=1)
+    max_new_tokens: int = Field(40, ge=1)
+    debias: bool | None = None
+    chat: bool = False
+    score_prompt: str | Mapping[str, str] | None = None
+    label_column: str = "label"
+    reference: Reference | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2:
+            raise InputError(f"`labels` needs two names or more; got {list(self.labels)!r}")
+        wanted = 2 if self.kind == "pair" else 1
+        if len(self.columns) != wanted:
+            raise InputError(f"a {self.kind} task has {wanted} text column(s); `columns` holds {list(self.columns)!r}")
+        if self.kind == "pair" and self.opening is None:
+            raise InputError("a pair task needs an `opening`: where its first text comes from")
+        names = [*self.columns, self.label_column]
+        if len(set(names)) < len(names) or set(names) & RESERVED:
+            raise InputError(f"columns need names of their own, none of {', '.join(sorted(RESERVED))}; got {names!r}")
+        if not self.stop or "" in self.stop:
+            raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
+        for key in ("prompt", "score_prompt"):
+            self._check_template(key, getattr(self, key))
+        if self.reference:
+            for key, known in (("columns", self.columns), ("labels", tuple(self.labels))):
+                for name in getattr(self.reference, key):
+                    if name not in known:
+                        raise unknown(f"`reference.{key}`: a name", name, known)
+
+    def _check_template(self, key: str, template: str | Mapping[str, str] | None) -> None:
+        if isinstance(template, Mapping):
+            for name in template:
+                if name not in self.labels:
+                    raise InputError(f"`{key}`: {unknown('a label', name, self.labels)}")
+            for name in self.labels:
+                if name not in template:
+                    raise InputError(f"`{key}` has no template for the label {name!r}")
+        allowed = ["label", *(["opening"] if self.opening else []), *self.columns[:-1]]
+        for text in template.values() if isinstance(template, Mapping) else [template or ""]:
+            for slot in slots(text, key):
+                if slot not in allowed:
+                    raise InputError(f"`{key}`: {unknown('a slot', slot, allowed)}")
+        if isinstance(template, str) and "label" not in slots(template, key):
+            raise InputError(f"`{key}` needs the slot {{label}}, or one template per label; got {template!r}")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What is counted and balanced: the label names, in order."""
+        return tuple(self.labels)
+
+    @property
+    def generated(self) -> str:
+        """The column that the main prompt fills."""
+        return self.columns[-1]
+
+    @property
+    def steers_away(self) -> bool:
+        """Whether prompts steer away from the other labels' prompts."""
+        return self.kind == "pair" if self.debias is None else self.debias
+
+    def render(self, label: str, *, opening: str = "", scoring: bool = False) -> str:
+        """Fill the (scoring) prompt of a label.
+
+        Args:
+            label: A label name.
+            opening: The opening; of a pair also the given column.
+            scoring: Use the scoring template.
+        """
+        template = (self.score_prompt or self.prompt) if scoring else self.prompt
+        text = template[label] if isinstance(template, Mapping) else template
+        values = {"label": self.labels[label], "opening": opening}
+        if self.kind == "pair":
+            values[self.columns[0]] = opening
+        return text.format(**values)
+
+    def encode(self, target: Any) -> Any:
+        """Check a target and return what is stored: for `single` and `pair`, the label name.
+
+        Raises:
+            InputError: If it is not one of the task's labels.
+        """
+        if target not in self.labels:
+            raise unknown(f"a label of {self.name}", target, self.labels)
+        return target
+
+    def cell(self, target: Any) -> Hashable:
+        """Return the key under which a target is counted."""
+        return self.encode(target)
+
+    def features(self) -> Features:
+        """Return the text columns and the label column as `datasets` features.
+
+        Raises:
+            InputError: For a kind that has no features yet.
+        """
+        from datasets import ClassLabel, Features, List, Value
+
+        names = ClassLabel(names=list(self.labels))
+        text = {column: Value("string") for column in self.columns}
+        if self.kind == "multi_label":
+            return Features({**text, self.label_column: List(names)})
+        if self.kind == "tokens":
+            tags = ClassLabel(names=["O", *(f"{part}-{name}" for name in self.labels for part in "BI")])
+            return Features({column: List(Value("string")) for column in self.columns} | {self.label_column: List(tags)})
+        return Features({**text, self.label_column: names})
+
+    def needs_kind(self, *kinds: Kind, what: str) -> None:
+        """Raise `InputError` unless the task is of one of these kinds; `what` names who asks."""
+        if self.kind not in kinds:
+            raise InputError(f"{what} writes tasks of kind {', '.join(kinds)}; {self.name!r} is of kind {self.kind!r}")
+
+
+def slots(template: str, where: str) -> list[str]:
+    """Return the names between braces.
+
+    Raises:
+        InputError: If the template's braces do not match.
+    """
+    try:
+        parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
+        if any(spec or conversion for _, _, spec, conversion in parts):
+            raise ValueError("a slot is a name alone")
+        return [str(name) for _, name, _, _ in parts]
+    except ValueError as error:
+        raise InputError(f"`{where}`: {error} in {template!r} (write {{{{ for a brace)") from None
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of the packaged tasks."""
+    folder = resources.files("hf_synth.tasks")
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def parse_task(values: Mapping[str, Any], where: str) -> Task:
+    """Build a task from a mapping; nested mappings become `Opening` and `Reference`."""
+    values = dict(values)
+    labels = values.get("labels")
+    if isinstance(labels, list | tuple | Mapping):
+        for name in [*labels, *(labels.values() if isinstance(labels, Mapping) else ())]:
+            if isinstance(name, bool) or not isinstance(name, str | int):
+                raise InputError(f"{where}: `labels`: names and words are strings; put {name!r} in quotes")
+        if len(set(labels)) < len(labels):
+            raise InputError(f"{where}: `labels` names a label twice: {list(labels)!r}")
+    if isinstance(labels, list | tuple):
+        values["labels"] = {str(name): str(name).replace("_", " ") for name in labels}
+    elif isinstance(labels, Mapping):
+        values["labels"] = {str(name): str(words) for name, words in labels.items()}
+    for key in ("columns", "language", "stop"):
+        if isinstance(values.get(key), str):
+            values[key] = (values[key],)
+    for key, kind in (("opening", Opening), ("reference", Reference)):
+        if isinstance(values.get(key), Mapping):
+            values[key] = checked(kind, values[key], f"{where}: {key}")
+    return checked(Task, values, where)
+
+
+def load_task(name: str) -> Task:
+    """Load a packaged task by name or a user's task by the path of its YAML file.
+
+    Raises:
+        InputError: If there is no such task or it is not valid.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        return parse_task({"name": path.stem, **read_yaml(path)}, str(path))
+    if name not in task_names():
+        raise InputError(f"{unknown('`task`', name, task_names())} A task of your own is a path ending in .yaml.")
+    with resources.as_file(resources.files("hf_synth.tasks") / f"{name}.yaml") as path:
+        return parse_task({"name": name, **read_yaml(path)}, f"task {name}")

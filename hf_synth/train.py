@@ -1,0 +1,209 @@
+"""Training a student on a labelled folder and labelling real rows with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from .errors import InputError
+from .models import Source, resolve
+from .settings import StudentConfig
+from .trainers.weighted import WeightedTrainer
+
+if TYPE_CHECKING:
+    from datasets import ClassLabel, Dataset, DatasetDict
+
+    from .task import Task
+
+SHARED = {
+    "seed": "seed",
+    "learning_rate": "learning_rate",
+    "num_train_epochs": "num_train_epochs",
+    "per_device_train_batch_size": "train_batch_size",
+    "label_smoothing_factor": "label_smoothing",
+    "output_dir": "output_dir",
+}
+
+
+def load_student(config: StudentConfig, names: Sequence[str], texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return model, tokenizer and provenance facts of an untrained student whose labels are `names`.
+
+    Args:
+        config: Names the student; `bilstm` builds the papers' BiLSTM with a vocabulary of `texts`.
+        names: Label names, in order.
+        texts: The training texts.
+
+    Raises:
+        InputError: If the student exists nowhere.
+    """
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: at for at, name in enumerate(names)}}
+    if config.student == "bilstm":
+        from .students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
+
+        tokenizer = build_tokenizer(texts)
+        model = BiLSTMForSequenceClassification(BiLSTMConfig(vocab_size=len(tokenizer), **labels))
+        return model, tokenizer, {"name": "bilstm", "origin": "built"}
+    import hf_synth.students  # noqa: F401 (registers the BiLSTM, so that a folder of one loads)
+
+    source: Source = resolve(config.student)
+    tokenizer = AutoTokenizer.from_pretrained(source.path)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
+    )
+    return model, tokenizer, source.facts()
+
+
+def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, max_length: int) -> Dataset:
+    """Tokenise text columns (two are joined as the tokenizer joins pairs); labels become `labels`."""
+
+    def batch(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
+        texts = [rows[column] for column in columns]
+        return {**tokenizer(*texts, truncation=True, max_length=max_length), "labels": rows[label]}
+
+    kept = [name for name in ("index", "weight", "synthetic") if name in data.column_names]
+    drop = [name for name in data.column_names if name not in kept]
+    return data.map(batch, batched=True, remove_columns=drop, load_from_cache_file=False, desc="tokenise")
+
+
+def training_arguments(config: StudentConfig, output_dir: Path, seed: int, evaluates: bool) -> TrainingArguments:
+    """Return the Trainer's arguments: ours, then the user's `training_args`.
+
+    Raises:
+        InputError: For an argument that `TrainingArguments` does not have, or one that has a key of ours.
+    """
+    from .errors import unknown
+
+    known = {f.name for f in dataclasses.fields(TrainingArguments)}
+    for key in config.training_args:
+        if key in SHARED:
+            raise InputError(f"`training_args.{key}`: set `{SHARED[key]}` instead")
+        if key not in known:
+            raise unknown("`training_args`: a key", key, sorted(known))
+    ours: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "seed": seed,
+        "learning_rate": config.learning_rate,
+        "num_train_epochs": config.num_train_epochs,
+        "per_device_train_batch_size": config.train_batch_size,
+        "per_device_eval_batch_size": 128,
+        "label_smoothing_factor": config.label_smoothing,
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+        "eval_strategy": "epoch" if evaluates else "no",
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "load_best_model_at_end": evaluates,
+        "metric_for_best_model": "accuracy" if evaluates else None,
+        "logging_strategy": "epoch",
+        "report_to": "none",
+        "disable_tqdm": False,
+    }
+    try:
+        return TrainingArguments(**{**ours, **config.training_args})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`training_args`: {error}") from None
+
+
+def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int) -> dict[str, Any]:
+    """Train a student on `train`, choose the epoch by accuracy on the synthetic `validation`, and save it.
+
+    Args:
+        data: Splits `train` and (where there are rows enough) `validation` of a generated data set.
+        task: Names columns and labels.
+        config: How to train.
+        folder: Where the model goes; replaced whole.
+        seed: Re-seeds initialisation, order and dropout.
+
+    Returns:
+        Facts for the model card.
+    """
+    set_seed(seed)
+    label: ClassLabel = data["train"].features[task.label_column]
+    texts = [text for column in task.columns for text in data["train"][column]]
+    model, tokenizer, source = load_student(config, label.names, texts)
+    encoded = {
+        name: encode(part, tokenizer, task.columns, task.label_column, config.max_length) for name, part in data.items()
+    }
+    evaluates = len(encoded.get("validation", ())) > 0
+    scratch = folder.with_name(f".{folder.name}-training")
+    shutil.rmtree(scratch, ignore_errors=True)
+    patience = config.early_stopping_patience
+    trainer = WeightedTrainer(
+        model=model,
+        args=training_arguments(config, scratch, seed, evaluates),
+        train_dataset=encoded["train"],
+        eval_dataset=encoded.get("validation") if evaluates else None,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=lambda p: {"accuracy": float((np.argmax(p.predictions, -1) == p.label_ids).mean())},
+        callbacks=[EarlyStoppingCallback(patience)] if patience and evaluates else [],
+    )
+    outcome = trainer.train()
+    facts = {
+        "student": config.student,
+        "source": source,
+        "rows": len(encoded["train"]),
+        "validation_rows": len(encoded.get("validation", ())),
+        "validation_accuracy": trainer.state.best_metric,
+        "seconds": round(outcome.metrics["train_runtime"], 1),
+        "settings": {**dataclasses.asdict(config), "seed": seed},
+    }
+    if trainer.is_world_process_zero():
+        _save(trainer, folder, facts)
+    trainer.accelerator.wait_for_everyone()
+    return facts
+
+
+def _save(trainer: WeightedTrainer, folder: Path, facts: Mapping[str, Any]) -> None:
+    fresh = folder.with_name(f".{folder.name}-fresh")
+    shutil.rmtree(fresh, ignore_errors=True)
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(fresh)
+    trainer.processing_class.save_pretrained(fresh)
+    (fresh / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+
+
+@torch.inference_mode()
+def predict(folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128, batch_size: int = 128) -> list[str]:
+    """Label texts with a saved student.
+
+    Args:
+        folder: The model's folder.
+        texts: One sequence of texts per column, all of one length.
+        max_length: Tokens a text is cut to.
+        batch_size: Texts at once.
+
+    Returns:
+        Label names.
+    """
+    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = list(zip(*texts, strict=True))
+    order = sorted(range(len(rows)), key=lambda at: sum(map(len, rows[at])))  # like lengths together: less padding
+    labels = [""] * len(rows)
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        columns = [list(column) for column in zip(*(rows[at] for at in places), strict=True)]
+        inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+        for at, found in zip(places, model(**inputs).logits.argmax(-1).tolist(), strict=True):
+            labels[at] = model.config.id2label[found]
+    return labels

@@ -1,0 +1,141 @@
+"""Running a method once into files: rows, rejects, chunks and prompts, written as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .journal import Chunk
+from .records import Example, Prompt
+from .run import Run
+
+BLOCK = 4096  # rows held in memory before they are written
+
+
+class Table:
+    """A Parquet file that grows row by row; its bytes depend on the rows alone.
+
+    Args:
+        path: The file.
+        columns: Name -> Arrow type of what `append` is given, in order.
+        constants: Name -> value of string columns that are the same in every row.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, pa.DataType], constants: Mapping[str, str] | None = None):
+        self.constants = dict(constants or {})
+        self.names, self.types = list(columns), list(columns.values())
+        fields = [*columns.items(), *((name, pa.string()) for name in self.constants)]
+        self.schema = pa.schema(fields)
+        self.rows = 0
+        self._writer = pq.ParquetWriter(path, self.schema, compression="zstd")
+        self._held: list[Sequence[Any]] = []
+
+    def append(self, row: Sequence[Any]) -> None:
+        """Add one row."""
+        self._held.append(row)
+        if len(self._held) >= BLOCK:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held and the file's footer."""
+        if self._held:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        count = len(self._held)
+        columns = [pa.array(values, kind) for values, kind in zip(zip(*self._held, strict=True), self.types, strict=True)]
+        columns += [pa.repeat(pa.scalar(value, pa.string()), count) for value in self.constants.values()]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+        self.rows += count
+        self._held = []
+
+
+@lru_cache(maxsize=4096)
+def _prompt_id(text: str, against: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join((text, *against)).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _json(attributes: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(attributes), ensure_ascii=False)
+
+
+def prompt_id(prompt: Prompt) -> str:
+    """Return the id under which a prompt stands in the provenance columns."""
+    return _prompt_id(prompt.text, prompt.against)
+
+
+class Work:
+    """The four tables of one run, listening to it as it goes.
+
+    `rows` has the task's text columns, its label column (a name), `index` and the provenance columns; `rejects` the
+    raw texts that were dropped, each with its reason; `chunks` what is needed to ask again; `prompts` each prompt once.
+    """
+
+    def __init__(self, folder: Path, run: Run, watch: Callable[[Run, str], None] | None = None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.run, self.watch = folder, run, watch
+        text = pa.string()
+        task = run.task
+        self.rows = Table(
+            folder / "rows.parquet",
+            {column: text for column in task.columns}
+            | {task.label_column: text, "index": pa.int64(), "prompt_id": text, "attributes": text, "logprob": pa.float32()},
+            {"model": run.generator.name, "model_sha256": run.generator.digest},
+        )
+        self.rejects = Table(
+            folder / "rejects.parquet", {"text": text, "cell": text, "stage": text, "reason": text, "prompt_id": text}
+        )
+        self.chunks = Table(
+            folder / "chunks.parquet", {"stage": text, "key": text, "seed": pa.uint64(), "prompt_ids": pa.list_(text)}
+        )
+        self.prompts = Table(folder / "prompts.parquet", {"prompt_id": text, "text": text, "against": pa.list_(text)})
+        self._known: set[int] = set()
+        run.listener = self
+
+    def chunk(self, stage: str, chunk: Chunk, prompts: Sequence[Prompt]) -> None:
+        """Note a chunk and the prompts that are new with it."""
+        ids = []
+        for prompt in prompts:
+            ids.append(prompt_id(prompt))
+            key = int(ids[-1], 16)
+            if key not in self._known:
+                self._known.add(key)
+                self.prompts.append((ids[-1], prompt.text, prompt.against))
+        self.chunks.append((stage, chunk.key, chunk.seed, ids))
+        if self.watch:
+            self.watch(self.run, stage)
+
+    def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
+        """Note a dropped completion."""
+        cell = None if prompt.cell is None else str(prompt.cell)
+        self.rejects.append((text, cell, stage, reason, prompt_id(prompt)))
+
+    def write(self, examples: Iterable[Example]) -> int:
+        """Write a method's examples as they come and close the tables.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            RuntimeError: If the ledger does not add up to the rows written.
+        """
+        columns, count = self.run.task.columns, 0
+        for count, example in enumerate(examples, 1):  # noqa: B007 (read after the loop)
+            prompt = example.prompt
+            values = [example.fields[column] for column in columns]
+            self.rows.append((*values, example.target, count - 1, prompt_id(prompt), _json(tuple(prompt.attributes.items())), example.logprob))
+        for table in (self.rows, self.rejects, self.chunks, self.prompts):
+            table.close()
+        kept = self.run.ledger.stage("rows").kept
+        if kept != count:
+            raise RuntimeError(f"the ledger counts {kept} kept rows, {count} were written: a bug in the method")
+        return count
