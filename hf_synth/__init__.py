@@ -21,7 +21,7 @@ _EXPORTS = {
     "Task": "task",
     "WeightedTrainer": "trainers.weighted",
     "build": "builder",
-    "load_task": "task",
+    "load_task": "tasks",
     "push": "hub",
     "write_folder": "folder",
 }
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from .ledger import Ledger
     from .records import Completion, Example, Prompt
     from .run import Run
-    from .task import Task, load_task
+    from .task import Task
+    from .tasks import load_task
     from .trainers.weighted import WeightedTrainer
 
 __all__ = [

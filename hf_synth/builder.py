@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .methods import get
 from .produce import Plan, locked, produce
 from .settings import SynthConfig
 
-OWN = tuple(SynthConfig.__dataclass_fields__)
+OWN = tuple(f.name for f in fields(SynthConfig))
 
 
 def plan_of(values: dict[str, Any], where: str) -> Plan:
@@ -30,7 +30,7 @@ def plan_of(values: dict[str, Any], where: str) -> Plan:
         InputError: If a key or a value is not allowed.
     """
     method = get(values.get("method", SynthConfig.method))
-    names = tuple(method.config.__dataclass_fields__)
+    names = tuple(f.name for f in fields(method.config))
     theirs = {key: value for key, value in values.items() if key in names}
     ours = {key: value for key, value in values.items() if key not in names}
     for key in ours:
@@ -68,7 +68,9 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         """Run the method into a work folder; both splits read the same tables."""
         plan, generator = self.config.plan, self.config.generator or open_generator(self.config.plan)
-        mark = digest([plan.settings(), generator.digest])[:16]  # without `num_rows`: more rows go on in the same journal
+        mark = digest([plan.settings(), generator.digest])[
+            :16
+        ]  # without `num_rows`: more rows go on in the same journal
         home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
         with locked(home):
             self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home))

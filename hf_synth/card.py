@@ -104,9 +104,7 @@ def source_datasets(task: Task, facts: Mapping[str, Any]) -> list[str]:
 def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
     """Return the first rows of each label; the order of rows is fixed by the seed."""
     found: dict[str, list[dict[str, str]]] = {label: [] for label in task.labels}
-    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(
-        1024, columns=[*task.columns, task.label_column]
-    ):
+    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(1024, columns=[*task.columns, task.label_column]):
         for row in batch.to_pylist():
             kept = found[row.pop(task.label_column)]
             if len(kept) < SAMPLES:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 import yaml
 from pydantic import ConfigDict, ValidationError
@@ -75,17 +75,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
+@dataclass_transform(frozen_default=True)
 def strict(kind: type[T]) -> type[T]:
     """Class decorator: a frozen pydantic dataclass that refuses unknown keys."""
     return dataclass(frozen=True, config=STRICT)(kind)  # type: ignore[return-value]
-
-
-def defaults(kind: Callable[..., Any]) -> dict[str, Any]:
-    """Return the default of every field that has one."""
-    found = {}
-    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if f.default is not dataclasses.MISSING:
-            found[f.name] = f.default
-        elif f.default_factory is not dataclasses.MISSING:
-            found[f.name] = f.default_factory()
-    return found

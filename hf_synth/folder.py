@@ -131,7 +131,9 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     dropped = _Shards(folder / "data", "rejects", rejects.arrow_schema)
     for batch in pq.ParquetFile(work / "rejects.parquet").iter_batches(8192):
         dropped.write(pa.Table.from_batches([batch]).cast(rejects.arrow_schema))
-    configs = {"default": (features, {name: shards[name] for name in ("train", "validation") if name in shards})}
+    configs: dict[str, tuple[Features, Mapping[str, _Shards]]] = {
+        "default": (features, {name: shards[name] for name in ("train", "validation") if name in shards})
+    }
     if dropped.rows:
         configs["rejects"] = (rejects, {"train": dropped})
     names = list(task.labels)
@@ -155,9 +157,7 @@ def _header(configs: Mapping[str, tuple[Features, Mapping[str, _Shards]]]) -> di
         infos[name] = DatasetInfo(
             features=features,
             config_name=name,
-            splits=SplitDict(
-                {s: SplitInfo(s, num_bytes=x.bytes, num_examples=x.rows) for s, x in splits.items()}
-            ),
+            splits=SplitDict({s: SplitInfo(s, num_bytes=x.bytes, num_examples=x.rows) for s, x in splits.items()}),
             download_size=sum(sizes),
             dataset_size=sum(shards.bytes for shards in splits.values()),
         )

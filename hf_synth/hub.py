@@ -59,7 +59,7 @@ def push(
         PushMismatchError: The Hub does not hold what was sent.
     """
     files = _local_files(Path(folder), repo_type)
-    _check_access(repo_id, token)
+    check_access(repo_id, token)
     sending = _Push(HfApi(token=token), repo_id, repo_type, files, message or "Push with hf_synth")
     try:
         sending.open_repo(private)
@@ -70,7 +70,12 @@ def push(
     return sending.address(commit)
 
 
-def _check_access(repo_id: str, token: str | None) -> None:
+def check_access(repo_id: str, token: str | None = None) -> None:
+    """Refuse a push that cannot succeed, before the work that it would share is done.
+
+    Raises:
+        InputError: Bad name, no token, or no network by request.
+    """
     try:
         hub_utils.validate_repo_id(repo_id)
     except HFValidationError as error:

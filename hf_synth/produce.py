@@ -20,7 +20,8 @@ from .journal import Journal, digest, write_whole
 from .methods import Method, get
 from .run import Run
 from .settings import SynthConfig
-from .task import Task, load_task
+from .task import Task
+from .tasks import load_task
 from .work import Work
 
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
@@ -76,10 +77,16 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     record = folder / "journal" / "settings.json"
     if not record.exists():
-        if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()) and not (folder / "journal").exists():
+        if (
+            folder.exists()
+            and any(entry.name != ".lock" for entry in folder.iterdir())
+            and not (folder / "journal").exists()
+        ):
             raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
         return
     there = json.loads(record.read_text())
+    if "weights" not in settings:  # asked before the model is loaded
+        there.pop("weights", None)
     for key, old, new in _differences(there, dict(settings)):
         raise InputError(
             f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
@@ -107,7 +114,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"another process is writing in {str(folder)!r}; wait for it or give another `output_dir`") from None
+        raise InputError(
+            f"another process is writing in {str(folder)!r}; wait for it or give another `output_dir`"
+        ) from None
     try:
         for stale in folder.glob(".work-*"):  # of a run that was killed
             shutil.rmtree(stale, ignore_errors=True)

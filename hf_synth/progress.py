@@ -53,13 +53,17 @@ class Watch:
         if not self._probed:
             self._probed = True
             self._probe(run, f"kept {counts.kept} of {counts.asked}, {speed}")
-        self._show(f"{kept} of {run.num_rows} rows, yield {counts.kept / counts.asked:.0%}, {speed}", kept / run.num_rows)
+        self._show(
+            f"{kept} of {run.num_rows} rows, yield {counts.kept / counts.asked:.0%}, {speed}", kept / run.num_rows
+        )
 
     def _probe(self, run: Run, found: str) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
         free = shutil.disk_usage(self.folder).free / 1e6
         need = run.num_rows * ROW_BYTES / 1e6
-        self.console.print(f"probe: {found}; {memory:.0f} MB of memory; about {need:.1f} MB of disk, {free:.0f} MB free")
+        self.console.print(
+            f"probe: {found}; {memory:.0f} MB of memory; about {need:.1f} MB of disk, {free:.0f} MB free"
+        )
         if self.console.is_terminal:
             self.progress.start()
 

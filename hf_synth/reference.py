@@ -77,20 +77,20 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
 def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[Dataset, str, str]:
     from datasets import get_dataset_split_names, load_dataset
 
-    if Path(path).exists():
-        try:
-            names = get_dataset_split_names(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"`reference`: {path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
-        split = split or ("test" if "test" in names else reference.split)
-        if split not in names:
-            raise InputError(f"`reference_split`: {unknown('a split of ' + repr(path), split, names)}")
-        return load_dataset(path, split=split), Path(path).resolve().name, split
+    local = Path(path).exists()
     try:
+        if local:
+            names = get_dataset_split_names(path)
+            split = split or ("test" if "test" in names else reference.split)
+            if split not in names:
+                raise InputError(f"`reference_split`: {unknown('a split of ' + repr(path), split, names)}")
         split = split or reference.split
-        return load_dataset(path, split=split), path, split
-    except (OSError, ValueError) as error:
-        raise InputError(f"`reference`: no folder {path!r}, and the Hub says: {str(error).splitlines()[0]}") from None
+        return load_dataset(path, split=split), Path(path).resolve().name if local else path, split
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
+        what = f"{path!r} cannot be loaded" if local else f"there is no folder {path!r}, and from the Hub"
+        raise InputError(f"`reference`: {what}: {str(error).splitlines()[0]}") from None
 
 
 def _from_hub(reference: Reference) -> Dataset:
@@ -136,11 +136,12 @@ def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: s
             f"the labels of {name} and of task {task.name} differ: {name} has {stray!r}, the task has "
             f"{list(task.labels)!r}. Map them by name under `reference.labels` in the task's YAML."
         )
-    rows = [at for at, text in enumerate(texts) if text is not None]
+    rows = [(at, ours_of[text]) for at, text in enumerate(texts) if text is not None]
     if not rows:
         raise InputError(f"{name}, split {split}, holds no labelled row: nothing to judge on")
-    chosen = data.select(rows)
-    return Judge(_rows(task, {c: chosen[t] for c, t in columns.items()}, [ours_of[texts[at]] for at in rows]), name, split)
+    chosen = data.select([at for at, _ in rows])
+    columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
+    return Judge(_rows(task, columns_of, [label for _, label in rows]), name, split)
 
 
 def _rows(task: Task, texts: dict[str, list[str]], labels: list[str]) -> Dataset:
@@ -166,7 +167,9 @@ def _vader(task: Task, package: str) -> Judge:
             part.rename(file)
     by_words = {words.split()[0]: name for name, words in task.labels.items()}
     if not {"negative", "positive"} <= set(by_words):
-        raise InputError(f"{package} has the sides negative and positive; the labels of {task.name} are {list(by_words)!r}")
+        raise InputError(
+            f"{package} has the sides negative and positive; the labels of {task.name} are {list(by_words)!r}"
+        )
     texts, labels = [], []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         _, rating, text = line.split("\t", 2)

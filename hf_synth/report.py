@@ -39,7 +39,9 @@ def check_labels(task: Task, model_labels: Sequence[str]) -> None:
         InputError: If they differ.
     """
     if set(model_labels) != set(task.labels):
-        raise InputError(f"the model's labels are {list(model_labels)!r}, those of {task.name} are {list(task.labels)!r}")
+        raise InputError(
+            f"the model's labels are {list(model_labels)!r}, those of {task.name} are {list(task.labels)!r}"
+        )
 
 
 def judge_student(folder: Path, judge: Judge, task: Task, max_length: int) -> list[str]:
@@ -79,15 +81,19 @@ def prompting(
         scores = generator.score(prompts, texts[task.generated], batch_size=batch_size)
         distinct = sorted(set(prompts))
         free = dict(
-            zip(distinct, generator.score(distinct, [CONTENT_FREE] * len(distinct), batch_size=batch_size), strict=True)
+            zip(
+                distinct, generator.score(distinct, [CONTENT_FREE] * len(distinct), batch_size=batch_size), strict=True
+            )
         )
         plain.append(scores)
         calibrated.append([score - free[prompt] for score, prompt in zip(scores, prompts, strict=True)])
+    return {"prompting": _likeliest(task, plain), "prompting, calibrated": _likeliest(task, calibrated)}
+
+
+def _likeliest(task: Task, scores: Sequence[Sequence[float]]) -> list[str]:
+    """Return each text's label of highest score from one row of scores per label."""
     names = list(task.labels)
-    return {
-        name: [names[max(range(len(names)), key=lambda at, column=column: column[at])] for column in zip(*table, strict=True)]
-        for name, table in (("prompting", plain), ("prompting, calibrated", calibrated))
-    }
+    return [names[max(range(len(names)), key=column.__getitem__)] for column in zip(*scores, strict=True)]
 
 
 def judge_prompting(
@@ -133,7 +139,9 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
         "dropped": rows["dropped"],
         "stages": facts["ledger"]["stages"],
         "accounts": facts["ledger"]["accounts"],
-        "student": {k: training[k] for k in ("student", "source", "rows", "validation_accuracy")} if training else None,
+        "student": {k: training[k] for k in ("student", "source", "rows", "validation_accuracy")}
+        if training
+        else None,
         "dataset_id": None,
         "reference": None,
         "metrics": None,
@@ -159,7 +167,12 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     student = report["student"]["student"] if report["student"] else "student"
     for name, found in {f"student ({student})": report["metrics"], **report["baselines"]}.items():
         low, high = found["accuracy_interval"]
-        cells = (str(found["rows"]), f"{found['accuracy']:.4f}", f"{low:.3f} to {high:.3f}", f"{found['macro_f1']:.4f}")
+        cells = (
+            str(found["rows"]),
+            f"{found['accuracy']:.4f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{found['macro_f1']:.4f}",
+        )
         table.add_row(name, *cells)
     console.print(table)
     for found in list(report["baselines"].values())[:1]:

@@ -189,7 +189,12 @@ class Run:
         return self.chunk_size if stage in self.ledger.stages else min(PROBE, self.chunk_size)
 
     def _block(
-        self, prompts: Sequence[Prompt], parse: Parse, filters: Sequence[Filter], stage: str, decoding: Mapping[str, Any]
+        self,
+        prompts: Sequence[Prompt],
+        parse: Parse,
+        filters: Sequence[Filter],
+        stage: str,
+        decoding: Mapping[str, Any],
     ) -> list[Example]:
         """Ask one chunk and return what is kept of it."""
         if not prompts:

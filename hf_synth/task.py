@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import string
 from collections.abc import Hashable, Mapping
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from .config import checked, read_yaml, strict
+from .config import strict
 from .errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -131,6 +129,17 @@ class Task:
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
             raise InputError(f"`labels` needs two names or more; got {list(self.labels)!r}")
+        self._check_columns()
+        if not self.stop or "" in self.stop:
+            raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
+        for key in ("prompt", "score_prompt"):
+            self._check_template(key, getattr(self, key))
+        for key, known in (("columns", self.columns), ("labels", tuple(self.labels))):
+            for name in getattr(self.reference, key) if self.reference else ():
+                if name not in known:
+                    raise unknown(f"`reference.{key}`: a name", name, known)
+
+    def _check_columns(self) -> None:
         wanted = 2 if self.kind == "pair" else 1
         if len(self.columns) != wanted:
             raise InputError(f"a {self.kind} task has {wanted} text column(s); `columns` holds {list(self.columns)!r}")
@@ -139,15 +148,6 @@ class Task:
         names = [*self.columns, self.label_column]
         if len(set(names)) < len(names) or set(names) & RESERVED:
             raise InputError(f"columns need names of their own, none of {', '.join(sorted(RESERVED))}; got {names!r}")
-        if not self.stop or "" in self.stop:
-            raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
-        for key in ("prompt", "score_prompt"):
-            self._check_template(key, getattr(self, key))
-        if self.reference:
-            for key, known in (("columns", self.columns), ("labels", tuple(self.labels))):
-                for name in getattr(self.reference, key):
-                    if name not in known:
-                        raise unknown(f"`reference.{key}`: a name", name, known)
 
     def _check_template(self, key: str, template: str | Mapping[str, str] | None) -> None:
         if isinstance(template, Mapping):
@@ -223,7 +223,9 @@ class Task:
             return Features({**text, self.label_column: List(names)})
         if self.kind == "tokens":
             tags = ClassLabel(names=["O", *(f"{part}-{name}" for name in self.labels for part in "BI")])
-            return Features({column: List(Value("string")) for column in self.columns} | {self.label_column: List(tags)})
+            return Features(
+                {column: List(Value("string")) for column in self.columns} | {self.label_column: List(tags)}
+            )
         return Features({**text, self.label_column: names})
 
     def needs_kind(self, *kinds: Kind, what: str) -> None:
@@ -245,47 +247,3 @@ def slots(template: str, where: str) -> list[str]:
         return [str(name) for _, name, _, _ in parts]
     except ValueError as error:
         raise InputError(f"`{where}`: {error} in {template!r} (write {{{{ for a brace)") from None
-
-
-def task_names() -> tuple[str, ...]:
-    """Return the names of the packaged tasks."""
-    folder = resources.files("hf_synth.tasks")
-    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
-
-
-def parse_task(values: Mapping[str, Any], where: str) -> Task:
-    """Build a task from a mapping; nested mappings become `Opening` and `Reference`."""
-    values = dict(values)
-    labels = values.get("labels")
-    if isinstance(labels, list | tuple | Mapping):
-        for name in [*labels, *(labels.values() if isinstance(labels, Mapping) else ())]:
-            if isinstance(name, bool) or not isinstance(name, str | int):
-                raise InputError(f"{where}: `labels`: names and words are strings; put {name!r} in quotes")
-        if len(set(labels)) < len(labels):
-            raise InputError(f"{where}: `labels` names a label twice: {list(labels)!r}")
-    if isinstance(labels, list | tuple):
-        values["labels"] = {str(name): str(name).replace("_", " ") for name in labels}
-    elif isinstance(labels, Mapping):
-        values["labels"] = {str(name): str(words) for name, words in labels.items()}
-    for key in ("columns", "language", "stop"):
-        if isinstance(values.get(key), str):
-            values[key] = (values[key],)
-    for key, kind in (("opening", Opening), ("reference", Reference)):
-        if isinstance(values.get(key), Mapping):
-            values[key] = checked(kind, values[key], f"{where}: {key}")
-    return checked(Task, values, where)
-
-
-def load_task(name: str) -> Task:
-    """Load a packaged task by name or a user's task by the path of its YAML file.
-
-    Raises:
-        InputError: If there is no such task or it is not valid.
-    """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        return parse_task({"name": path.stem, **read_yaml(path)}, str(path))
-    if name not in task_names():
-        raise InputError(f"{unknown('`task`', name, task_names())} A task of your own is a path ending in .yaml.")
-    with resources.as_file(resources.files("hf_synth.tasks") / f"{name}.yaml") as path:
-        return parse_task({"name": name, **read_yaml(path)}, f"task {name}")

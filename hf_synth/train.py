@@ -51,11 +51,14 @@ def load_student(config: StudentConfig, names: Sequence[str], texts: Sequence[st
     Raises:
         InputError: If the student exists nowhere.
     """
-    labels = {"id2label": dict(enumerate(names)), "label2id": {name: at for at, name in enumerate(names)}}
+    labels: dict[str, Any] = {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: at for at, name in enumerate(names)},
+    }
     if config.student == "bilstm":
         from .students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 
-        tokenizer = build_tokenizer(texts)
+        tokenizer: Any = build_tokenizer(texts)
         model = BiLSTMForSequenceClassification(BiLSTMConfig(vocab_size=len(tokenizer), **labels))
         return model, tokenizer, {"name": "bilstm", "origin": "built"}
     import hf_synth.students  # noqa: F401 (registers the BiLSTM, so that a folder of one loads)
@@ -137,7 +140,8 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     texts = [text for column in task.columns for text in data["train"][column]]
     model, tokenizer, source = load_student(config, label.names, texts)
     encoded = {
-        name: encode(part, tokenizer, task.columns, task.label_column, config.max_length) for name, part in data.items()
+        name: encode(part, tokenizer, task.columns, task.label_column, config.max_length)
+        for name, part in data.items()
     }
     evaluates = len(encoded.get("validation", ())) > 0
     scratch = folder.with_name(f".{folder.name}-training")
@@ -164,24 +168,26 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
         "settings": {**dataclasses.asdict(config), "seed": seed},
     }
     if trainer.is_world_process_zero():
-        _save(trainer, folder, facts)
+        _save(trainer, tokenizer, folder, facts)
     trainer.accelerator.wait_for_everyone()
     return facts
 
 
-def _save(trainer: WeightedTrainer, folder: Path, facts: Mapping[str, Any]) -> None:
+def _save(trainer: WeightedTrainer, tokenizer: Any, folder: Path, facts: Mapping[str, Any]) -> None:
     fresh = folder.with_name(f".{folder.name}-fresh")
     shutil.rmtree(fresh, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(fresh)
-    trainer.processing_class.save_pretrained(fresh)
+    tokenizer.save_pretrained(fresh)
     (fresh / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
-    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+    shutil.rmtree(folder.with_name(f".{folder.name}-training"), ignore_errors=True)
 
 
 @torch.inference_mode()
-def predict(folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128, batch_size: int = 128) -> list[str]:
+def predict(
+    folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128, batch_size: int = 128
+) -> list[str]:
     """Label texts with a saved student.
 
     Args:

@@ -51,7 +51,9 @@ class Table:
 
     def _flush(self) -> None:
         count = len(self._held)
-        columns = [pa.array(values, kind) for values, kind in zip(zip(*self._held, strict=True), self.types, strict=True)]
+        columns = [
+            pa.array(values, kind) for values, kind in zip(zip(*self._held, strict=True), self.types, strict=True)
+        ]
         columns += [pa.repeat(pa.scalar(value, pa.string()), count) for value in self.constants.values()]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
         self.rows += count
@@ -77,7 +79,8 @@ class Work:
     """The four tables of one run, listening to it as it goes.
 
     `rows` has the task's text columns, its label column (a name), `index` and the provenance columns; `rejects` the
-    raw texts that were dropped, each with its reason; `chunks` what is needed to ask again; `prompts` each prompt once.
+    raw texts that were dropped, each with its reason; `chunks` what is needed to ask again; `prompts` each prompt
+    once.
     """
 
     def __init__(self, folder: Path, run: Run, watch: Callable[[Run, str], None] | None = None):
@@ -88,7 +91,13 @@ class Work:
         self.rows = Table(
             folder / "rows.parquet",
             {column: text for column in task.columns}
-            | {task.label_column: text, "index": pa.int64(), "prompt_id": text, "attributes": text, "logprob": pa.float32()},
+            | {
+                task.label_column: text,
+                "index": pa.int64(),
+                "prompt_id": text,
+                "attributes": text,
+                "logprob": pa.float32(),
+            },
             {"model": run.generator.name, "model_sha256": run.generator.digest},
         )
         self.rejects = Table(
@@ -132,7 +141,16 @@ class Work:
         for count, example in enumerate(examples, 1):  # noqa: B007 (read after the loop)
             prompt = example.prompt
             values = [example.fields[column] for column in columns]
-            self.rows.append((*values, example.target, count - 1, prompt_id(prompt), _json(tuple(prompt.attributes.items())), example.logprob))
+            self.rows.append(
+                (
+                    *values,
+                    example.target,
+                    count - 1,
+                    prompt_id(prompt),
+                    _json(tuple(prompt.attributes.items())),
+                    example.logprob,
+                )
+            )
         for table in (self.rows, self.rejects, self.chunks, self.prompts):
             table.close()
         kept = self.run.ledger.stage("rows").kept

@@ -11,7 +11,8 @@ from datasets import ClassLabel, Value
 
 from hf_synth.config import read_yaml
 from hf_synth.errors import InputError
-from hf_synth.task import Task, load_task, task_names
+from hf_synth.task import Task
+from hf_synth.tasks import load_task, task_names
 
 NAMES = task_names()
 PAIRS = {

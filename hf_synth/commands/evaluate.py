@@ -81,7 +81,9 @@ def main(argv: list[str]) -> int:
     folder = output_folder(found[OutputConfig], plan)
     for part in ("dataset/hf_synth/facts.json", "model/training.json"):
         if not (folder / part).exists():
-            raise InputError(f"{str(folder / part)!r} is missing: run `hf-synth run`, or `generate` and `train`, first")
+            raise InputError(
+                f"{str(folder / part)!r} is missing: run `hf-synth run`, or `generate` and `train`, first"
+            )
     reference = reference_or_reason(plan, found[OutputConfig])
     judge(plan, found[OutputConfig], folder, reference, None)
     if isinstance(reference, str):

@@ -50,14 +50,18 @@ def plan_and_folder(found: dict) -> tuple[Plan, Path]:
 
 def preview(plan: Plan, generator: Generator, rows: int) -> None:
     """Print rows with their prompts; the settings are those of the full run, nothing is written."""
-    run = Run(plan.task, generator, seed=plan.config.seed, num_rows=rows, chunk_size=24, batch_size=plan.config.batch_size)
+    run = Run(
+        plan.task, generator, seed=plan.config.seed, num_rows=rows, chunk_size=24, batch_size=plan.config.batch_size
+    )
     for example in plan.method.generate(run, plan.method_config):
         console.print(f"\nprompt  {example.prompt.text}", markup=False)
         for column, text in example.fields.items():
             console.print(f"{column}  {text}", markup=False)
         console.print(f"{plan.task.label_column}  {example.target}", markup=False)
     counts = run.ledger.stage("rows")
-    console.print(f"\n{counts.kept} shown of {counts.asked} asked; dropped: {dict(counts.dropped) or 'none'}", markup=False)
+    console.print(
+        f"\n{counts.kept} shown of {counts.asked} asked; dropped: {dict(counts.dropped) or 'none'}", markup=False
+    )
 
 
 def generate(plan: Plan, generator: Generator, folder: Path) -> dict[str, Any]:
@@ -66,7 +70,11 @@ def generate(plan: Plan, generator: Generator, folder: Path) -> dict[str, Any]:
         watch = Watch(console, folder)
         try:
             return produce(
-                plan, generator, folder, lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts), watch
+                plan,
+                generator,
+                folder,
+                lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts),
+                watch,
             )
         finally:
             watch.close()

@@ -54,7 +54,9 @@ def guarded(verb: str, argv: list[str]) -> int:
         if error.errno is None:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        return _say(f"{error.strerror}{where}. What was written before is kept: the same command goes on from there.", 2)
+        return _say(
+            f"{error.strerror}{where}. What was written before is kept: the same command goes on from there.", 2
+        )
     except MemoryError as error:
         return _say(str(error) or "out of memory", 2)
 

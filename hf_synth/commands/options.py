@@ -17,7 +17,7 @@ from ..methods import get
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 
 
-def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[type, Any]:
+def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[Any, Any]:
     """Read flags and the YAML file that `--config` names into settings.
 
     Args:
@@ -44,9 +44,11 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
             raise InputError(f"{file}: {unknown('a key', key, sorted(everything))}")
     values |= _flags(rest, prog, all_kinds)
     where = file or "command line"
-    found = {kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds}
+    found: dict[Any, Any] = {
+        kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds
+    }
     if len(all_kinds) > len(kinds):
-        found["method"] = found.pop(all_kinds[-1])  # type: ignore[index]
+        found["method"] = found.pop(all_kinds[-1])
     return found
 
 
@@ -98,14 +100,14 @@ def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, A
     parser = _Parser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the keys below; flags win.")
     for kind in kinds:
-        group, help_of = parser.add_argument_group((kind.__doc__ or "").splitlines()[0]), _help(kind)
+        group, help_of = parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0]), _help(kind)
         fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
         for f in dataclasses.fields(kind):
             default = fields[f.name].default
             shown = "" if fields[f.name].is_required() or default in (None, PydanticUndefined) else f" [{default}]"
-            switch = {"nargs": "?", "const": True} if default is False else {}
+            switch: dict[str, Any] = {"nargs": "?", "const": True} if default is False else {}
             as_written = str if f.type in ("str", "str | None") else yaml.safe_load
-            parser.add_argument(f"--{f.name}", type=as_written, metavar="X", help=help_of[f.name] + shown, **switch)
+            group.add_argument(f"--{f.name}", type=as_written, metavar="X", help=help_of[f.name] + shown, **switch)
     return vars(parser.parse_args(argv))
 
 

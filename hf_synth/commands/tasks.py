@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from ..errors import unknown
-from ..task import load_task, task_names
+from ..tasks import load_task, task_names
 
 
 def main(argv: list[str]) -> int:

@@ -44,10 +44,14 @@ def load_splits(path: str | Path, task: Any) -> Any:
     features = data["train"].features
     for column in (*task.columns, task.label_column):
         if column not in features:
-            raise InputError(f"{str(path)!r} has no column {column!r}, which task {task.name} needs; it has {list(features)!r}")
+            raise InputError(
+                f"{str(path)!r} has no column {column!r}, which task {task.name} needs; it has {list(features)!r}"
+            )
     label = features[task.label_column]
     if not isinstance(label, ClassLabel) or label.names != list(task.labels):
-        raise InputError(f"the labels of {str(path)!r} are {getattr(label, 'names', label)!r}, the task's {list(task.labels)!r}")
+        raise InputError(
+            f"the labels of {str(path)!r} are {getattr(label, 'names', label)!r}, the task's {list(task.labels)!r}"
+        )
     return data
 
 

@@ -76,7 +76,7 @@ def _openings(run: Run, config: ZeroGenConfig, sampling: dict) -> Iterator[str]:
         yield ""
     elif opening.values:
         yield from opening.values
-    elif config.openings == "corpus":
+    elif config.openings == "corpus" and opening.corpus:
         from ..reference import corpus_texts
 
         yield from islice(corpus_texts(opening.corpus, run.seed), config.num_openings)

@@ -1,0 +1,61 @@
+"""The packaged tasks, one YAML file each, and how a task is read from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..config import checked, read_yaml
+from ..errors import InputError, unknown
+from ..task import Opening, Reference, Task
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of the packaged tasks."""
+    return tuple(
+        sorted(entry.name[:-5] for entry in resources.files(__name__).iterdir() if entry.name.endswith(".yaml"))
+    )
+
+
+def parse_task(values: Mapping[str, Any], where: str) -> Task:
+    """Build a task from a mapping; nested mappings become `Opening` and `Reference`."""
+    values = dict(values)
+    if isinstance(values.get("labels"), list | tuple | Mapping):
+        values["labels"] = _labels(values["labels"], where)
+    for key in ("columns", "language", "stop"):
+        if isinstance(values.get(key), str):
+            values[key] = (values[key],)
+    for key, kind in (("opening", Opening), ("reference", Reference)):
+        if isinstance(values.get(key), Mapping):
+            values[key] = checked(kind, values[key], f"{where}: {key}")
+    return checked(Task, values, where)
+
+
+def load_task(name: str) -> Task:
+    """Load a packaged task by name or a user's task by the path of its YAML file.
+
+    Raises:
+        InputError: If there is no such task or it is not valid.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        return parse_task({"name": path.stem, **read_yaml(path)}, str(path))
+    if name not in task_names():
+        raise InputError(f"{unknown('`task`', name, task_names())} A task of your own is a path ending in .yaml.")
+    with resources.as_file(resources.files(__name__) / f"{name}.yaml") as path:
+        return parse_task({"name": name, **read_yaml(path)}, f"task {name}")
+
+
+def _labels(labels: Any, where: str) -> dict[str, str]:
+    """Return label name -> words; a plain list uses the names as words."""
+    words = labels.values() if isinstance(labels, Mapping) else ()
+    for name in [*labels, *words]:
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise InputError(f"{where}: `labels`: names and words are strings; put {name!r} in quotes")
+    if len(set(labels)) < len(labels):
+        raise InputError(f"{where}: `labels` names a label twice: {list(labels)!r}")
+    if isinstance(labels, Mapping):
+        return {str(name): str(text) for name, text in labels.items()}
+    return {str(name): str(name).replace("_", " ") for name in labels}

@@ -12,10 +12,14 @@ import torch
 def shared_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """Return how many leading tokens all sequences share, at least one short of the shortest."""
     longest = min(len(s) for s in sequences) - 1
-    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(s[:longest] for s in sequences), strict=True)))
+    return sum(
+        1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(s[:longest] for s in sequences), strict=True))
+    )
 
 
-def left_padded(sequences: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def left_padded(
+    sequences: Sequence[Sequence[int]], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and mask, both [rows, longest], padded on the left."""
     longest = max(len(s) for s in sequences)
     ids = torch.tensor([[pad] * (longest - len(s)) + list(s) for s in sequences], device=device)
@@ -36,7 +40,7 @@ class CausalForward:
             prefix = torch.tensor([prompts[0][:shared]], device=model.device)
             cache = model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
             cache.batch_repeat_interleave(len(prompts))
-        self.cache = cache
+        self.cache: Any = cache
         positions = (self.mask.cumsum(-1) - 1).clamp(min=0)
         self.next_position = positions[:, -1:] + 1
         self.logits = self._forward(ids, positions[:, shared:])

@@ -62,9 +62,14 @@ class LocalGenerator:
         config = AutoConfig.from_pretrained(path)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         self.tokenizer = AutoTokenizer.from_pretrained(path)
-        self.model = auto.from_pretrained(path, dtype=dtype).to(self.device).eval()
+        model: Any = auto.from_pretrained(path, dtype=dtype)
+        self.model = model.to(self.device).eval()
         self.name, self.digest = name, digest
-        self.source = {**(source or {}), "dtype": str(dtype).removeprefix("torch."), "device": self.device.type}
+        self.source: Mapping[str, Any] = {
+            **(source or {}),
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": self.device.type,
+        }
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
         self._stops = lru_cache(maxsize=8)(self._make_stops)
 
@@ -134,9 +139,7 @@ class LocalGenerator:
             ids, mask = left_padded([[*head, *tail][:-1] for head, tail in pairs], self.pad, self.device)
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
             keep = max(len(tail) for _, tail in pairs)
-            logits = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep
-            ).logits
+            logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep).logits
         scores = []
         for row, (_, tail) in zip(logits, pairs, strict=True):
             logprobs = row[-len(tail) :].float().log_softmax(-1)
@@ -160,8 +163,8 @@ class LocalGenerator:
             if not self.tokenizer.chat_template:
                 raise InputError(f"the task asks for a chat template, and {self.name!r} has none; set `chat: false`")
             message = [{"role": "user", "content": text}]
-            text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            return self.tokenizer(text, add_special_tokens=False).input_ids
+            wrapped = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            return self.tokenizer(wrapped, add_special_tokens=False).input_ids
         return self.tokenizer(text).input_ids
 
     def _forward(self, ids: Sequence[Sequence[int]]) -> CausalForward | Seq2SeqForward:

@@ -1,0 +1,121 @@
+"""Tiny models built in memory and a scripted generator: nothing is downloaded."""
+
+import random
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from hf_synth.generators.scripted import ScriptedGenerator
+
+LINE = "the a film movie review story plot good bad great awful dull fine of in is was and but with no very"
+WORDS = LINE.split()
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of a few words, the closing quote, and two tokens that hold a quote inside."""
+    pieces = ["<pad>", "</s>", "<unk>", '"', '."', '▁"no', ".", "?", "\n", *(f"▁{word}" for word in WORDS)]
+    pieces += [chr(code) for code in range(33, 127) if chr(code) not in pieces] + ["▁"]
+    tokenizer = Tokenizer(models.BPE(vocab={p: i for i, p in enumerate(pieces)}, merges=[], unk_token="<unk>"))
+    tokenizer = Tokenizer(models.Unigram([(p, -float(i % 7) - 1) for i, p in enumerate(pieces)], unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="never", split=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+@pytest.fixture(scope="session")
+def causal_folder(tmp_path_factory):
+    """A folder with a random two-layer Llama."""
+    folder = tmp_path_factory.mktemp("causal")
+    tokenizer = word_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+        initializer_range=0.4,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seq2seq_folder(tmp_path_factory):
+    """A folder with a random two-layer T5."""
+    folder = tmp_path_factory.mktemp("seq2seq")
+    tokenizer = word_tokenizer()
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+        initializer_factor=8.0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def student_folder(tmp_path_factory):
+    """A folder with a random two-layer BERT encoder."""
+    folder = tmp_path_factory.mktemp("student")
+    tokenizer = word_tokenizer()
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def review(prompt, rng: random.Random) -> str:
+    """A text that tells its label's side, with some noise, some duplicates and some that are too short."""
+    if prompt.cell is None:
+        return f'Title {rng.randrange(400)}" and more'
+    if rng.random() < 0.1:
+        return 'the same film again"'
+    side = {"positive": "good great fine", "negative": "bad awful dull"}.get(prompt.cell, prompt.cell).split()
+    words = [rng.choice(WORDS) for _ in range(rng.randrange(1, 12))] + [rng.choice(side) for _ in range(2)]
+    return " ".join(words) + '" trailing'
+
+
+@pytest.fixture
+def scripted():
+    """A scripted generator of reviews."""
+    return ScriptedGenerator(review, name="reviews")

@@ -1,0 +1,76 @@
+import pytest
+from datasets import GeneratorBasedBuilder
+
+from hf_synth import SynthBuilder, build
+from hf_synth.errors import InputError
+from hf_synth.generators.scripted import ScriptedGenerator
+
+
+class Once(ScriptedGenerator):
+    """Counts what it is asked."""
+
+    asked = 0
+
+    def complete(self, prompts, **settings):
+        self.asked += len(prompts)
+        return super().complete(prompts, **settings)
+
+
+@pytest.fixture
+def generator():
+    return Once(lambda prompt, rng: f"a {prompt.cell} text of {rng.random()}", name="once")
+
+
+def test_build_is_cached_by_its_settings(generator, tmp_path):
+    first = build("zerogen", task="sst2", num_rows=200, generator=generator, cache_dir=str(tmp_path))
+    asked = generator.asked
+    again = build("zerogen", task="sst2", num_rows=200, generator=generator, cache_dir=str(tmp_path))
+    assert generator.asked == asked
+    assert again[:] == first[:]
+    assert first["index"][:] == list(range(200))
+    assert first.features["label"].names == ["negative", "positive"]
+    other = build("zerogen", task="sst2", num_rows=200, seed=1, generator=generator, cache_dir=str(tmp_path))
+    assert other["sentence"][:] != first["sentence"][:]
+
+
+def test_more_rows_go_on_where_fewer_ended(generator, tmp_path):
+    few = build("zerogen", task="sst2", num_rows=600, generator=generator, cache_dir=str(tmp_path))
+    asked = generator.asked
+    many = build("zerogen", task="sst2", num_rows=1200, generator=generator, cache_dir=str(tmp_path))
+    assert many[:600] == few[:]
+    assert generator.asked - asked < asked + 300
+
+
+def test_splits_and_other_weights(generator, tmp_path):
+    train = build("zerogen", task="sst2", num_rows=300, split="train", generator=generator, cache_dir=str(tmp_path))
+    held = build(
+        "zerogen", task="sst2", num_rows=300, split="validation", generator=generator, cache_dir=str(tmp_path)
+    )
+    assert len(train) + len(held) == 300
+    assert 10 < len(held) < 60
+    other = Once(lambda prompt, rng: f"another {prompt.cell} text {rng.random()}", name="other")
+    rows = build("zerogen", task="sst2", num_rows=300, split="train", generator=other, cache_dir=str(tmp_path))
+    assert rows["model"][0] == "other"
+
+
+def test_the_builder_is_a_datasets_builder():
+    assert issubclass(SynthBuilder, GeneratorBasedBuilder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "sst3"}, "`task` must be one of .* Did you mean 'sst2'?"),
+        ({"task": "sst2", "num_row": 5}, "a key must be one of .*; got 'num_row'. Did you mean 'num_rows'?"),
+        ({"task": "sst2", "top_p": 1.5}, "`top_p`: input should be less than or equal to 1; got 1.5"),
+        ({"task": "sst2", "openings": "corpus"}, "'sst2' has none"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_loaded(settings, message):
+    with pytest.raises(InputError, match=message):
+        build("zerogen", **settings)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(InputError, match="Did you mean 'zerogen'?"):
+        build("zerogn", task="sst2")

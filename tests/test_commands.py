@@ -1,0 +1,199 @@
+"""The commands as a user types them: exit codes, sentences, what is written and what is not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value, load_dataset
+
+from hf_synth.commands.main import main
+
+ROWS = ["--num_rows", "64", "--min_words", "1", "--max_new_tokens", "8", "--num_openings", "4"]
+
+
+@pytest.fixture
+def real(tmp_path):
+    """A folder with real rows to judge on."""
+    folder = tmp_path / "real"
+    (folder / "data").mkdir(parents=True)
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
+    rows = {"sentence": ["a good film", "a dull story", "very fine"] * 5, "label": [1, 0, 1] * 5}
+    Dataset.from_dict(rows, features=features).to_parquet(folder / "data/test-0.parquet")
+    return str(folder)
+
+
+@pytest.fixture
+def flags(causal_folder, student_folder, tmp_path, real):
+    return [
+        "--task", "sst2", "--model", str(causal_folder), "--student", str(student_folder), "--reference", real,
+        "--output_dir", str(tmp_path / "out"), "--num_train_epochs", "1", "--baseline_rows", "6", *ROWS,
+    ]  # fmt: skip
+
+
+def test_run_leaves_data_set_model_and_report(flags, tmp_path, capsys):
+    assert main(["run", *flags]) == 0
+    out = tmp_path / "out"
+    report = json.loads((out / "report.json").read_text())
+    needed = (
+        "task method generator rows seconds tokens_per_second asked kept dropped student reference metrics baselines"
+    )
+    assert set(needed.split()) <= set(report)
+    assert report["rows"] == report["kept"] == 64
+    assert report["asked"] == report["kept"] + sum(report["dropped"].values())
+    assert report["metrics"]["rows"] == 15
+    assert set(report["baselines"]) == {"prompting", "prompting, calibrated"}
+    assert report["baselines"]["prompting"]["rows"] == 6
+    assert report["generator"]["sha256"]
+    data = load_dataset(str(out / "dataset"), cache_dir=str(tmp_path / "cache"))
+    assert sum(map(len, data.values())) == 64
+    printed = capsys.readouterr().out
+    assert "probe: kept" in printed
+    assert f"{report['metrics']['accuracy']:.4f}" in printed
+    card = (out / "model/README.md").read_text()
+    assert f"| this model | 15 | {report['metrics']['accuracy']:.4f} |" in card
+    # the saved model alone gives the report's accuracy
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", str(out / "model"))
+    rows = ["a good film", "a dull story", "very fine"] * 5
+    found = [entry["label"] for entry in classify(rows)]
+    right = sum(a == b for a, b in zip(found, ["positive", "negative", "positive"] * 5, strict=True))
+    assert right / 15 == report["metrics"]["accuracy"]
+    # the verbs one by one give the same, and nothing is asked again
+    before = sorted((out / "journal/chunks").glob("*/*"))
+    assert main(["generate", *flags[:4], *flags[8:10], *ROWS]) == 0
+    assert sorted((out / "journal/chunks").glob("*/*")) == before
+    assert main(["evaluate", *flags]) == 0
+    assert json.loads((out / "report.json").read_text())["metrics"] == report["metrics"]
+
+
+def test_without_a_reference_the_run_ends_well_and_says_so(flags, tmp_path, capsys, monkeypatch):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("labels: [dull, fine]\nprompt: 'a {label} film is \"'\ncolumns: [sentence]\n")
+    at = flags.index("--reference")
+    argv = ["run", *flags[:at], *flags[at + 2 :], "--task", str(mine)]
+    argv.remove("sst2")
+    argv.remove("--task")
+    argv = [word for word in argv if word not in ("--num_openings", "4")] + ["--num_openings", "4"]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "not evaluated: the task names no real data set" in printed
+    assert "hf-synth evaluate --task" in printed
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["metrics"] is None
+    assert "Not evaluated on real data" in (tmp_path / "out/model/README.md").read_text()
+
+
+def test_preview_shows_rows_with_prompts_and_writes_nothing(flags, tmp_path, capsys):
+    assert main(["generate", *flags[:4], *flags[8:10], *ROWS, "--preview", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("\nprompt  The movie review in") == 5
+    assert "5 shown of" in printed
+    assert not (tmp_path / "out").exists()
+
+
+BAD = [
+    (["run", "--task", "sst3"], "Did you mean 'sst2'?"),
+    (["run", "--task", "sst2", "--method", "zerogn"], "Did you mean 'zerogen'?"),
+    (["run", "--task", "sst2", "--num_row", "5"], "Did you mean '--num_rows'?"),
+    (["run", "--task", "sst2", "--num_rows", "0"], "`num_rows`"),
+    (["run", "--task", "sst2", "--num_rows", "many"], "`num_rows`"),
+    (["run", "--task", "sst2", "--training_args", "5"], "`training_args`: input should be a valid mapping"),
+    (["run", "--task", "missing.yaml"], "cannot read 'missing.yaml'"),
+    (["run", "--config", "missing.yaml"], "cannot read 'missing.yaml'"),
+    (["run"], "`task` is missing"),
+    (["rnu"], "Did you mean 'run'?"),
+    (["generate", "--task", "sst2", "--openings", "corpus"], "'sst2' has none"),
+    (["generate", "--task", "sst2", "--hub_id", "not a name", "--model", "x"], "`repo_id`"),
+    (["run", "--task", "sst2", "--reference", "no/such"], "`reference`"),
+    (["evaluate", "--task", "sst2"], "is missing: run `hf-synth run`"),
+    (["train", "--task", "sst2"], "no data set in"),
+    (["tasks", "sst3"], "Did you mean 'sst2'?"),
+    (["methods", "zero"], "Did you mean 'zerogen'?"),
+    (["push", "--folder", "nowhere", "--hub_id", "me/x"], "nowhere"),
+]
+
+
+@pytest.mark.parametrize(("argv", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_bad_input_is_one_sentence(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main(argv) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len([line for line in said if line.startswith("hf-synth: ")]) == 1
+    assert message in said[-1]
+    assert "Traceback" not in "\n".join(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_yaml_and_flags_give_the_same_and_flags_win(tmp_path):
+    from hf_synth.commands.options import parse
+    from hf_synth.settings import SynthConfig
+
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: sst2\nnum_rows: 7\ntop_p: 0.5\nsteer_away: true\nlearning_rate: 2e-5\n")
+    found = parse(["--config", str(recipe), "--num_rows", "9", "--steer_away", "false"], "x", SynthConfig)
+    assert found[SynthConfig].num_rows == 9
+    assert found["method"].top_p == 0.5
+    assert found["method"].steer_away is False
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("num_row: 5", "Did you mean 'num_rows'?"),
+        ("num_rows: [5]", "`num_rows`"),
+        ("- a list", "`key: value` lines"),
+        ("a: [", "is not valid YAML at line"),
+    ],
+)
+def test_bad_recipes(tmp_path, capsys, line, message):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"task: sst2\n{line}\n" if ":" in line else line)
+    assert main(["generate", "--config", str(recipe)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def run_in_background(flags, **settings):
+    command = [sys.executable, "-m", "hf_synth", "generate", *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
+
+
+def test_ctrl_c_is_130_and_keeps_what_was_done(flags, tmp_path):
+    argv = [*flags[:4], *flags[8:10], *ROWS[2:], "--num_rows", "100000"]
+    process = run_in_background(argv)
+    chunks = tmp_path / "out/journal/chunks"
+    for _ in range(600):
+        if len(list(chunks.glob("*/*.json"))) > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().splitlines()[-1].startswith("hf-synth: stopped.")
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out/dataset").exists()
+    for file in chunks.glob("*/*.json"):
+        json.loads(file.read_text())
+
+
+def test_a_full_disk_is_one_sentence(flags, tmp_path):
+    """A limit on file size stands for a full disk: the write fails in the middle in the same way."""
+    import resource
+
+    argv = [*flags[:4], *flags[8:10], *ROWS[2:], "--num_rows", "3000"]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+
+    process = run_in_background(argv, preexec_fn=limit, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert "File too large" in errors.strip().splitlines()[-1]
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out/dataset").exists()

@@ -1,0 +1,141 @@
+"""Killed at random moments and started again, a run gives the same bytes as one that was left alone."""
+
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hf_synth.errors import InputError
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.journal import Journal, write_whole
+from hf_synth.produce import Plan, check_folder, locked, produce
+from hf_synth.settings import SynthConfig
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from hf_synth.folder import write_folder
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.produce import Plan, locked, produce
+from hf_synth.settings import SynthConfig
+
+class Slow(ScriptedGenerator):
+    def complete(self, prompts, **settings):
+        time.sleep(float(sys.argv[2]))
+        return super().complete(prompts, **settings)
+
+generator = Slow(lambda prompt, rng: f"{prompt.cell} text number {rng.randrange(10**6)} of many", name="slow")
+folder = Path(sys.argv[1])
+plan = Plan.of(SynthConfig(task="sst2", num_rows=1200, chunk_size=32))
+with locked(folder):
+    produce(plan, generator, folder, lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts))
+"""
+
+
+def start(folder, pause):
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(pause)])
+
+
+def digests(folder):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (folder / "dataset/data").iterdir()}
+
+
+def chunks(folder):
+    return len(list((folder / "journal/chunks").glob("*/*.json")))
+
+
+def test_killed_runs_end_with_the_same_bytes(tmp_path):
+    whole = tmp_path / "whole"
+    assert start(whole, 0).wait() == 0
+    total = chunks(whole)
+    rng, counted = random.Random(), 0
+    for attempt in range(8):
+        folder = tmp_path / f"killed-{attempt}"
+        process = start(folder, 0.04)
+        wanted = rng.randrange(1, total - 5)
+        while chunks(folder) < wanted and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(rng.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if not 0 < chunks(folder) < total:
+            continue
+        counted += 1
+        assert not (folder / "dataset").exists()
+        assert start(folder, 0).wait() == 0
+        assert digests(folder) == digests(whole)
+        assert chunks(folder) == total
+        assert not list(folder.glob(".work-*"))
+        if counted == 3:
+            return
+    pytest.fail(f"only {counted} of 8 kills fell between the first and the last chunk")
+
+
+@pytest.fixture
+def finished(tmp_path):
+    generator = ScriptedGenerator(lambda prompt, rng: f"a {prompt.cell} text of {rng.random()}", name="one")
+    plan = Plan.of(SynthConfig(task="sst2", num_rows=20))
+    produce(plan, generator, tmp_path, lambda work, facts: None)
+    return tmp_path, generator
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "`seed` is 0 there and 1 here"),
+        ({"min_words": 9}, "`task.min_words` is 4 there and 9 here"),
+        ({"task": "imdb"}, "`task.name` is 'sst2' there and 'imdb' here"),
+        ({"chunk_size": 8}, "`chunk_size` is None there and 8 here"),
+        ({"model": "other"}, "`model` is"),
+    ],
+)
+def test_other_settings_are_refused_by_name(finished, change, named):
+    folder, _ = finished
+    config = SynthConfig(**{"task": "sst2", "num_rows": 20, **change})
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(InputError, match="other settings") as error:
+        check_folder(folder, Plan.of(config).settings())
+    assert named in str(error.value)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_other_weights_are_refused(finished):
+    folder, generator = finished
+    generator.digest = "scripted:two"
+    with pytest.raises(InputError, match="`weights` is 'scripted:one' there and 'scripted:two' here"):
+        produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
+
+
+def test_more_rows_are_welcome(finished):
+    folder, generator = finished
+    check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=99)).settings())
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="holds files that no run wrote"):
+        check_folder(tmp_path, {})
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with locked(tmp_path):
+        holder = f"import pathlib, hf_synth.produce as p\nwith p.locked(pathlib.Path({str(tmp_path)!r})): pass"
+        other = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True)
+    assert "InputError: another process is writing in" in other.stderr
+
+
+def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    target = tmp_path / "file.json"
+    write_whole(target, "old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_whole(target, "new")
+    assert target.read_text() == "old"
+
+
+def test_a_journal_without_a_folder_records_nothing():
+    assert Journal(None).read("0" * 64) is None

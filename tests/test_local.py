@@ -1,0 +1,207 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation.logits_process import MinPLogitsWarper
+
+from hf_synth.errors import InputError
+from hf_synth.generators.local import LocalGenerator
+from hf_synth.generators.local.forward import shared_prefix
+from hf_synth.generators.local.sample import BOUND, Sampler, steer_away, streams
+from hf_synth.records import Prompt
+
+
+@pytest.fixture(scope="module")
+def causal(causal_folder):
+    return LocalGenerator(
+        str(causal_folder), name="tiny", digest="tiny", dtype=torch.float32, device=torch.device("cpu")
+    )
+
+
+@pytest.fixture(scope="module")
+def seq2seq(seq2seq_folder):
+    return LocalGenerator(str(seq2seq_folder), name="t5", digest="t5", dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "warpers"),
+    [
+        ({"top_p": 0.9}, [TopPLogitsWarper(0.9)]),
+        ({"top_k": 5}, [TopKLogitsWarper(5)]),
+        (
+            {"temperature": 0.7, "top_k": 40, "top_p": 0.8},
+            [TemperatureLogitsWarper(0.7), TopKLogitsWarper(40), TopPLogitsWarper(0.8)],
+        ),
+        ({"min_p": 0.1}, [MinPLogitsWarper(0.1)]),
+        (
+            {"temperature": 30.0, "top_p": 0.95},
+            [TemperatureLogitsWarper(30.0), TopPLogitsWarper(0.95)],
+        ),  # wider than the bound
+        ({}, []),
+    ],
+)
+def test_the_distribution_is_that_of_transformers(settings, warpers):
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3 * BOUND) * 4
+    warped = logits.clone()
+    for warper in warpers:
+        warped = warper(None, warped)
+    expected = warped.softmax(-1)[0].double()
+    draws = 200_000
+    uniforms = torch.from_numpy(np.random.default_rng(1).random(draws))
+    sampler = Sampler(**settings)
+    tokens = torch.cat([sampler(logits.expand(len(part), -1), part) for part in uniforms.split(2000)])
+    counts = torch.bincount(tokens, minlength=logits.shape[-1]).double()
+    assert counts[expected == 0].sum() == 0
+    likely = expected * draws >= 5
+    other, wanted = counts[~likely].sum(), (expected[~likely].sum() * draws)
+    chi2 = (((counts - expected * draws) ** 2) / (expected * draws))[likely].sum()
+    chi2 += (other - wanted) ** 2 / wanted if wanted > 0 else 0
+    freedom = int(likely.sum()) - 1 + int(wanted > 0)
+    assert chi2 < freedom + 4 * (2 * freedom) ** 0.5 + 4, f"chi-square {chi2:.1f} at {freedom} degrees of freedom"
+
+
+def test_greedy_takes_the_likeliest():
+    logits = torch.randn(5, 100)
+    assert torch.equal(Sampler(temperature=0)(logits, torch.rand(5)), logits.argmax(-1))
+
+
+def test_a_rows_stream_is_its_own():
+    many, few = streams(7, 10, 20), streams(7, 3, 20)
+    assert torch.equal(many[:3], few)
+    assert not torch.equal(streams(8, 3, 20), few)
+    assert torch.equal(streams(7, 3, 5), few[:, :5])
+
+
+def test_self_debiasing_numbers_of_the_paper():
+    p, q = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([[[0.4, 0.31, 0.29]]])
+    steered = steer_away(p.log(), q.log(), 200.0).softmax(-1)
+    torch.testing.assert_close(steered, torch.tensor([[0.921, 0.075, 0.004]]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(steer_away(p.log(), q.log(), 0.0).softmax(-1), p)
+
+
+def test_the_largest_counter_probability_counts():
+    p = torch.tensor([[0.5, 0.5]])
+    one, two = torch.tensor([[[0.9, 0.1]]]), torch.tensor([[[0.9, 0.1], [0.1, 0.9]]])
+    assert steer_away(p.log(), one.log(), 10.0).softmax(-1)[0, 1] > 0.9
+    torch.testing.assert_close(steer_away(p.log(), two.log(), 10.0).softmax(-1), p)
+
+
+def prompts(count):
+    texts = ['the film is "', 'a very good movie review of the plot is: "', '"']
+    return [Prompt(texts[at % 3]) for at in range(count)]
+
+
+def test_texts_do_not_depend_on_the_batch(causal):
+    settings = {"seed": 3, "max_new_tokens": 12, "top_p": 0.9, "stop": ('"',)}
+    alone = causal.complete(prompts(30), batch_size=1, **settings)
+    together = causal.complete(prompts(30), batch_size=30, **settings)
+    assert [c.text for c in alone] == [c.text for c in together]
+    assert [c.logprob for c in alone] == pytest.approx([c.logprob for c in together], abs=1e-4)
+    assert len({c.text for c in alone}) > 20
+    assert [c.text for c in causal.complete(prompts(30), batch_size=30, **{**settings, "seed": 4})] != [
+        c.text for c in alone
+    ]
+
+
+def test_stop_strings_end_a_text_where_they_stand(causal):
+    done = causal.complete(prompts(200), seed=0, batch_size=64, max_new_tokens=30, stop=('"', "\n"))
+    finishes = Counter(c.finish for c in done)
+    assert finishes["stop"] > 50
+    assert finishes["length"] > 0
+    for completion in done:
+        assert '"' not in completion.text
+        assert "\n" not in completion.text
+        assert 1 <= completion.tokens <= 30
+        assert completion.finish == "stop" or completion.tokens == 30
+    assert any(c.text.endswith(".") and c.finish == "stop" for c in done)  # a token that holds `."`
+
+
+def test_a_stop_string_of_several_tokens_is_seen(causal):
+    done = causal.complete(prompts(200), seed=0, batch_size=64, max_new_tokens=30, stop=("the film", "."))
+    assert all("the film" not in c.text and "." not in c.text for c in done)
+
+
+def test_logprob_is_that_of_the_unmodified_model(causal):
+    settings = {"batch_size": 8, "max_new_tokens": 6, "temperature": 0.5, "top_k": 5}
+    for prompt, completion in zip(prompts(8), causal.complete(prompts(8), seed=1, **settings), strict=True):
+        if completion.finish != "length":
+            continue
+        head = causal.tokenizer(prompt.text).input_ids
+        whole = causal.tokenizer(prompt.text + completion.text).input_ids
+        if len(whole) != len(head) + completion.tokens or whole[: len(head)] != head:
+            continue  # the text tokenises in another way than it was sampled
+        assert score_by_hand(causal, head, whole[len(head) :]) == pytest.approx(completion.logprob, abs=1e-3)
+        return
+    pytest.fail("no completion could be compared")
+
+
+def score_by_hand(generator, head, tail):
+    with torch.no_grad():
+        logits = generator.model(torch.tensor([[*head, *tail]])).logits[0].log_softmax(-1)
+    return sum(logits[len(head) + at - 1, token].item() for at, token in enumerate(tail)) / len(tail)
+
+
+def test_score_is_the_mean_over_the_text(causal):
+    heads = ["the film is", "a very good movie review", "the"]
+    tails = [" good", " of the plot is very dull and awful", " bad story"]
+    found = causal.score(heads, tails, batch_size=3)
+    for head, tail, value in zip(heads, tails, found, strict=True):
+        ids, more = causal.tokenizer(head).input_ids, causal.tokenizer(head + tail).input_ids
+        assert more[: len(ids)] == ids
+        assert value == pytest.approx(score_by_hand(causal, ids, more[len(ids) :]), abs=1e-4)
+    assert causal.score(heads, tails, batch_size=1) == pytest.approx(found, abs=1e-4)
+    with pytest.raises(InputError, match="empty text"):
+        causal.score(["the"], [""], batch_size=1)
+
+
+def test_counter_prompts_change_the_text_and_ride_in_the_batch(causal):
+    plain = [Prompt("the good film is", cell="x")] * 12
+    steered = [Prompt("the good film is", cell="x", against=("the bad film is", "a dull story"))] * 12
+    settings = {"seed": 5, "max_new_tokens": 8}
+    first = causal.complete(steered, batch_size=36, debias=200.0, **settings)
+    assert [c.text for c in first] != [c.text for c in causal.complete(plain, batch_size=36, **settings)]
+    assert [c.text for c in first] == [
+        c.text for c in causal.complete(steered, batch_size=3, debias=200.0, **settings)
+    ]
+    off = causal.complete(steered, batch_size=36, debias=0.0, **settings)
+    assert [c.text for c in off] == [c.text for c in causal.complete(plain, batch_size=36, **settings)]
+
+
+def test_encoder_decoder_models_write_and_score(seq2seq):
+    settings = {"seed": 2, "max_new_tokens": 10, "temperature": 3.0, "stop": ('"',)}
+    together = seq2seq.complete(prompts(12), batch_size=12, **settings)
+    assert [c.text for c in together] == [c.text for c in seq2seq.complete(prompts(12), batch_size=1, **settings)]
+    assert len({c.text for c in together}) > 3
+    scores = seq2seq.score(["the film"] * 2, ["good", "a very bad story"], batch_size=2)
+    assert scores == pytest.approx(
+        seq2seq.score(["the film"] * 2, ["good", "a very bad story"], batch_size=1), abs=1e-4
+    )
+
+
+def test_bad_settings_are_refused(causal):
+    with pytest.raises(InputError, match="decoding setting must be one of .*; got 'topp'. Did you mean 'top_p'?"):
+        causal.complete(prompts(1), seed=0, batch_size=1, topp=0.5)
+    with pytest.raises(InputError, match="chat template, and 'tiny' has none"):
+        causal.complete(prompts(1), seed=0, batch_size=1, chat=True)
+
+
+def test_the_chat_template_wraps_the_prompt(causal_folder):
+    generator = LocalGenerator(
+        str(causal_folder), name="tiny", digest="x", dtype=torch.float32, device=torch.device("cpu")
+    )
+    generator.tokenizer.chat_template = (
+        "{% for m in messages %}very {{ m.content }}{% endfor %}{% if add_generation_prompt %} is{% endif %}"
+    )
+    settings = {"seed": 0, "batch_size": 2, "max_new_tokens": 8}
+    wrapped = generator.complete([Prompt("good")] * 2, chat=True, **settings)
+    by_hand = generator.complete([Prompt("very good is")] * 2, **settings)
+    assert [c.text for c in wrapped] == [c.text for c in by_hand]
+
+
+def test_shared_prefix_leaves_a_token_to_each():
+    assert shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert shared_prefix([[1, 2], [1, 2]]) == 1
+    assert shared_prefix([[1], [1, 2]]) == 0

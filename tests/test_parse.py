@@ -1,0 +1,80 @@
+import pytest
+
+from hf_synth.parse import labelled, until_stop
+from hf_synth.prompts import Rotation, label_prompts
+from hf_synth.records import Completion, Prompt
+from hf_synth.tasks import load_task
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "ending", "expected"),
+    [
+        ("A fine film.", "stop", "", "A fine film."),
+        ("  two \n lines ", "stop", "", "two lines"),
+        ("Who wrote it", "stop", "?", "Who wrote it?"),
+        ("Who wrote it", "length", "?", None),
+        ("First line\nsecond line. More", "length", "", "First line"),
+        ("One. Two. Thr", "length", "", "One. Two."),
+        ("never ends and never stops", "length", "", None),
+        ("", "stop", "", None),
+        ("\n\n", "length", "", None),
+    ],
+)
+def test_the_cut(text, finish, ending, expected):
+    assert until_stop(Completion(text, finish=finish), ending) == expected
+
+
+def test_reasons():
+    parse = labelled(load_task("sst2"))
+    prompt = Prompt("p", cell="negative", attributes={"opening": "The Long Dark Night"})
+    assert parse(prompt, Completion("too short now")) == "short"
+    assert parse(prompt, Completion("The Long Dark Night")) == "echo"
+    assert parse(prompt, Completion("no end in sight at all", finish="length")) == "unfinished"
+    example = parse(prompt, Completion("a tired and dull film", -2.5))
+    assert (example.fields, example.target, example.logprob) == (
+        {"sentence": "a tired and dull film"},
+        "negative",
+        -2.5,
+    )
+
+
+def test_a_pair_keeps_its_given_column():
+    task = load_task("qnli")
+    prompt = next(label_prompts(task, "entailment", ["Paris is the capital of France."]))
+    example = labelled(task)(prompt, Completion("What is the capital of France"))
+    assert example.fields == {
+        "sentence": "Paris is the capital of France.",
+        "question": "What is the capital of France?",
+    }
+
+
+def test_papers_prompts_verbatim():
+    prompt = next(label_prompts(load_task("sst2"), "positive", ["Alien"]))
+    assert prompt.text == 'The movie review in positive sentiment for movie "Alien" is: "'
+    assert prompt.against == ()
+    prompt = next(label_prompts(load_task("qnli"), "not_entailment", ["X"]))
+    assert prompt.text == 'Information: "X"\nQuestion (answer not in above information): "'
+    assert prompt.against == ('Information: "X"\nQuestion (answer in above information): "',)
+
+
+def test_steering_can_be_turned_on_and_off():
+    assert next(label_prompts(load_task("sst2"), "positive", ["x"], steer=True)).against
+    assert not next(label_prompts(load_task("qnli"), "entailment", ["x"], steer=False)).against
+    assert len(next(label_prompts(load_task("ag_news"), "World", [""], steer=True)).against) == 3
+
+
+def test_a_rotation_draws_only_what_is_read():
+    drawn = []
+
+    def source():
+        for text in "abc":
+            drawn.append(text)
+            yield text
+
+    rotation = Rotation(source())
+    first, second = iter(rotation), iter(rotation)
+    assert next(first) == "a"
+    assert drawn == ["a"]
+    assert [next(second) for _ in range(5)] == ["a", "b", "c", "a", "b"]
+    assert [next(first) for _ in range(3)] == ["b", "c", "a"]
+    assert list(Rotation(iter(()))) == []

@@ -1,0 +1,72 @@
+"""Every recipe parses into its settings; the README's commands are single lines."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hf_synth.commands.options import parse
+from hf_synth.produce import Plan
+from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name != "accelerate")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_recipes_parse(path):
+    found = parse(["--config", str(path)], "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
+    plan = Plan.of(found[SynthConfig], found["method"])
+    assert path.parent.name == plan.task.name
+    assert path.stem.startswith(plan.method.name)
+    assert found[OutputConfig].output_dir == f"outputs/{plan.task.name}-{path.stem}"
+
+
+def test_there_are_recipes():
+    assert len(RECIPES) >= 2
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes/accelerate").glob("*.yaml")), ids=lambda p: p.name)
+def test_accelerate_configs_are_known_to_accelerate(path):
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    assert (
+        ClusterConfig.from_yaml_file(yaml_file=str(path)).num_processes
+        == yaml.safe_load(path.read_text())["num_processes"]
+    )
+
+
+@pytest.mark.parametrize("heading", ["## Run it", "## Test it"])
+def test_readme_commands_are_one_line(heading):
+    text = (ROOT / "README.md").read_text()
+    assert text.count(f"\n{heading}\n") == 1
+    block = text.partition(f"\n{heading}\n")[2].partition("```bash\n")
+    assert "\n## " not in block[0]
+    command = block[2].partition("```")[0].strip()
+    assert command
+    assert "\n" not in command
+
+
+def test_the_readmes_own_task_works(tmp_path):
+    """The YAML file that the README shows as a user's own task loads and writes its prompts."""
+    text = (ROOT / "README.md").read_text()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    assert len(mine.read_text().splitlines()) <= 10
+    plan = Plan.of(SynthConfig(task=str(mine)))
+    for label in plan.task.labels:
+        assert plan.task.labels[label] in plan.task.render(label)
+
+
+def test_the_readmes_python_runs(tmp_path):
+    """The example that needs no model prints what the README says."""
+    import subprocess
+    import sys
+
+    text = (ROOT / "README.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    env = {"HF_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path, check=True
+    )
+    assert done.stdout.strip() == code.strip().splitlines()[-1].partition("# ")[2]

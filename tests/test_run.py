@@ -1,0 +1,162 @@
+from collections import Counter
+from itertools import repeat
+
+import pytest
+
+from hf_synth.errors import InputError
+from hf_synth.filters.surface import Unique
+from hf_synth.generators.base import OutOfMemory
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.journal import Journal
+from hf_synth.methods import get
+from hf_synth.parse import labelled
+from hf_synth.records import Prompt
+from hf_synth.run import PROBE, Run
+from hf_synth.tasks import load_task
+
+
+class Counting:
+    """A generator that counts what it is asked, around another."""
+
+    def __init__(self, inner):
+        self.inner, self.name, self.digest, self.source = inner, inner.name, inner.digest, inner.source
+        self.asked, self.sizes = 0, []
+
+    def complete(self, prompts, *, seed, batch_size, **decoding):
+        self.asked += len(prompts)
+        self.sizes.append(batch_size)
+        return self.inner.complete(prompts, seed=seed, batch_size=batch_size, **decoding)
+
+
+def make(generator, folder=None, rows=300, **settings):
+    run = Run(load_task("sst2"), generator, num_rows=rows, journal=Journal(folder), **settings)
+    method = get("zerogen")
+    return run, [(e.fields["sentence"], e.target) for e in method.generate(run, method.config())]
+
+
+def test_rows_are_balanced_and_counted(scripted):
+    run, rows = make(scripted, rows=301)
+    assert Counter(label for _, label in rows) == {"negative": 151, "positive": 150}
+    assert len({text.casefold() for text, _ in rows}) == 301
+    counts = run.ledger.stage("rows")
+    assert counts.asked == len(rows) + counts.dropped.total()
+    assert counts.dropped["surplus"] > 0
+    assert counts.dropped["short"] > 0
+    assert counts.dropped["duplicate"] > 0
+    openings = run.ledger.stage("openings")
+    assert openings.asked == openings.kept + openings.dropped.total()
+
+
+def test_rows_of_a_smaller_run_open_those_of_a_larger(scripted, tmp_path):
+    _, few = make(scripted, tmp_path, rows=1000)
+    counting = Counting(scripted)
+    run, many = make(counting, tmp_path, rows=2000)
+    assert many[:1000] == few
+    fresh, _ = make(Counting(scripted), rows=2000)
+    assert 0 < counting.asked < run.ledger.stage("rows").asked
+    assert fresh.ledger.facts()["stages"]["rows"]["asked"] == run.ledger.facts()["stages"]["rows"]["asked"]
+
+
+def test_nothing_recorded_is_asked_again(scripted, tmp_path):
+    _, first = make(scripted, tmp_path)
+    counting = Counting(scripted)
+    _, second = make(counting, tmp_path)
+    assert counting.asked == 0
+    assert second == first
+
+
+def test_another_seed_gives_other_rows(scripted):
+    assert make(scripted, seed=0)[1] != make(scripted, seed=1)[1]
+
+
+def test_equal_prompts_get_new_answers(scripted):
+    run = Run(load_task("sst2"), scripted, chunk_size=8)
+    prompts = repeat(Prompt("same", cell="positive"), 32)
+    texts = [e.fields["sentence"] for e in run.complete(prompts, labelled(run.task, 1))]
+    assert len(set(texts)) > 16
+
+
+def test_a_cell_that_cannot_be_filled_gives_its_account():
+    generator = ScriptedGenerator(
+        lambda prompt, rng: "always the same text" if prompt.cell == "positive" else f"text {rng.random()} of a kind"
+    )
+    run, rows = make(generator, rows=200)
+    assert Counter(label for _, label in rows) == {"negative": 100, "positive": 1}
+    assert list(run.ledger.accounts) == ["positive"]
+    assert "1 of 100 rows after" in run.ledger.accounts["positive"]
+
+
+def test_a_generator_that_gives_nothing_is_found_out_at_once():
+    counting = Counting(ScriptedGenerator(lambda prompt, rng: "no" if prompt.cell else f"title {rng.random()}"))
+    with pytest.raises(
+        InputError, match=r"nothing of the first 24 rows could be kept \(mostly: short\).*answered 'no'"
+    ):
+        make(counting, rows=100_000)
+    assert counting.asked == 2 * PROBE
+
+
+def test_out_of_memory_halves_the_batch_for_good(scripted, tmp_path):
+    class Small(Counting):
+        def complete(self, prompts, *, seed, batch_size, **decoding):
+            if batch_size > 32:
+                self.sizes.append(batch_size)
+                raise OutOfMemory
+            return super().complete(prompts, seed=seed, batch_size=batch_size, **decoding)
+
+    small = Small(scripted)
+    _, rows = make(small, tmp_path, rows=200)
+    assert small.sizes[:3] == [128, 64, 32]
+    assert set(small.sizes[3:]) == {32}
+    large = Counting(scripted)  # a machine with more memory obeys what was recorded
+    _, again = make(large, tmp_path, rows=200)
+    assert (large.asked, again) == (0, rows)
+    _, more = make(large, tmp_path, rows=1000)
+    assert set(large.sizes) == {32}
+    assert more[:200] == rows
+
+
+def test_a_consumer_that_stops_early_loses_nothing(scripted):
+    run = Run(load_task("sst2"), scripted, chunk_size=64)
+    stream = run.complete(repeat(Prompt("p", cell="positive")), labelled(run.task, 1), Unique())
+    taken = [next(stream) for _ in range(30)]
+    stream.close()
+    counts = run.ledger.stage("rows")
+    assert counts.kept == len(taken)
+    assert counts.dropped["surplus"] > 0
+
+
+def test_keep_counts_under_the_reason(scripted):
+    run = Run(load_task("sst2"), scripted)
+    examples = list(run.complete(repeat(Prompt("p", cell="positive"), 24), labelled(run.task, 1)))
+    kept = list(run.keep(examples, lambda block: ["odd" if at % 2 else None for at in range(len(block))]))
+    assert kept == examples[::2]
+    assert run.ledger.stage("rows").dropped["odd"] == len(examples) // 2
+
+
+def test_once_computes_once(tmp_path, scripted):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"score": 0.1 + 0.2}
+
+    for _ in range(2):
+        run = Run(load_task("sst2"), scripted, journal=Journal(tmp_path))
+        assert run.once("score", {"a": 1}, compute) == {"score": 0.1 + 0.2}
+    assert len(calls) == 1
+    run.once("score", {"a": 2}, compute)
+    assert len(calls) == 2
+
+
+def test_once_folder_is_whole_or_absent(tmp_path, scripted):
+    run = Run(load_task("sst2"), scripted, journal=Journal(tmp_path))
+
+    def fails(folder):
+        (folder / "half").write_text("x")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        run.once_folder("student", 1, fails)
+    folder = run.once_folder("student", 1, lambda folder: (folder / "whole").write_text("y"))
+    assert [file.name for file in folder.iterdir()] == ["whole"]
+    assert run.once_folder("student", 1, fails) == folder
