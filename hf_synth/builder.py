@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets import Dataset, DatasetDict, DatasetInfo
 
 from .config import checked
@@ -141,4 +142,5 @@ def build(
     if split is not None:
         return builder.as_dataset(split=split)
     parts = builder.as_dataset()
-    return datasets.concatenate_datasets(list(parts.values())).sort("index")
+    rows = datasets.concatenate_datasets(list(parts.values()))
+    return rows.select(np.argsort(rows["index"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from itertools import count
 
@@ -41,22 +42,28 @@ def opening_prompts(task: Task) -> Iterator[Prompt]:
         yield prompt
 
 
-def label_prompts(task: Task, label: str, openings: Iterable[str], *, steer: bool | None = None) -> Iterator[Prompt]:
+def label_prompts(
+    task: Task, label: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None
+) -> Iterator[Prompt]:
     """Yield one prompt per opening that asks for a text of `label`.
 
     Args:
         task: Names the templates.
         label: A label name.
         openings: Fill `{opening}`; of a pair they are the given column.
+        rng: Draws the verbalizer, where the task has some.
         steer: Steer away from the other labels' prompts; `None` leaves it to the task.
     """
     others = [name for name in task.labels if name != label]
     steer = task.steers_away if steer is None else steer
+    words = task.words.get(label, ())
     for opening in openings:
+        word = rng.randrange(len(words)) if words else 0
+        attributes = {"opening": opening} if opening else {}
         yield Prompt(
-            text=task.render(label, opening=opening),
+            text=task.render(label, opening=opening, word=word),
             cell=label,
             given={task.columns[0]: opening} if task.kind == "pair" else {},
-            attributes={"opening": opening} if opening else {},
-            against=tuple(task.render(other, opening=opening) for other in others) if steer else (),
+            attributes={**attributes, "word": words[word]} if words else attributes,
+            against=tuple(task.render(o, opening=opening, word=word) for o in others) if steer else (),
         )

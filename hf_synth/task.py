@@ -91,7 +91,8 @@ class Task:
         name: Short name.
         labels: Label name -> the words that stand for it in prompts. A plain list uses the names as words.
         prompt: What the generator continues; one template, or one per label. Slots: `{label}` (the label's words),
-            `{opening}`, and for pairs the given column's name. It ends with an open quote.
+            `{word}`, `{opening}`, and for pairs the given column's name. It ends with an open quote.
+        words: Label name -> verbalizers; each prompt draws one for its slot `{word}`.
         kind: `single` text, `pair` of texts, `multi_label` (a set of labels), `tokens` (spans).
         columns: Text columns; of a pair the first is given and the last is generated.
         description: One sentence for people.
@@ -111,6 +112,7 @@ class Task:
     name: str
     labels: Mapping[str, str]
     prompt: str | Mapping[str, str]
+    words: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     kind: Kind = "single"
     columns: tuple[str, ...] = ("text",)
     description: str = ""
@@ -132,8 +134,15 @@ class Task:
         self._check_columns()
         if not self.stop or "" in self.stop:
             raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
+        if self.words and not all(self.words.get(name) for name in self.labels):
+            raise InputError(
+                f"`words` needs a word or more for each of {list(self.labels)!r}; got {dict(self.words)!r}"
+            )
         for key in ("prompt", "score_prompt"):
             self._check_template(key, getattr(self, key))
+        for name in self.words:
+            if name not in self.labels:
+                raise InputError(f"`words`: {unknown('a label', name, self.labels)}")
         for key, known in (("columns", self.columns), ("labels", tuple(self.labels))):
             for name in getattr(self.reference, key) if self.reference else ():
                 if name not in known:
@@ -157,12 +166,17 @@ class Task:
             for name in self.labels:
                 if name not in template:
                     raise InputError(f"`{key}` has no template for the label {name!r}")
-        allowed = ["label", *(["opening"] if self.opening else []), *self.columns[:-1]]
+        allowed = [
+            "label",
+            *(["word"] if self.words else []),
+            *(["opening"] if self.opening else []),
+            *self.columns[:-1],
+        ]
         for text in template.values() if isinstance(template, Mapping) else [template or ""]:
             for slot in slots(text, key):
                 if slot not in allowed:
                     raise InputError(f"`{key}`: {unknown('a slot', slot, allowed)}")
-        if isinstance(template, str) and "label" not in slots(template, key):
+        if isinstance(template, str) and not {"label", "word"} & set(slots(template, key)):
             raise InputError(f"`{key}` needs the slot {{label}}, or one template per label; got {template!r}")
 
     @property
@@ -180,17 +194,20 @@ class Task:
         """Whether prompts steer away from the other labels' prompts."""
         return self.kind == "pair" if self.debias is None else self.debias
 
-    def render(self, label: str, *, opening: str = "", scoring: bool = False) -> str:
+    def render(self, label: str, *, opening: str = "", word: int = 0, scoring: bool = False) -> str:
         """Fill the (scoring) prompt of a label.
 
         Args:
             label: A label name.
+            word: Which of the label's verbalizers stands in `{word}`, counted round.
             opening: The opening; of a pair also the given column.
             scoring: Use the scoring template.
         """
         template = (self.score_prompt or self.prompt) if scoring else self.prompt
         text = template[label] if isinstance(template, Mapping) else template
         values = {"label": self.labels[label], "opening": opening}
+        if self.words:
+            values["word"] = self.words[label][word % len(self.words[label])]
         if self.kind == "pair":
             values[self.columns[0]] = opening
         return text.format(**values)

@@ -1,9 +1,12 @@
+import random
+from collections import Counter
+
 import pytest
 
 from hf_synth.parse import labelled, until_stop
 from hf_synth.prompts import Rotation, label_prompts
 from hf_synth.records import Completion, Prompt
-from hf_synth.tasks import load_task
+from hf_synth.tasks import load_task, parse_task
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,7 @@ def test_reasons():
 
 def test_a_pair_keeps_its_given_column():
     task = load_task("qnli")
-    prompt = next(label_prompts(task, "entailment", ["Paris is the capital of France."]))
+    prompt = next(label_prompts(task, "entailment", ["Paris is the capital of France."], random.Random(0)))
     example = labelled(task)(prompt, Completion("What is the capital of France"))
     assert example.fields == {
         "sentence": "Paris is the capital of France.",
@@ -49,18 +52,18 @@ def test_a_pair_keeps_its_given_column():
 
 
 def test_papers_prompts_verbatim():
-    prompt = next(label_prompts(load_task("sst2"), "positive", ["Alien"]))
+    prompt = next(label_prompts(load_task("sst2"), "positive", ["Alien"], random.Random(0)))
     assert prompt.text == 'The movie review in positive sentiment for movie "Alien" is: "'
     assert prompt.against == ()
-    prompt = next(label_prompts(load_task("qnli"), "not_entailment", ["X"]))
+    prompt = next(label_prompts(load_task("qnli"), "not_entailment", ["X"], random.Random(0)))
     assert prompt.text == 'Information: "X"\nQuestion (answer not in above information): "'
     assert prompt.against == ('Information: "X"\nQuestion (answer in above information): "',)
 
 
 def test_steering_can_be_turned_on_and_off():
-    assert next(label_prompts(load_task("sst2"), "positive", ["x"], steer=True)).against
-    assert not next(label_prompts(load_task("qnli"), "entailment", ["x"], steer=False)).against
-    assert len(next(label_prompts(load_task("ag_news"), "World", [""], steer=True)).against) == 3
+    assert next(label_prompts(load_task("sst2"), "positive", ["x"], random.Random(0), steer=True)).against
+    assert not next(label_prompts(load_task("qnli"), "entailment", ["x"], random.Random(0), steer=False)).against
+    assert len(next(label_prompts(load_task("ag_news"), "World", [""], random.Random(0), steer=True)).against) == 3
 
 
 def test_a_rotation_draws_only_what_is_read():
@@ -78,3 +81,18 @@ def test_a_rotation_draws_only_what_is_read():
     assert [next(second) for _ in range(5)] == ["a", "b", "c", "a", "b"]
     assert [next(first) for _ in range(3)] == ["b", "c", "a"]
     assert list(Rotation(iter(()))) == []
+
+
+def test_each_prompt_draws_a_verbalizer():
+    values = {"labels": ["bad", "good"], "words": {"bad": ["dull", "stale"], "good": ["fine", "warm", "wise"]}}
+    task = parse_task({"name": "t", **values, "prompt": 'A {word} film ({label}): "'}, "t")
+    prompts = [
+        p for p, _ in zip(label_prompts(task, "good", iter([""] * 300), random.Random(1)), range(300), strict=True)
+    ]
+    counts = Counter(p.attributes["word"] for p in prompts)
+    assert set(counts) == {"fine", "warm", "wise"}
+    assert min(counts.values()) > 60
+    assert all(p.text == f'A {p.attributes["word"]} film (good): "' for p in prompts)
+    again = label_prompts(task, "good", iter([""] * 300), random.Random(1), steer=True)
+    assert next(again).against[0] in {'A dull film (bad): "', 'A stale film (bad): "'}
+    assert task.render("bad", scoring=True) == 'A dull film (bad): "'

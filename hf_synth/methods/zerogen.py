@@ -55,7 +55,7 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     openings = Rotation(_openings(run, config, sampling))
 
     def prompts_for(label: str) -> Iterator[Prompt]:
-        return label_prompts(task, label, openings, steer=config.steer_away)
+        return label_prompts(task, label, openings, run.rng(f"words:{label}"), steer=config.steer_away)
 
     yield from run.fill(
         run.targets(),

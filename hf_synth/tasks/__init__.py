@@ -24,6 +24,8 @@ def parse_task(values: Mapping[str, Any], where: str) -> Task:
     values = dict(values)
     if isinstance(values.get("labels"), list | tuple | Mapping):
         values["labels"] = _labels(values["labels"], where)
+    if isinstance(values.get("words"), Mapping):
+        values["words"] = {str(k): (w,) if isinstance(w, str) else w for k, w in values["words"].items()}
     for key in ("columns", "language", "stop"):
         if isinstance(values.get(key), str):
             values[key] = (values[key],)
