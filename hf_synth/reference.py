@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from . import models
 from .errors import InputError, unknown
 from .models import cache_folder, console, fetch_package
 from .task import Corpus, Reference, Task
@@ -61,7 +62,7 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
     reason = "the task names no real data set"
     if reference.path is not None:
         try:
-            data = _from_hub(reference)
+            data = load_real(reference.path, reference.config, reference.split, reference.revision)
             return _mapped(task, reference, data, reference.path, reference.split)
         except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
             first = str(error).strip().splitlines() or [type(error).__name__]
@@ -75,7 +76,7 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
 
 
 def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[Dataset, str, str]:
-    from datasets import get_dataset_split_names, load_dataset
+    from datasets import get_dataset_split_names
 
     local = Path(path).exists()
     try:
@@ -85,7 +86,7 @@ def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[
             if split not in names:
                 raise InputError(f"`reference_split`: {unknown('a split of ' + repr(path), split, names)}")
         split = split or reference.split
-        return load_dataset(path, split=split), Path(path).resolve().name if local else path, split
+        return load_real(path, split=split), Path(path).resolve().name if local else path, split
     except InputError:
         raise
     except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
@@ -93,14 +94,24 @@ def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[
         raise InputError(f"`reference`: {what}: {str(error).splitlines()[0]}") from None
 
 
-def _from_hub(reference: Reference) -> Dataset:
-    from datasets import load_dataset
+def load_real(path: str, config: str | None = None, split: str | None = None, revision: str | None = None) -> Any:
+    """Load a data set from a folder, the Hub's cache or the Hub; a Hub that cannot be reached is not asked again.
 
-    from .models import hub_unreachable
+    Raises:
+        OSError: If it is nowhere, as `datasets` says it.
+        ValueError: If it has no such config or split.
+    """
+    import datasets
+    from huggingface_hub import constants
 
-    if (reason := hub_unreachable()) is not None and not os.environ.get("HF_HUB_OFFLINE"):
-        raise OSError(reason)
-    return load_dataset(reference.path, reference.config, split=reference.split, revision=reference.revision)
+    offline = not Path(path).exists() and models.hub_unreachable() is not None
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if offline:  # otherwise the client looks the host up six times, half a minute, before it reads its cache
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        return datasets.load_dataset(path, config, split=split, revision=revision)
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 
 
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
@@ -197,12 +208,10 @@ def corpus_texts(corpus: Corpus, seed: int) -> Iterator[str]:
     Raises:
         InputError: If it cannot be loaded, or its split is a test split.
     """
-    from datasets import load_dataset
-
     if corpus.split.startswith("test"):
         raise InputError(f"`opening.corpus.split` is {corpus.split!r}: real test data must not condition generation")
     try:
-        data = load_dataset(corpus.path, corpus.config, split=corpus.split)
+        data = load_real(corpus.path, corpus.config, corpus.split)
     except (OSError, ValueError) as error:
         raise InputError(f"`opening.corpus`: {corpus.path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
     if corpus.column not in data.column_names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,10 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_utils import get_last_checkpoint
 
 from .errors import InputError
+from .journal import digest, write_whole
 from .models import Source, resolve
 from .settings import StudentConfig
 from .trainers.weighted import WeightedTrainer
@@ -145,11 +148,13 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     }
     evaluates = len(encoded.get("validation", ())) > 0
     scratch = folder.with_name(f".{folder.name}-training")
-    shutil.rmtree(scratch, ignore_errors=True)
+    texts_digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    args = training_arguments(config, scratch, seed, evaluates)
+    resume = _unfinished(args, digest([dataclasses.asdict(config), seed, source, texts_digest]))
     patience = config.early_stopping_patience
     trainer = WeightedTrainer(
         model=model,
-        args=training_arguments(config, scratch, seed, evaluates),
+        args=args,
         train_dataset=encoded["train"],
         eval_dataset=encoded.get("validation") if evaluates else None,
         data_collator=DataCollatorWithPadding(tokenizer),
@@ -157,7 +162,7 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
         compute_metrics=lambda p: {"accuracy": float((np.argmax(p.predictions, -1) == p.label_ids).mean())},
         callbacks=[EarlyStoppingCallback(patience)] if patience and evaluates else [],
     )
-    outcome = trainer.train()
+    outcome = trainer.train(resume_from_checkpoint=resume)
     facts = {
         "student": config.student,
         "source": source,
@@ -171,6 +176,17 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
         _save(trainer, tokenizer, folder, facts)
     trainer.accelerator.wait_for_everyone()
     return facts
+
+
+def _unfinished(args: TrainingArguments, key: str) -> str | None:
+    """Return the last checkpoint of the same training that was killed; what belongs to another is removed."""
+    scratch = Path(str(args.output_dir))
+    record = scratch / "training.key"
+    with args.main_process_first():
+        if not (record.exists() and record.read_text() == key):
+            shutil.rmtree(scratch, ignore_errors=True)
+            write_whole(record, key)
+    return get_last_checkpoint(str(scratch))
 
 
 def _save(trainer: WeightedTrainer, tokenizer: Any, folder: Path, facts: Mapping[str, Any]) -> None:

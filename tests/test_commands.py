@@ -121,7 +121,7 @@ BAD = [
 @pytest.mark.parametrize(("argv", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
 def test_bad_input_is_one_sentence(argv, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("hf_synth.models.hub_unreachable", lambda: "the network is closed")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert main(argv) == 2
     said = capsys.readouterr().err.strip().splitlines()

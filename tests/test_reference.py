@@ -79,7 +79,7 @@ def test_splits_and_columns_are_named(tmp_path):
 
 
 def test_a_path_that_is_nothing(monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(models, "hub_unreachable", lambda: "closed")
     with pytest.raises(InputError, match="there is no folder 'no/where'"):
         load_reference(load_task("sst2"), "no/where")
 
@@ -92,7 +92,7 @@ def closed(monkeypatch, tmp_path):
 
 
 def test_nothing_to_judge_on_is_said(closed):
-    with pytest.raises(NotEvaluated, match="fancyzhx/ag_news cannot be loaded .the Hub cannot be reached"):
+    with pytest.raises(NotEvaluated, match="fancyzhx/ag_news cannot be loaded .*the Hub"):
         load_reference(load_task("ag_news"))
     bare = parse_task({"name": "t", "labels": ["a", "b"], "prompt": "{label}"}, "t")
     with pytest.raises(NotEvaluated, match="names no real data set"):

@@ -1,0 +1,158 @@
+"""Students: trained on the synthetic splits alone, saved whole, resumed after a kill."""
+
+import json
+
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from hf_synth import train as module
+from hf_synth.errors import InputError
+from hf_synth.report import check_labels, prompting, score_labels
+from hf_synth.settings import StudentConfig
+from hf_synth.tasks import load_task
+from hf_synth.train import predict, train_student
+
+
+def data_of(rows=96):
+    features = Features(
+        {"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"]), "index": Value("int64")}
+    )
+    texts = [("a very good fine film" if at % 2 else "an awful dull story") + f" {at % 7}" for at in range(rows)]
+    columns = {"sentence": texts, "label": [at % 2 for at in range(rows)], "index": list(range(rows))}
+    data = Dataset.from_dict(columns, features=features)
+    return DatasetDict(train=data.select(range(16, rows)), validation=data.select(range(16)))
+
+
+def config_of(student, **settings):
+    return StudentConfig(**{"student": str(student), "num_train_epochs": 8, "learning_rate": 2e-3, **settings})
+
+
+@pytest.mark.parametrize("bilstm", [False, True])
+def test_a_student_learns_and_is_saved_with_its_label_names(student_folder, tmp_path, bilstm):
+    config = config_of("bilstm" if bilstm else student_folder, learning_rate=0.01 if bilstm else 5e-3)
+    facts = train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
+    assert (facts["rows"], facts["validation_rows"]) == (80, 16)
+    assert facts["validation_accuracy"] == 1.0
+    assert predict(tmp_path / "model", [["a fine good film 1", "awful dull 2"]]) == ["positive", "negative"]
+    assert json.loads((tmp_path / "model/training.json").read_text()) == facts
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch):
+    config, task = config_of(student_folder, num_train_epochs=2), load_task("sst2")
+    train_student(data_of(), task, config, tmp_path / "whole", seed=0)
+
+    class Killed(BaseException):
+        pass
+
+    def dies(self, *args, **kwargs):
+        raise Killed
+
+    steps = []
+    step = module.WeightedTrainer.training_step
+
+    def counted(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        if len(steps) == 5:  # after the checkpoint of the first epoch, three steps long
+            raise Killed
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(module.WeightedTrainer, "training_step", counted)
+    with pytest.raises(Killed):
+        train_student(data_of(), task, config, tmp_path / "model", seed=0)
+    assert not (tmp_path / "model").exists()
+    train_student(data_of(), task, config, tmp_path / "model", seed=0)
+    assert steps == [0, 1, 2, 3, 4, 3, 4, 5]
+    load = module.AutoModelForSequenceClassification.from_pretrained
+    first, second = (load(tmp_path / name).state_dict() for name in ("whole", "model"))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0)
+
+
+def test_another_training_does_not_resume_it(student_folder, tmp_path):
+    scratch = tmp_path / ".model-training"
+    args = module.training_arguments(config_of(student_folder), scratch, 0, True)
+    assert module._unfinished(args, "one") is None
+    (scratch / "checkpoint-3").mkdir()
+    assert module._unfinished(args, "one").endswith("checkpoint-3")
+    assert module._unfinished(args, "two") is None
+
+
+def test_seeds_change_the_student(student_folder, tmp_path):
+    weights = []
+    for seed in (0, 1):
+        train_student(
+            data_of(), load_task("sst2"), config_of(student_folder, num_train_epochs=1), tmp_path / str(seed), seed
+        )
+        weights.append(
+            module.AutoModelForSequenceClassification.from_pretrained(tmp_path / str(seed)).classifier.weight
+        )
+    assert not torch.allclose(*weights)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"learning_rat": 1}, "Did you mean 'learning_rate'?"),
+        ({"learning_rate": 1}, "set `learning_rate` instead"),
+        ({"per_device_train_batch_size": 4}, "set `train_batch_size` instead"),
+        ({"eval_strategy": "sometimes"}, "`training_args`"),
+    ],
+)
+def test_bad_training_args(tmp_path, given, message):
+    with pytest.raises(InputError) as error:
+        module.training_arguments(StudentConfig(training_args=given), tmp_path, 0, True)
+    assert message in str(error.value)
+
+
+def test_scores():
+    found = score_labels(
+        load_task("ag_news"), ["World", "World", "Sports", "Business"], ["World", "Sports", "Sports", "World"]
+    )
+    assert found["accuracy"] == 0.5
+    assert found["macro_f1"] == pytest.approx((0.5 + 2 / 3 + 0 + 0) / 4)
+    assert found["recall"] == {"World": 0.5, "Sports": 0.5, "Business": None, "Sci/Tech": None}
+    low, high = found["accuracy_interval"]
+    assert (low, high) == pytest.approx((0.1500, 0.8500), abs=1e-3)  # Wilson, 2 of 4
+
+
+def test_the_metric_loads_by_path():
+    import evaluate
+
+    from hf_synth.metrics import classification
+
+    metric = evaluate.load(classification.__file__)
+    assert metric.compute(predictions=[0, 1], references=[0, 0], labels=["a", "b"])["accuracy"] == 0.5
+
+
+def test_a_model_of_other_labels_is_refused():
+    with pytest.raises(
+        InputError, match=r"labels are \['LABEL_0', 'LABEL_1'\], those of sst2 are \['negative', 'positive'\]"
+    ):
+        check_labels(load_task("sst2"), ["LABEL_0", "LABEL_1"])
+
+
+class Scores:
+    """Prefers the negative prompt by a constant, and the label whose side the text is on by less."""
+
+    def score(self, prompts, texts, *, batch_size):
+        return [-1.0 + ("negative" in p) + 0.5 * (t in p) for p, t in zip(prompts, texts, strict=True)]
+
+
+def test_calibration_takes_the_prompts_own_pull_away():
+    found = prompting(Scores(), {"sentence": ["positive", "negative", "positive"]}, load_task("sst2"), 4)
+    assert found["prompting"] == ["negative"] * 3
+    assert found["prompting, calibrated"] == ["positive", "negative", "positive"]
+
+
+def test_pairs_are_scored_after_their_given_text():
+    seen = []
+
+    class Keeps:
+        def score(self, prompts, texts, *, batch_size):
+            seen.extend(zip(prompts, texts, strict=True))
+            return [0.0] * len(texts)
+
+    prompting(Keeps(), {"sentence": ["S1", "S2"], "question": ["Q1", "Q2"]}, load_task("qnli"), 4)
+    assert ('Information: "S2"\nQuestion (answer in above information): "', "Q2") in seen
