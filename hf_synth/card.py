@@ -55,7 +55,7 @@ def render(template: str, **facts: Any) -> str:
     )
     environment.filters["fenced"] = fenced
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    return environment.get_template(template).render(**facts, begin=BEGIN, end=END)
+    return environment.get_template(template).render(**facts, begin=BEGIN, end=END) + "\n"
 
 
 def dataset_card(task: Task, facts: Mapping[str, Any], work: Path) -> str:
@@ -81,7 +81,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any], work: Path) -> str:
         "tags": ["synthetic", "hf_synth", method.name],
         **facts["header"],
     }
-    prompts = {label: task.render(label, opening="{opening}") for label in task.labels}
+    prompts = {label: task.template(label).replace("{label}", words) for label, words in task.labels.items()}
     return render(
         "dataset.md",
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000),

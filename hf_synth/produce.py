@@ -176,7 +176,7 @@ def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, An
         "wanted": plan.config.num_rows,
         "license": plan.config.license,
         "generator": dict(generator.source),
-        "settings": {**plan.settings(), "num_rows": plan.config.num_rows},
+        "settings": {**plan.settings(), "model": generator.name, "num_rows": plan.config.num_rows},
         "chunk_size": run.chunk_size,
         "ledger": run.ledger.facts(),
         "versions": {name: version(name) for name in DECIDING},

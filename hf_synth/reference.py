@@ -176,19 +176,27 @@ def _vader(task: Task, package: str) -> Judge:
             part = file.with_suffix(f".{os.getpid()}")
             part.write_bytes(_member(sdist, VADER_FILES[package]))
             part.rename(file)
-    by_words = {words.split()[0]: name for name, words in task.labels.items()}
-    if not {"negative", "positive"} <= set(by_words):
-        raise InputError(
-            f"{package} has the sides negative and positive; the labels of {task.name} are {list(by_words)!r}"
-        )
+    sides = {side: _side(task, side) for side in ("negative", "positive")}
     texts, labels = [], []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         _, rating, text = line.split("\t", 2)
         if abs(float(rating)) >= NEUTRAL:
             texts.append(text.strip())
-            labels.append(by_words["positive" if float(rating) > 0 else "negative"])
+            labels.append(sides["positive" if float(rating) > 0 else "negative"])
     name = f"{package} ({project} {version}, Hutto and Gilbert 2014, mean human rating at least {NEUTRAL} from zero)"
     return Judge(_rows(task, {task.columns[-1]: texts}, labels), name, "all")
+
+
+def _side(task: Task, side: str) -> str:
+    """Return the label whose name (`neg`) or words say a side.
+
+    Raises:
+        InputError: If the task has no such label.
+    """
+    for name, words in task.labels.items():
+        if side.startswith(name.lower()) or words == side:
+            return name
+    raise InputError(f"the test set has the side {side!r}; the labels of {task.name} are {list(task.labels)!r}")
 
 
 def _member(sdist: Path, stem: str) -> bytes:

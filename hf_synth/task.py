@@ -103,7 +103,7 @@ class Task:
         min_words: Shortest text kept, in words.
         max_new_tokens: Token limit of a text.
         debias: Steer away from the other labels' prompts; `None` is yes for pairs and no otherwise.
-        chat: Wrap prompts in the model's chat template.
+        chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
         score_prompt: Template for labelling by likelihood; defaults to `prompt` with an empty opening.
         label_column: Name of the label column.
         reference: See `Reference`.
@@ -194,6 +194,11 @@ class Task:
         """Whether prompts steer away from the other labels' prompts."""
         return self.kind == "pair" if self.debias is None else self.debias
 
+    def template(self, label: str, *, scoring: bool = False) -> str:
+        """Return the (scoring) template of a label, slots unfilled."""
+        template = (self.score_prompt or self.prompt) if scoring else self.prompt
+        return template[label] if isinstance(template, Mapping) else template
+
     def render(self, label: str, *, opening: str = "", word: int = 0, scoring: bool = False) -> str:
         """Fill the (scoring) prompt of a label.
 
@@ -203,8 +208,7 @@ class Task:
             opening: The opening; of a pair also the given column.
             scoring: Use the scoring template.
         """
-        template = (self.score_prompt or self.prompt) if scoring else self.prompt
-        text = template[label] if isinstance(template, Mapping) else template
+        text = self.template(label, scoring=scoring)
         values = {"label": self.labels[label], "opening": opening}
         if self.words:
             values["word"] = self.words[label][word % len(self.words[label])]

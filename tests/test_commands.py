@@ -91,7 +91,7 @@ def test_without_a_reference_the_run_ends_well_and_says_so(flags, tmp_path, caps
 def test_preview_shows_rows_with_prompts_and_writes_nothing(flags, tmp_path, capsys):
     assert main(["generate", *flags[:4], *flags[8:10], *ROWS, "--preview", "5"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("\nprompt  The movie review in") == 5
+    assert printed.count("\nprompt  A movie critic") == 5
     assert "5 shown of" in printed
     assert not (tmp_path / "out").exists()
 

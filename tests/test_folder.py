@@ -80,7 +80,8 @@ def test_every_number_on_the_card_is_in_the_data(made):
             assert kept == 400
         told = ", ".join(f"{reason} {count}" for reason, count in dropped.items()) or "none"
         assert f"| {stage} | {asked} | {kept} | {told} |" in card.text
-    assert "The movie review in negative sentiment for movie" in card.text
+    assert 'A movie critic hated the movie "{opening}".' in card.text
+    assert "`{word}` is one of: terrible, boring," in card.text
 
 
 def test_rejects_keep_the_raw_text(made):
@@ -94,9 +95,10 @@ def test_every_prompt_id_leads_to_its_prompt(made):
     folder, _ = made
     prompts = {row["prompt_id"]: row["text"] for row in pq.read_table(folder / "hf_synth/prompts.parquet").to_pylist()}
     for row in load(folder)["train"].select(range(50)):
-        opening = json.loads(row["attributes"])["opening"]
-        side = ["negative", "positive"][row["label"]]
-        assert prompts[row["prompt_id"]] == f'The movie review in {side} sentiment for movie "{opening}" is: "'
+        drawn = json.loads(row["attributes"])
+        critic = f'A movie critic {["hated", "loved"][row["label"]]} the movie "{drawn["opening"]}".'
+        review = f'Write one sentence of the review that says how {drawn["word"]} it is.\n"'
+        assert prompts[row["prompt_id"]] == f"{critic} {review}"
 
 
 def test_no_licence_is_claimed(scripted, tmp_path):

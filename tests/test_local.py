@@ -184,8 +184,6 @@ def test_encoder_decoder_models_write_and_score(seq2seq):
 def test_bad_settings_are_refused(causal):
     with pytest.raises(InputError, match="decoding setting must be one of .*; got 'topp'. Did you mean 'top_p'?"):
         causal.complete(prompts(1), seed=0, batch_size=1, topp=0.5)
-    with pytest.raises(InputError, match="chat template, and 'tiny' has none"):
-        causal.complete(prompts(1), seed=0, batch_size=1, chat=True)
 
 
 def test_the_chat_template_wraps_the_prompt(causal_folder):
@@ -196,9 +194,15 @@ def test_the_chat_template_wraps_the_prompt(causal_folder):
         "{% for m in messages %}very {{ m.content }}{% endfor %}{% if add_generation_prompt %} is{% endif %}"
     )
     settings = {"seed": 0, "batch_size": 2, "max_new_tokens": 8}
-    wrapped = generator.complete([Prompt("good")] * 2, chat=True, **settings)
-    by_hand = generator.complete([Prompt("very good is")] * 2, **settings)
-    assert [c.text for c in wrapped] == [c.text for c in by_hand]
+    by_hand = [c.text for c in generator.complete([Prompt("very good is")] * 2, **settings)]
+    assert [c.text for c in generator.complete([Prompt("good")] * 2, chat=True, **settings)] == by_hand
+    opened = [c.text for c in generator.complete([Prompt('good\nthe "')] * 2, chat=True, **settings)]
+    assert opened == [c.text for c in generator.complete([Prompt('very good isthe "')] * 2, **settings)]
+    assert generator.source["chat_template"] is False  # as loaded, before this test gave it one
+    generator.tokenizer.chat_template = None
+    assert [c.text for c in generator.complete([Prompt("good")] * 2, chat=True, **settings)] == [
+        c.text for c in generator.complete([Prompt("good")] * 2, **settings)
+    ]
 
 
 def test_shared_prefix_leaves_a_token_to_each():

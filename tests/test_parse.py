@@ -52,7 +52,7 @@ def test_a_pair_keeps_its_given_column():
 
 
 def test_papers_prompts_verbatim():
-    prompt = next(label_prompts(load_task("sst2"), "positive", ["Alien"], random.Random(0)))
+    prompt = next(label_prompts(load_task("rotten_tomatoes"), "pos", ["Alien"], random.Random(0)))
     assert prompt.text == 'The movie review in positive sentiment for movie "Alien" is: "'
     assert prompt.against == ()
     prompt = next(label_prompts(load_task("qnli"), "not_entailment", ["X"], random.Random(0)))

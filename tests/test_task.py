@@ -11,6 +11,7 @@ from datasets import ClassLabel, Value
 
 from hf_synth.config import read_yaml
 from hf_synth.errors import InputError
+from hf_synth.reference import _side
 from hf_synth.task import Task
 from hf_synth.tasks import load_task, task_names
 
@@ -34,8 +35,8 @@ POLARITY = [
     ("imdb", "pos", "positive sentiment"),
     ("rotten_tomatoes", "neg", "negative sentiment"),
     ("rotten_tomatoes", "pos", "positive sentiment"),
-    ("sst2", "negative", "negative sentiment"),
-    ("sst2", "positive", "positive sentiment"),
+    ("sst2", "negative", "critic hated"),
+    ("sst2", "positive", "critic loved"),
     ("elec", "negative", "negative sentiment"),
     ("elec", "positive", "positive sentiment"),
     ("amazon_polarity", "negative", "negative sentiment"),
@@ -207,7 +208,8 @@ def test_reference_maps_only_what_the_task_has(name):
 def test_packaged_references_can_be_mapped_by_words(name, package):
     task = load_task(name)
     assert task.reference.package == package
-    assert sorted(task.labels.values()) == ["negative", "positive"]
+    assert {_side(task, "negative"), _side(task, "positive")} == set(task.labels)
+    assert task.labels[_side(task, "negative")] in ("negative", "hated")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,7 +20,11 @@ class Generator(Protocol):
 
     name: str
     digest: str
-    source: Mapping[str, Any]
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """See the class."""
+        ...
 
     def complete(self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any) -> list[Completion]:
         """Sample one completion per prompt; the same arguments give the same texts."""

@@ -69,6 +69,7 @@ class LocalGenerator:
             **(source or {}),
             "dtype": str(dtype).removeprefix("torch."),
             "device": self.device.type,
+            "chat_template": bool(self.tokenizer.chat_template),
         }
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
         self._stops = lru_cache(maxsize=8)(self._make_stops)
@@ -82,7 +83,8 @@ class LocalGenerator:
             seed: Row `i` draws from the stream `(seed, i)`, whatever else is in the batch.
             batch_size: Forward rows at once; a prompt with k counter prompts takes k + 1.
             **decoding: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `stop` (strings), `debias`
-                (self-debiasing strength), `chat` (wrap prompts in the model's chat template).
+                (self-debiasing strength), `chat` (wrap prompts in the model's chat template where it has one; a
+                prompt's last line then opens the answer).
 
         Raises:
             InputError: For a decoding setting that this backend does not know.
@@ -159,12 +161,11 @@ class LocalGenerator:
         return ids[:cut], ids[cut:]
 
     def _encode(self, text: str, chat: bool) -> list[int]:
-        if chat:
-            if not self.tokenizer.chat_template:
-                raise InputError(f"the task asks for a chat template, and {self.name!r} has none; set `chat: false`")
-            message = [{"role": "user", "content": text}]
-            wrapped = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            return self.tokenizer(wrapped, add_special_tokens=False).input_ids
+        if chat and self.tokenizer.chat_template:
+            question, _, start = text.rpartition("\n") if "\n" in text else (text, "", "")
+            message = [{"role": "user", "content": question}]
+            wrapped: Any = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            return self.tokenizer(wrapped + start, add_special_tokens=False).input_ids
         return self.tokenizer(text).input_ids
 
     def _forward(self, ids: Sequence[Sequence[int]]) -> CausalForward | Seq2SeqForward:
