@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,8 @@ def training_arguments(config: StudentConfig, output_dir: Path, seed: int, evalu
         "metric_for_best_model": "accuracy" if evaluates else None,
         "logging_strategy": "epoch",
         "report_to": "none",
-        "disable_tqdm": False,
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.accelerator.is_available(),
     }
     try:
         return TrainingArguments(**{**ours, **config.training_args})

@@ -88,6 +88,32 @@ def test_without_a_reference_the_run_ends_well_and_says_so(flags, tmp_path, caps
     assert "Not evaluated on real data" in (tmp_path / "out/model/README.md").read_text()
 
 
+def test_a_folder_of_another_run_is_refused(flags, tmp_path, capsys):
+    argv = ["generate", *flags[:4], *flags[8:10], *ROWS]
+    assert main(argv) == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert main([*argv, "--seed", "1"]) == 2
+    assert "`seed` is 0 there and 1 here" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
+
+
+def test_train_runs_under_a_launcher(flags, tmp_path):
+    """Two ranks on the CPU give the model that one rank gives."""
+    assert main(["generate", *flags[:4], *flags[8:10], *ROWS]) == 0
+    settings = ["--training_args", "{use_cpu: true, ddp_backend: gloo}", "--num_train_epochs", "2"]
+    data = ["--dataset", str(tmp_path / "out/dataset")]
+    shared = ["--task", "sst2", "--student", flags[5], *data, *settings]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "hf_synth.commands.train"]
+    two = [*shared, "--train_batch_size", "16", "--output_dir", str(tmp_path / "two")]
+    done = subprocess.run([sys.executable, *launch, *two], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "model in" in done.stdout
+    assert main(["train", *shared, "--train_batch_size", "32", "--output_dir", str(tmp_path / "one")]) == 0
+    one, two = (json.loads((tmp_path / name / "model/training.json").read_text()) for name in ("one", "two"))
+    assert one["rows"] == two["rows"]
+    assert [entry.name for entry in (tmp_path / "two").iterdir()] == ["model"]
+
+
 def test_preview_shows_rows_with_prompts_and_writes_nothing(flags, tmp_path, capsys):
     assert main(["generate", *flags[:4], *flags[8:10], *ROWS, "--preview", "5"]) == 0
     printed = capsys.readouterr().out

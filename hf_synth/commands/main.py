@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def guarded(verb: str, argv: list[str]) -> int:
     """Run a verb with errors turned into one sentence each."""
+    _hush()
     try:
         if verb not in VERBS:
             from ..errors import unknown
@@ -59,6 +61,14 @@ def guarded(verb: str, argv: list[str]) -> int:
         )
     except MemoryError as error:
         return _say(str(error) or "out of memory", 2)
+
+
+def _hush() -> None:
+    """Keep the libraries' own chatter down, unless the user has asked for it; must come before they are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _say(sentence: str, code: int) -> int:

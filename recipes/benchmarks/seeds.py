@@ -71,9 +71,8 @@ def main() -> None:
     for report in reports:
         seconds = report["seconds"]
         print(f"  asked {report['asked']}, dropped {report['dropped']}")
-        print(
-            f"  {seconds['generate']:.0f} s, {report['tokens_per_second']:.0f} tokens/s; training {seconds['train']:.0f} s"
-        )
+        took = f"{seconds['generate']:.0f} s, {report['tokens_per_second']:.0f} tokens/s"
+        print(f"  generated in {took}; trained in {seconds['train']:.0f} s")
     print(f"  student on synthetic rows: {spread([r['metrics']['accuracy'] for r in reports])}")
     print(f"  student on gold rows:      {spread([r['gold']['accuracy'] for r in reports])}")
     for name, result in reports[0]["baselines"].items():

@@ -1,0 +1,116 @@
+"""ZeroGen on its kinds of tasks, with a scripted generator that keeps what it is asked."""
+
+from collections import Counter
+
+import pytest
+from datasets import Dataset
+
+from hf_synth.errors import InputError
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.methods import NAMES, get
+from hf_synth.produce import Plan
+from hf_synth.run import Run
+from hf_synth.settings import SynthConfig
+from hf_synth.tasks import load_task, parse_task, task_names
+
+
+class Asked(ScriptedGenerator):
+    """Keeps prompts and decoding settings."""
+
+    def __init__(self):
+        super().__init__(
+            lambda prompt, rng: f"{rng.random()} some words of a longer text that ends{rng.random()}? or so"
+        )
+        self.prompts, self.decoding = [], []
+
+    def complete(self, prompts, *, seed, batch_size, **decoding):
+        self.prompts += prompts
+        self.decoding.append(decoding)
+        return super().complete(prompts, seed=seed, batch_size=batch_size, **decoding)
+
+
+def rows_of(task, generator, rows=60, **settings):
+    method = get("zerogen")
+    run = Run(task, generator, num_rows=rows)
+    config = method.config(**settings)
+    method.check(task, config)
+    return list(method.generate(run, config)), run
+
+
+@pytest.mark.parametrize("name", [n for n in task_names() if load_task(n).kind in ("single", "pair")])
+def test_every_packaged_task_is_written(name):
+    task, generator = load_task(name), Asked()
+    count = 2 * len(task.labels)
+    rows, run = rows_of(task, generator, rows=count)
+    assert Counter(row.target for row in rows) == dict.fromkeys(task.labels, 2)
+    for row in rows:
+        assert set(row.fields) == set(task.columns)
+        assert all(row.fields.values())
+    assert run.ledger.stage("rows").kept == count
+    asked = [p for p in generator.prompts if p.cell is not None]
+    assert all(bool(p.against) == (task.kind == "pair") for p in asked)
+    last = generator.decoding[-1]
+    assert last["stop"] == task.stop
+    assert last["max_new_tokens"] == task.max_new_tokens
+    assert last["debias"] == 200.0
+
+
+def test_pairs_have_the_given_text_in_prompt_and_row():
+    task = load_task("rte")
+    rows, _ = rows_of(task, Asked())
+    for row in rows:
+        given = row.fields["sentence1"]
+        assert f'"{given}"\nBased on the above description' in row.prompt.text
+        assert f'"{given}"\nBased on the above description' in row.prompt.against[0]
+        assert row.prompt.text != row.prompt.against[0]
+    by_label = {label: [r.fields["sentence1"] for r in rows if r.target == label] for label in task.labels}
+    assert by_label["entailment"] == by_label["not_entailment"]  # every premise is used under every label
+
+
+def test_real_premises_come_from_the_corpus(tmp_path):
+    folder = tmp_path / "corpus/data"
+    folder.mkdir(parents=True)
+    Dataset.from_dict({"text": [f"Real premise number {at}." for at in range(40)]}).to_parquet(
+        folder / "train-0.parquet"
+    )
+    values = {
+        "name": "nli",
+        "kind": "pair",
+        "labels": ["yes_", "no_"],
+        "columns": ["premise", "hypothesis"],
+        "prompt": '{premise} Hence ({label}): "',
+        "opening": {"corpus": {"path": str(tmp_path / "corpus"), "column": "text"}},
+    }
+    task, generator = parse_task(values, "nli"), Asked()
+    rows, run = rows_of(task, generator, openings="corpus", num_openings=10)
+    premises = {row.fields["premise"] for row in rows}
+    assert len(premises) == 10
+    assert all(premise.startswith("Real premise number") for premise in premises)
+    assert "openings" not in run.ledger.stages
+    with pytest.raises(InputError, match="set `openings: corpus`"):
+        rows_of(task, generator)
+
+
+def test_fixed_openings_are_used_in_rotation():
+    task = load_task("amazon_polarity")
+    rows, _ = rows_of(task, Asked(), rows=100)
+    used = Counter(row.prompt.attributes["opening"] for row in rows if row.target == "positive")
+    assert set(used) <= set(task.opening.values)
+    assert max(used.values()) - min(used.values()) <= 2
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "tokens"])
+def test_kinds_that_it_does_not_write_are_refused(kind):
+    task = parse_task({"name": "t", "kind": kind, "labels": ["a", "b"], "prompt": "{label}"}, "t")
+    with pytest.raises(InputError, match=f"zerogen writes tasks of kind single, pair; 't' is of kind '{kind}'"):
+        rows_of(task, Asked())
+
+
+def test_methods_say_what_they_are():
+    for name in NAMES:
+        method = get(name)
+        assert method.name == name
+        assert method.paper.link.startswith("https://huggingface.co/papers/")
+        assert method.paper.link in method.generate.__doc__ or method.paper.arxiv
+        assert method.differs
+        assert Plan.of(SynthConfig(task="sst2", method=name)).method is method
