@@ -44,13 +44,16 @@ SHARED = {
 }
 
 
-def load_student(config: StudentConfig, names: Sequence[str], texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+def load_student(
+    config: StudentConfig, names: Sequence[str], texts: Sequence[str], pairs: bool = False
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return model, tokenizer and provenance facts of an untrained student whose labels are `names`.
 
     Args:
         config: Names the student; `bilstm` builds the papers' BiLSTM with a vocabulary of `texts`.
         names: Label names, in order.
         texts: The training texts.
+        pairs: Each row has two texts; the BiLSTM is then the papers' variant of two streams.
 
     Raises:
         InputError: If the student exists nowhere.
@@ -63,7 +66,8 @@ def load_student(config: StudentConfig, names: Sequence[str], texts: Sequence[st
         from .students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 
         tokenizer: Any = build_tokenizer(texts)
-        model = BiLSTMForSequenceClassification(BiLSTMConfig(vocab_size=len(tokenizer), **labels))
+        sizes = BiLSTMConfig.for_pairs if pairs else BiLSTMConfig
+        model = BiLSTMForSequenceClassification(sizes(vocab_size=len(tokenizer), **labels))
         return model, tokenizer, {"name": "bilstm", "origin": "built"}
     import hf_synth.students  # noqa: F401 (registers the BiLSTM, so that a folder of one loads)
 
@@ -143,7 +147,7 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     set_seed(seed)
     label: ClassLabel = data["train"].features[task.label_column]
     texts = [text for column in task.columns for text in data["train"][column]]
-    model, tokenizer, source = load_student(config, label.names, texts)
+    model, tokenizer, source = load_student(config, label.names, texts, len(task.columns) == 2)
     encoded = {
         name: encode(part, tokenizer, task.columns, task.label_column, config.max_length)
         for name, part in data.items()

@@ -39,6 +39,29 @@ def test_a_student_learns_and_is_saved_with_its_label_names(student_folder, tmp_
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 
 
+def test_pairs_reach_both_streams(tmp_path):
+    """The label is whether both texts are alike, which no single text tells."""
+    features = Features(
+        {
+            "sentence": Value("string"),
+            "question": Value("string"),
+            "label": ClassLabel(names=["entailment", "not_entailment"]),
+        }
+    )
+    pairs = [(a, b) for a in "xyzw" for b in "xyzw"] * 12
+    columns = {
+        "sentence": [a for a, _ in pairs],
+        "question": [b for _, b in pairs],
+        "label": [int(a != b) for a, b in pairs],
+    }
+    data = Dataset.from_dict(columns, features=features)
+    config = config_of("bilstm", num_train_epochs=30, learning_rate=3e-3)
+    task = load_task("qnli")
+    train_student(DatasetDict(train=data, validation=data.select(range(16))), task, config, tmp_path / "model", seed=0)
+    labels = predict(tmp_path / "model", [["x", "x", "y", "w"], ["x", "y", "y", "z"]])
+    assert labels == ["entailment", "not_entailment", "entailment", "not_entailment"]
+
+
 def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch):
     config, task = config_of(student_folder, num_train_epochs=2), load_task("sst2")
     train_student(data_of(), task, config, tmp_path / "whole", seed=0)
@@ -141,9 +164,9 @@ class Scores:
 
 
 def test_calibration_takes_the_prompts_own_pull_away():
-    found = prompting(Scores(), {"sentence": ["positive", "negative", "positive"]}, load_task("sst2"), 4)
-    assert found["prompting"] == ["negative"] * 3
-    assert found["prompting, calibrated"] == ["positive", "negative", "positive"]
+    found = prompting(Scores(), {"text": ["positive", "negative", "positive"]}, load_task("rotten_tomatoes"), 4)
+    assert found["prompting"] == ["neg"] * 3
+    assert found["prompting, calibrated"] == ["pos", "neg", "pos"]
 
 
 def test_pairs_are_scored_after_their_given_text():
