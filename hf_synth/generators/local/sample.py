@@ -65,8 +65,9 @@ class Sampler:
 
 def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """Return the first index whose cumulative probability exceeds the uniform draw's share of the total."""
-    cumulative = probabilities.double().cumsum(-1)
-    target = uniforms.to(cumulative.device).double()[:, None] * cumulative[:, -1:]
+    wide = torch.float32 if probabilities.device.type == "mps" else torch.float64  # MPS has no float64
+    cumulative = probabilities.to(wide).cumsum(-1)
+    target = uniforms.to(wide).to(cumulative.device)[:, None] * cumulative[:, -1:]
     index = torch.searchsorted(cumulative, target, right=True)[:, 0]
     return index.clamp(max=probabilities.shape[-1] - 1)
 

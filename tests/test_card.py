@@ -1,0 +1,121 @@
+"""Cards against golden files, from facts written by hand; `python tests/test_card.py` writes the golden files anew."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import DatasetCard, ModelCard
+from jinja2 import UndefinedError
+
+from hf_synth.card import dataset_card, model_card
+from hf_synth.tasks import load_task
+
+GOLDEN = Path(__file__).parent / "golden"
+STAGES = {
+    "openings": {"asked": 24, "kept": 20, "dropped": {"duplicate": 4}, "tokens": 120, "seconds": 1.5},
+    "rows": {"asked": 30, "kept": 11, "dropped": {"short": 14, "surplus": 5}, "tokens": 600, "seconds": 8.25},
+}
+FACTS = {
+    "task": "sst2",
+    "method": "zerogen",
+    "rows": 11,
+    "wanted": 12,
+    "license": None,
+    "generator": {
+        "name": "org/model",
+        "origin": "package",
+        "sha256": "ab" * 32,
+        "note": "a 4-bit copy",
+        "package": "some-wheel 1.0 (sha256 cd)",
+        "dtype": "bfloat16",
+        "device": "cpu",
+        "chat_template": True,
+    },
+    "settings": {"method": "zerogen", "model": "org/model", "seed": 3, "openings": "generated", "num_rows": 12},
+    "ledger": {"stages": STAGES, "accounts": {"positive": "5 of 6 rows after 300 completions"}},
+    "versions": {"torch": "2", "hf_synth": "0"},
+    "splits": {"train": 10, "validation": 1},
+    "labels": {"train": {"negative": 5, "positive": 5}, "validation": {"negative": 1, "positive": 0}},
+    "rejects": 23,
+    "header": {"configs": [{"config_name": "default"}], "dataset_info": [{"config_name": "default"}]},
+}
+SCORES = {"rows": 100, "accuracy": 0.81, "accuracy_interval": [0.722, 0.8749], "macro_f1": 0.8075}
+REPORT = {
+    "method": "zerogen",
+    "generator": FACTS["generator"],
+    "dataset_id": "me/sst2-zerogen",
+    "reference": {"name": "stanfordnlp/sst2", "split": "validation"},
+    "metrics": SCORES,
+    "baselines": {"prompting": {**SCORES, "accuracy": 0.7}},
+    "not_evaluated": None,
+}
+TRAINING = {
+    "student": "org/encoder",
+    "source": {"name": "org/encoder", "origin": "hub", "revision": "abc123"},
+    "rows": 10,
+    "validation_rows": 1,
+    "settings": {"student": "org/encoder", "learning_rate": 5e-5},
+}
+
+
+def work_of(folder):
+    texts = ["a dull film", "a `fine` film | with a pipe", "stale", "warm and wise ```"]
+    table = pa.table({"sentence": texts, "label": ["negative", "positive", "negative", "positive"]})
+    pq.write_table(table, folder / "rows.parquet")
+    return folder
+
+
+def cards(folder):
+    task = load_task("sst2")
+    return {
+        "dataset.md": dataset_card(task, FACTS, work_of(folder)),
+        "model.md": model_card(task, REPORT, TRAINING),
+        "model_not_evaluated.md": model_card(
+            task,
+            {**REPORT, "metrics": None, "reference": None, "baselines": {}, "not_evaluated": "no network."},
+            TRAINING,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["dataset.md", "model.md", "model_not_evaluated.md"])
+def test_golden(name, tmp_path):
+    assert cards(tmp_path)[name] == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_the_hub_reads_the_headers(tmp_path):
+    made = cards(tmp_path)
+    data = DatasetCard(made["dataset.md"]).data
+    assert (data.size_categories, data.license, data.task_categories) == (["n<1K"], None, ["text-classification"])
+    card = ModelCard(made["model.md"])
+    (accuracy, f1) = card.data.eval_results
+    assert (accuracy.metric_type, accuracy.metric_value, accuracy.dataset_name) == (
+        "accuracy",
+        0.81,
+        "stanfordnlp/sst2",
+    )
+    assert f1.metric_value == 0.8075
+    assert card.data.base_model == "org/encoder"
+    assert card.data.datasets == ["me/sst2-zerogen"]
+    assert ModelCard(made["model_not_evaluated.md"]).data.eval_results is None
+
+
+def test_a_copy_is_never_called_the_hubs_revision(tmp_path):
+    text = cards(tmp_path)["dataset.md"]
+    assert "a 4-bit copy; package some-wheel 1.0" in text
+    assert "revision" not in text.partition("## How it was made")[0]
+
+
+def test_a_forgotten_fact_is_an_error(tmp_path):
+    facts = {key: value for key, value in FACTS.items() if key != "wanted"}
+    with pytest.raises(UndefinedError, match="wanted"):
+        dataset_card(load_task("sst2"), facts, work_of(tmp_path))
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, text in cards(Path(scratch)).items():
+            (GOLDEN / name).write_text(text, encoding="utf-8")
