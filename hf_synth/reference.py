@@ -63,10 +63,11 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
     if reference.path is not None:
         try:
             data = load_real(reference.path, reference.config, reference.split, reference.revision)
-            return _mapped(task, reference, data, reference.path, reference.split)
         except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
             first = str(error).strip().splitlines() or [type(error).__name__]
             reason = f"{reference.path} cannot be loaded ({first[0][:160]})"
+        else:  # it is there: if it does not fit the task, no other test set may take its place
+            return _mapped(task, reference, data, reference.path, reference.split)
     if reference.package is not None:
         try:
             return _vader(task, reference.package)
@@ -142,12 +143,14 @@ def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: s
     if not set(known) <= set(ours_of):
         plain = {ours: ours for ours in task.labels}
         ours_of = plain if set(known) <= set(plain) else ours_of
-    if stray := sorted(set(known) - set(ours_of)):
+    named = isinstance(feature, ClassLabel)
+    if set(known) - set(ours_of) or (named and set(ours_of) - set(known)):
         raise InputError(
-            f"the labels of {name} and of task {task.name} differ: {name} has {stray!r}, the task has "
+            f"the labels of {name} and of task {task.name} differ: {name} has {list(known)!r}, the task has "
             f"{list(task.labels)!r}. Map them by name under `reference.labels` in the task's YAML."
         )
-    rows = [(at, ours_of[text]) for at, text in enumerate(texts) if text is not None]
+    texts_of = data[columns[task.generated]]
+    rows = [(at, ours_of[t]) for at, t in enumerate(texts) if t is not None and (texts_of[at] or "").strip()]
     if not rows:
         raise InputError(f"{name}, split {split}, holds no labelled row: nothing to judge on")
     chosen = data.select([at for at, _ in rows])
@@ -210,14 +213,26 @@ def _member(sdist: Path, stem: str) -> bytes:
             return file.read()
 
 
+def check_corpus(task: Task) -> None:
+    """Refuse a corpus that real test data could come from: test data must not condition generation.
+
+    Raises:
+        InputError: If the split is a test split, or the one the task is judged on.
+    """
+    corpus, judged = task.opening.corpus if task.opening else None, task.reference
+    if corpus is None:
+        return
+    same = judged is not None and (corpus.path, corpus.config) == (judged.path, judged.config)
+    if "test" in corpus.split or (same and judged is not None and judged.split in corpus.split):
+        raise InputError(f"`opening.corpus.split` is {corpus.split!r}: real test data must not condition generation")
+
+
 def corpus_texts(corpus: Corpus, seed: int) -> Iterator[str]:
     """Yield the texts of a real corpus, each once, in an order that the seed fixes.
 
     Raises:
-        InputError: If it cannot be loaded, or its split is a test split.
+        InputError: If it cannot be loaded.
     """
-    if corpus.split.startswith("test"):
-        raise InputError(f"`opening.corpus.split` is {corpus.split!r}: real test data must not condition generation")
     try:
         data = load_real(corpus.path, corpus.config, corpus.split)
     except (OSError, ValueError) as error:

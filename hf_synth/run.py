@@ -112,7 +112,8 @@ class Run:
         """Ask until each cell is full, or give its account.
 
         The cell that is least full is asked next, a chunk at a time, and kept examples are yielded in rotation over
-        the cells. Neither order reads how many rows are wanted, so the rows of a smaller run open those of a larger.
+        the cells. Neither order reads how many rows are wanted, so the rows of a smaller run open those of a larger
+        (as long as no cell is given up: that limit grows with the rows wanted).
 
         Args:
             targets: Rows wanted per cell.

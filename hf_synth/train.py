@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
@@ -24,6 +26,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from .errors import InputError
+from .folder import replace_folder, restore_folder
 from .journal import digest, write_whole
 from .models import Source, resolve
 from .settings import StudentConfig
@@ -77,6 +80,30 @@ def load_student(
         source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
     )
     return model, tokenizer, source.facts()
+
+
+def check_student(config: StudentConfig) -> None:
+    """Refuse training arguments and students that cannot work, before anything is generated for them.
+
+    Raises:
+        InputError: For an unknown argument, a student that exists nowhere, or one without a padding token.
+    """
+    with tempfile.TemporaryDirectory() as nowhere:
+        training_arguments(config, Path(nowhere), 0, True)
+    if config.student == "bilstm":
+        return
+    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
+
+    source = resolve(config.student)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.path)
+        AutoConfig.from_pretrained(source.path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"`student`: {config.student!r} cannot be loaded: {' '.join(str(error).split())}") from None
+    if tokenizer.pad_token is None:
+        raise InputError(
+            f"`student`: the tokenizer of {config.student!r} has no padding token; take an encoder such as BERT"
+        )
 
 
 def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, max_length: int) -> Dataset:
@@ -156,7 +183,11 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     scratch = folder.with_name(f".{folder.name}-training")
     texts_digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     args = training_arguments(config, scratch, seed, evaluates)
-    resume = _unfinished(args, digest([dataclasses.asdict(config), seed, source, texts_digest]))
+    key = digest([dataclasses.asdict(config), seed, source, texts_digest])
+    restore_folder(folder)
+    if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
+        return facts  # trained before, on the same texts with the same settings
+    resume = _unfinished(args, key)
     patience = config.early_stopping_patience
     trainer = WeightedTrainer(
         model=model,
@@ -170,7 +201,8 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     )
     outcome = trainer.train(resume_from_checkpoint=resume)
     facts = {
-        "student": config.student,
+        "key": key,
+        "student": source["name"],
         "source": source,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
@@ -196,13 +228,15 @@ def _unfinished(args: TrainingArguments, key: str) -> str | None:
 
 
 def _save(trainer: WeightedTrainer, tokenizer: Any, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Put the model in place whole; the card that stood there stays, for what a person wrote in it."""
     fresh = folder.with_name(f".{folder.name}-fresh")
     shutil.rmtree(fresh, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
-    (fresh / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    if (folder / "README.md").exists():
+        shutil.copyfile(folder / "README.md", fresh / "README.md")
+    write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
+    replace_folder(fresh, folder)
     shutil.rmtree(folder.with_name(f".{folder.name}-training"), ignore_errors=True)
 
 
@@ -223,7 +257,8 @@ def predict(
     """
     import hf_synth.students  # noqa: F401 (registers the BiLSTM)
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = list(zip(*texts, strict=True))
     order = sorted(range(len(rows)), key=lambda at: sum(map(len, rows[at])))  # like lengths together: less padding
@@ -231,7 +266,9 @@ def predict(
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
         columns = [list(column) for column in zip(*(rows[at] for at in places), strict=True)]
-        inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+        inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt").to(
+            device
+        )
         for at, found in zip(places, model(**inputs).logits.argmax(-1).tolist(), strict=True):
             labels[at] = model.config.id2label[found]
     return labels

@@ -18,7 +18,10 @@ ROWS = ["--num_rows", "64", "--min_words", "1", "--max_new_tokens", "8", "--num_
 @pytest.fixture
 def real(tmp_path):
     """A folder with real rows to judge on."""
-    folder = tmp_path / "real"
+    return real_rows(tmp_path / "real")
+
+
+def real_rows(folder):
     (folder / "data").mkdir(parents=True)
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
     rows = {"sentence": ["a good film", "a dull story", "very fine"] * 5, "label": [1, 0, 1] * 5}
@@ -97,6 +100,29 @@ def test_a_folder_of_another_run_is_refused(flags, tmp_path, capsys):
     assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
 
 
+def test_what_a_person_may_change_afterwards(flags, tmp_path, capsys):
+    """A description or a licence decides no text, so the rows stay; a person's words in a card stay too."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("labels: [dull, fine]\nprompt: 'a {label} film is \"'\ncolumns: [sentence]\n")
+    argv = ["run", "--task", str(mine), *flags[2:6], *flags[8:14], *ROWS[:6], "--num_openings", "4"]
+    assert main(argv) == 0
+    card = tmp_path / "out/model/README.md"
+    card.write_text(card.read_text() + "\nAnd more.\n")
+    trained = (tmp_path / "out/model/model.safetensors").stat().st_mtime_ns
+    with mine.open("a") as stream:
+        stream.write("description: Is it?\nlanguage: en\n")
+    assert main([*argv, "--license", "mit"]) == 0
+    assert "And more." in card.read_text()
+    assert (tmp_path / "out/model/model.safetensors").stat().st_mtime_ns == trained  # nothing was trained twice
+    assert "license: mit" in (tmp_path / "out/dataset/README.md").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", *argv[1:], "--num_rows", "64", "--model", flags[3]]) == 0
+    assert f"--model {flags[3]}" in capsys.readouterr().out
+    assert main(["generate", *argv[1:5], *argv[7:9], *ROWS[2:6], "--num_openings", "4", "--num_rows", "80"]) == 0
+    assert main(["evaluate", *argv[1:]]) == 2
+    assert "holds 80: train again first" in capsys.readouterr().err
+
+
 def test_train_runs_under_a_launcher(flags, tmp_path):
     """Two ranks on the CPU give the model that one rank gives."""
     assert main(["generate", *flags[:4], *flags[8:10], *ROWS]) == 0
@@ -138,6 +164,13 @@ BAD = [
     (["run", "--task", "sst2", "--reference", "no/such"], "`reference`"),
     (["evaluate", "--task", "sst2"], "is missing: run `hf-synth run`"),
     (["train", "--task", "sst2"], "no data set in"),
+    (
+        ["run", "--task", "sst2", "--training_args", "{lerning_rate: 1}", "--reference", "REAL"],
+        "Did you mean 'learning_rate'",
+    ),
+    (["run", "--task", "sst2", "--student", "typo/x", "--reference", "REAL"], "no model 'typo/x'"),
+    (["run", "--task", "sst2", "--training_args", "{a: "], "not valid YAML"),
+    (["generate", "--task", "sst2", "--preview", "-5"], "`preview`"),
     (["tasks", "sst3"], "Did you mean 'sst2'?"),
     (["methods", "zero"], "Did you mean 'zerogen'?"),
     (["push", "--folder", "nowhere", "--hub_id", "me/x"], "nowhere"),
@@ -145,7 +178,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("argv", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
-def test_bad_input_is_one_sentence(argv, message, capsys, tmp_path, monkeypatch):
+def test_bad_input_is_one_sentence(argv, message, capsys, tmp_path, tmp_path_factory, monkeypatch):
+    real = real_rows(tmp_path_factory.mktemp("real"))
+    argv = [real if word == "REAL" else word for word in argv]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hf_synth.models.hub_unreachable", lambda: "the network is closed")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

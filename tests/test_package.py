@@ -22,10 +22,11 @@ LAYERS = [
     ("generators", "filters", "reference"),
     ("methods",),
     ("work",),
-    ("produce", "train"),
+    ("produce",),
     ("card",),
     ("folder",),
-    ("builder", "report", "progress"),
+    ("builder", "progress", "train"),
+    ("report",),
     ("hub",),
     ("commands",),
 ]

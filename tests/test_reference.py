@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from hf_synth import models, reference
 from hf_synth.errors import InputError
-from hf_synth.reference import NotEvaluated, corpus_texts, load_reference
+from hf_synth.reference import NotEvaluated, check_corpus, corpus_texts, load_reference
 from hf_synth.task import Corpus
 from hf_synth.tasks import load_task, parse_task
 
@@ -125,12 +125,37 @@ def test_the_package_indexs_test_set(closed, tmp_path, monkeypatch, task, names)
     assert "vaderSentiment 3.3.2" in judge.name
 
 
+@pytest.mark.parametrize("split", ["test", "train+test", "test[:10%]", "validation"])
+def test_test_data_never_conditions_generation(split):
+    corpus = {"path": "nyu-mll/glue", "config": "qnli", "column": "sentence", "split": split}
+    values = {"name": "t", "labels": ["a", "b"], "prompt": "{label}", "opening": {"corpus": corpus}}
+    task = parse_task({**values, "reference": {"path": "nyu-mll/glue", "config": "qnli", "split": "validation"}}, "t")
+    with pytest.raises(InputError, match="real test data must not condition generation"):
+        check_corpus(task)
+    check_corpus(load_task("qnli"))
+
+
+def test_a_reference_that_is_there_and_does_not_fit_is_an_error(closed, tmp_path, monkeypatch):
+    """The test set of the package index must not take the place of a reference with a wrong label map."""
+    path = folder_of(tmp_path, ["x", "y"], [0, 1], ["neg", "pos"])
+    values = {"name": "t", "labels": ["bad", "good"], "prompt": "{label}", "columns": ["sentence"]}
+    task = parse_task({**values, "reference": {"path": path, "package": "vader_movies"}}, "t")
+    with pytest.raises(InputError, match="differ: .* has .'neg', 'pos'., the task has .'bad', 'good'."):
+        load_reference(task)
+
+
+def test_a_reference_of_fewer_labels_is_refused(tmp_path):
+    path = folder_of(tmp_path, ["x", "y"], [0, 1], ["entailment", "contradiction"])
+    labels = ["entailment", "neutral", "contradiction"]
+    task = parse_task({"name": "t", "labels": labels, "prompt": "{label}", "columns": ["sentence"]}, "t")
+    with pytest.raises(InputError, match="differ"):
+        load_reference(task, path)
+
+
 def test_a_corpus_is_real_unlabelled_text_of_a_training_split(tmp_path):
     path = folder_of(tmp_path, ["b  b", "a", "b b", ""], [0, 0, 0, 0], ["x", "y"], split="train")
     texts = list(corpus_texts(Corpus(path, "sentence"), seed=0))
     assert sorted(texts) == ["a", "b b"]
     assert texts == list(corpus_texts(Corpus(path, "sentence"), seed=0))
-    with pytest.raises(InputError, match="real test data must not condition generation"):
-        next(corpus_texts(Corpus(path, "sentence", split="test"), seed=0))
     with pytest.raises(InputError, match="a column must be one of sentence, label; got 'text'"):
         next(corpus_texts(Corpus(path, "text"), seed=0))

@@ -43,8 +43,6 @@ def test_rows_are_balanced_and_counted(scripted):
     assert counts.dropped["surplus"] > 0
     assert counts.dropped["short"] > 0
     assert counts.dropped["duplicate"] > 0
-    openings = run.ledger.stage("openings")
-    assert openings.asked == openings.kept + openings.dropped.total()
 
 
 def test_rows_of_a_smaller_run_open_those_of_a_larger(scripted, tmp_path):

@@ -35,6 +35,11 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     """
     facts = _read(folder / "dataset" / "hf_synth" / "facts.json")
     training = _read(folder / "model" / "training.json")
+    if training["rows"] + training["validation_rows"] != facts["rows"]:
+        raise InputError(
+            f"{str(folder / 'model')!r} was trained on {training['rows'] + training['validation_rows']} rows, and "
+            f"{str(folder / 'dataset')!r} holds {facts['rows']}: train again first"
+        )
     report = report_of(facts, training)
     report["dataset_id"] = output.hub_id
     if isinstance(reference, str):
@@ -44,11 +49,17 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
         report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
         report["metrics"] = score_labels(plan.task, student, reference.data[plan.task.label_column])
         if output.baseline_rows:
+            write_whole(folder / "report.json", _json(report))  # what is known so far is not lost with the baseline
             generator = generator or open_generator(plan)
+            if generator.source.get("sha256") != facts["generator"].get("sha256"):
+                raise InputError(
+                    f"the rows were written by {facts['generator']['name']!r}, and `model` is {generator.name!r}: "
+                    "its prompting baseline says nothing of them. Give the same `model`, or `baseline_rows: 0`."
+                )
             report["baselines"] = judge_prompting(
                 generator, reference, plan.task, output.baseline_rows, plan.config.batch_size, student
             )
-    write_whole(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / "report.json", _json(report))
     card = folder / "model" / "README.md"
     ours = model_card(plan.task, report, training)
     write_whole(card, merge_card(ours, card.read_text() if card.exists() else None))
@@ -69,7 +80,7 @@ def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
     console.print(f"not evaluated: {reason}", markup=False)
     console.print(
         f"with real rows at hand: hf-synth evaluate --task {plan.config.task} --method {plan.method.name} "
-        f"--output_dir {folder} --reference FOLDER_OR_HUB_ID",
+        f"--model {plan.config.model} --output_dir {folder} --reference FOLDER_OR_HUB_ID",
         markup=False,
     )
 
@@ -89,6 +100,10 @@ def main(argv: list[str]) -> int:
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)
     return 0
+
+
+def _json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 
 from ..builder import open_generator
@@ -28,7 +29,7 @@ class PreviewConfig:
         preview: Print this many rows with their prompts and stop; nothing is written.
     """
 
-    preview: int = 0
+    preview: int = Field(0, ge=0)
 
 
 def output_folder(output: OutputConfig, plan: Plan) -> Path:
@@ -36,15 +37,16 @@ def output_folder(output: OutputConfig, plan: Plan) -> Path:
     return Path(output.output_dir or f"outputs/{plan.task.name}-{plan.method.name}")
 
 
-def plan_and_folder(found: dict) -> tuple[Plan, Path]:
-    """Check settings and output folder before anything is loaded.
+def plan_and_folder(found: dict, *, writes: bool = True) -> tuple[Plan, Path]:
+    """Check settings and, where something will be written, the output folder, before anything is loaded.
 
     Raises:
         InputError: If they do not go together.
     """
     plan = Plan.of(found[SynthConfig], found["method"])
     folder = output_folder(found[OutputConfig], plan)
-    check_folder(folder, plan.settings())
+    if writes:
+        check_folder(folder, plan.settings())
     return plan, folder
 
 
@@ -65,35 +67,36 @@ def preview(plan: Plan, generator: Generator, rows: int) -> None:
 
 
 def generate(plan: Plan, generator: Generator, folder: Path) -> dict[str, Any]:
-    """Generate into `folder/dataset` and return the recorded facts."""
-    with locked(folder):
-        watch = Watch(console, folder)
-        try:
-            return produce(
-                plan,
-                generator,
-                folder,
-                lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts),
-                watch,
-            )
-        finally:
-            watch.close()
+    """Generate into `folder/dataset`, whose lock is held, and return the recorded facts."""
+    watch = Watch(console, folder)
+    try:
+        return produce(
+            plan,
+            generator,
+            folder,
+            lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts),
+            watch,
+        )
+    finally:
+        watch.close()
 
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth generate", SynthConfig, OutputConfig, PreviewConfig)
-    plan, folder = plan_and_folder(found)
+    shown = found[PreviewConfig].preview
+    plan, folder = plan_and_folder(found, writes=not shown)
     output = found[OutputConfig]
     if output.hub_id:
         from ..hub import check_access
 
         check_access(output.hub_id)
     generator = open_generator(plan)
-    if found[PreviewConfig].preview:
-        preview(plan, generator, found[PreviewConfig].preview)
+    if shown:
+        preview(plan, generator, shown)
         return 0
-    facts = generate(plan, generator, folder)
+    with locked(folder):
+        facts = generate(plan, generator, folder)
     console.print(f"{facts['rows']} rows in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})")
     for cell, sentence in facts["ledger"]["accounts"].items():
         console.print(f"not filled: {cell}: {sentence}", markup=False)

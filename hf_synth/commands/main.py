@@ -53,8 +53,8 @@ def guarded(verb: str, argv: list[str]) -> int:
     except KeyboardInterrupt:
         return _say("stopped. What was written so far is kept: the same command goes on from there.", 130)
     except OSError as error:
-        if error.errno is None:
-            raise
+        if error.errno is None:  # how transformers and the Hub's client say that files are missing
+            return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
         return _say(
             f"{error.strerror}{where}. What was written before is kept: the same command goes on from there.", 2

@@ -9,6 +9,9 @@ from ..methods import NAMES, get
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
+    if argv and argv[0] in ("-h", "--help"):
+        print("usage: hf-synth methods [NAME ...]: list the methods, or show what some do and their settings")
+        return 0
     for name in argv:
         method = get(name)
         print(f"{method.paper.title}\n{method.paper.link}\n\n{inspect.getdoc(method.generate)}\n")

@@ -106,9 +106,16 @@ def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, A
             default = fields[f.name].default
             shown = "" if fields[f.name].is_required() or default in (None, PydanticUndefined) else f" [{default}]"
             switch: dict[str, Any] = {"nargs": "?", "const": True} if default is False else {}
-            as_written = str if f.type in ("str", "str | None") else yaml.safe_load
+            as_written = str if f.type in ("str", "str | None") else _yaml
             group.add_argument(f"--{f.name}", type=as_written, metavar="X", help=help_of[f.name] + shown, **switch)
     return vars(parser.parse_args(argv))
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(f"not valid YAML: {text!r}") from None
 
 
 def _help(kind: type) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..builder import open_generator
+from ..produce import locked
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, say_not_evaluated
 from .generate import console, generate, plan_and_folder
@@ -13,6 +14,8 @@ from .train import train
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
+    from ..train import check_student
+
     plan, folder = plan_and_folder(found)
     output = found[OutputConfig]
     if output.hub_id:
@@ -20,10 +23,12 @@ def main(argv: list[str]) -> int:
 
         check_access(output.hub_id)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
+    check_student(found[StudentConfig])
     generator = open_generator(plan)
-    generate(plan, generator, folder)
-    train(plan, found[StudentConfig], folder / "dataset", folder)
-    judge(plan, output, folder, reference, generator)
+    with locked(folder):
+        generate(plan, generator, folder)
+        train(plan, found[StudentConfig], folder / "dataset", folder)
+        judge(plan, output, folder, reference, generator)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)

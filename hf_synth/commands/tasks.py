@@ -10,6 +10,9 @@ from ..tasks import load_task, task_names
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
+    if argv and argv[0] in ("-h", "--help"):
+        print("usage: hf-synth tasks [NAME ...]: list the packaged tasks, or show the YAML of some")
+        return 0
     for name in argv:
         if name not in task_names():
             raise unknown("the task", name, task_names())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
 import random
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from ..records import Completion, Prompt
@@ -14,7 +16,7 @@ class ScriptedGenerator:
 
     Args:
         script: Called with the prompt and a random stream of that row's own, returns the text.
-        name: Name for provenance; also decides the digest, so change it when the script changes.
+        name: Name for provenance. Name and code decide the digest; change the name when what the code reads changes.
         scores: Called with prompt and text for `score`.
 
     Example:
@@ -29,7 +31,8 @@ class ScriptedGenerator:
         scores: Callable[[str, str], float] = lambda prompt, text: -float(len(text)),
     ):
         self.script, self.name, self.scores = script, name, scores
-        self.digest = f"scripted:{name}"
+        code = getattr(script, "__code__", None)
+        self.digest = f"scripted:{name}" + (f":{sha256(marshal.dumps(code)).hexdigest()[:16]}" if code else "")
         self.source: Mapping[str, Any] = {"name": name, "origin": "scripted"}
 
     def complete(self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any) -> list[Completion]:

@@ -74,12 +74,12 @@ def _openings(run: Run, config: ZeroGenConfig, sampling: dict) -> Iterator[str]:
     opening = run.task.opening
     if opening is None:
         yield ""
-    elif opening.values:
-        yield from opening.values
     elif config.openings == "corpus" and opening.corpus:
         from ..reference import corpus_texts
 
         yield from islice(corpus_texts(opening.corpus, run.seed), config.num_openings)
+    elif opening.values:
+        yield from opening.values
     else:
         # Asked twice as often as wanted at most: a model with few titles in it gives what it has.
         prompts = islice(opening_prompts(run.task), 2 * config.num_openings)
@@ -94,6 +94,10 @@ def check(task: Task, config: ZeroGenConfig) -> None:
     task.needs_kind("single", "pair", what="zerogen")
     if config.openings == "corpus" and (task.opening is None or task.opening.corpus is None):
         raise InputError(f"`openings: corpus` needs a task with `opening.corpus`; {task.name!r} has none")
+    if config.openings == "corpus":
+        from ..reference import check_corpus
+
+        check_corpus(task)
     if config.openings == "generated" and task.opening and not (task.opening.prompt or task.opening.values):
         raise InputError(f"{task.name!r} has no prompt for openings; set `openings: corpus`")
 

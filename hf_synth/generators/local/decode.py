@@ -32,7 +32,8 @@ class Stops:
         self.tokenizer, self.stop, self.end_tokens = tokenizer, tuple(stop), frozenset(end_tokens)
         last = {s[-1] for s in self.stop}
         texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
-        self.candidates = frozenset(i for i, text in enumerate(texts) if last.intersection(text))
+        # A token of half a character may end a stop string that is not ASCII.
+        self.candidates = frozenset(i for i, text in enumerate(texts) if last.intersection(text) or "\ufffd" in text)
 
     def check(self, row: _Row) -> bool:
         """Note on the row whether its newest token ended it; its text is set when it did."""

@@ -16,6 +16,8 @@ from .decode import Stops, decode
 from .forward import CausalForward, Seq2SeqForward, left_padded
 from .sample import Sampler, streams
 
+SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
+SCORED_TEXT = 512  # tokens of a text that are scored
 DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "stop", "debias", "chat")
 
 
@@ -106,13 +108,15 @@ class LocalGenerator:
                 done = decode(forward, sampler, uniforms[places], stops, lanes=lanes, strength=strength)
                 for at, completion in zip(places, done, strict=True):
                     answers[at] = completion
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:  # on the CPU a failed allocation is a plain RuntimeError
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
             raise OutOfMemory(str(error)) from error
         return [answer for answer in answers if answer is not None]
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
-        """Return the mean log-probability (nats per token) of each text after its prompt.
+        """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
 
         Raises:
             InputError: For an empty text, which has no mean.
@@ -122,31 +126,37 @@ class LocalGenerator:
             head, tail = self._split(prompt, text)
             if not tail:
                 raise InputError(f"cannot score an empty text (after the prompt {prompt[:60]!r})")
-            pairs.append((head, tail))
-        order = sorted(range(len(pairs)), key=lambda at: -len(pairs[at][0]) - len(pairs[at][1]))
+            pairs.append((head, tail[:SCORED_TEXT]))
+        order = sorted(range(len(pairs)), key=lambda at: (len(pairs[at][0]) + len(pairs[at][1]), at))
         scores = [0.0] * len(pairs)
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+        while order:
+            longest = sum(map(len, pairs[order[-1]]))
+            size = max(1, min(batch_size, SCORED_TOKENS // longest))
+            places = order[-size:]
+            del order[-size:]
             for at, value in zip(places, self._score([pairs[at] for at in places]), strict=True):
                 scores[at] = value
         return scores
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        longest = max(len(tail) for _, tail in pairs)
         if self.model.config.is_encoder_decoder:
             ids, mask = left_padded([head for head, _ in pairs], self.pad, self.device)
             start = self.model.config.decoder_start_token_id
-            inputs, _ = left_padded([[start, *tail][:-1] for _, tail in pairs], start, self.device)
+            # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
+            tails = [[start, *tail[:-1]] + [self.pad] * (longest - len(tail)) for _, tail in pairs]
+            inputs = torch.tensor(tails, device=self.device)
             logits = self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs).logits
+            rows = [row[: len(tail)] for row, (_, tail) in zip(logits, pairs, strict=True)]
         else:
             ids, mask = left_padded([[*head, *tail][:-1] for head, tail in pairs], self.pad, self.device)
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
-            keep = max(len(tail) for _, tail in pairs)
-            logits = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep).logits
-        scores = []
-        for row, (_, tail) in zip(logits, pairs, strict=True):
-            logprobs = row[-len(tail) :].float().log_softmax(-1)
-            scores.append(logprobs.gather(-1, torch.tensor(tail, device=row.device)[:, None]).mean().item())
-        return scores
+            settings = {"position_ids": positions, "logits_to_keep": longest}
+            logits = self.model(input_ids=ids, attention_mask=mask, **settings).logits
+            rows = [row[-len(tail) :] for row, (_, tail) in zip(logits, pairs, strict=True)]
+        wanted = [torch.tensor(tail, device=self.device)[:, None] for _, tail in pairs]
+        logprobs = [row.float().log_softmax(-1).gather(-1, ids).mean() for row, ids in zip(rows, wanted, strict=True)]
+        return torch.stack(logprobs).tolist()
 
     def _split(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
         """Tokenise prompt and text together, as the model would write them, and cut where the prompt ends."""
