@@ -126,17 +126,17 @@ def test_what_a_person_may_change_afterwards(flags, tmp_path, capsys):
 def test_train_runs_under_a_launcher(flags, tmp_path):
     """Two ranks on the CPU give the model that one rank gives."""
     assert main(["generate", *flags[:4], *flags[8:10], *ROWS]) == 0
-    settings = ["--training_args", "{use_cpu: true, ddp_backend: gloo}", "--num_train_epochs", "2"]
     data = ["--dataset", str(tmp_path / "out/dataset")]
-    shared = ["--task", "sst2", "--student", flags[5], *data, *settings]
+    shared = ["--task", "sst2", "--student", flags[5], *data, "--num_train_epochs", "2"]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "hf_synth.commands.train"]
-    two = [*shared, "--train_batch_size", "16", "--output_dir", str(tmp_path / "two")]
+    gloo = ["--training_args", "{use_cpu: true, ddp_backend: gloo}"]
+    two = [*shared, *gloo, "--train_batch_size", "16", "--output_dir", str(tmp_path / "two")]
     done = subprocess.run([sys.executable, *launch, *two], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "model in" in done.stdout
     assert main(["train", *shared, "--train_batch_size", "32", "--output_dir", str(tmp_path / "one")]) == 0
     one, two = (json.loads((tmp_path / name / "model/training.json").read_text()) for name in ("one", "two"))
-    assert one["rows"] == two["rows"]
+    assert one["rows"] == two["rows"] > 0
     assert [entry.name for entry in (tmp_path / "two").iterdir()] == ["model"]
 
 

@@ -8,9 +8,12 @@ import yaml
 from hf_synth.commands.options import parse
 from hf_synth.produce import Plan
 from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
+from hf_synth.tasks import load_task
 
 ROOT = Path(__file__).parent.parent
-RECIPES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name != "accelerate")
+FILES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name != "accelerate")
+TASKS = [p for p in FILES if p.stem.endswith("_task")]
+RECIPES = [p for p in FILES if p not in TASKS]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -20,6 +23,12 @@ def test_recipes_parse(path):
     assert path.parent.name == plan.task.name
     assert path.stem.startswith(plan.method.name)
     assert found[OutputConfig].output_dir == f"outputs/{plan.task.name}-{path.stem}"
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_task_files_beside_recipes_load(path):
+    task, packaged = load_task(str(path)), load_task(path.parent.name)
+    assert (task.name, set(task.labels), task.columns) == (packaged.name, set(packaged.labels), packaged.columns)
 
 
 def test_there_are_recipes():

@@ -35,6 +35,8 @@ def one(argv: list[str], path: str, seed: int) -> dict:
     """Return a seed's report, with the gold student's scores under `gold`."""
     kinds = (SynthConfig, StudentConfig, OutputConfig)
     flags = [*argv, "--reference", path, "--seed", str(seed)]
+    if seed:  # the prompting baseline knows no seed
+        flags += ["--baseline_rows", "0"]
     found = parse(flags, "seeds", *kinds)
     folder = Path(f"{found[OutputConfig].output_dir}-seed{seed}")
     done = folder / "with_gold.json"
@@ -76,7 +78,7 @@ def main() -> None:
     print(f"  student on synthetic rows: {spread([r['metrics']['accuracy'] for r in reports])}")
     print(f"  student on gold rows:      {spread([r['gold']['accuracy'] for r in reports])}")
     for name, result in reports[0]["baselines"].items():
-        print(f"  {name}: {spread([r['baselines'][name]['accuracy'] for r in reports])} ({result['rows']} rows)")
+        print(f"  {name}: {result['accuracy']:.4f} ({result['rows']} rows)")
 
 
 if __name__ == "__main__":
