@@ -78,3 +78,40 @@ def model_type(repo_id: str) -> str:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(repo_id).model_type
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Write a folder as `hf-synth generate` does."""
+    from hf_synth.folder import write_folder as write
+    from hf_synth.generators.scripted import ScriptedGenerator
+    from hf_synth.produce import Plan, produce
+    from hf_synth.settings import SynthConfig
+
+    generator = ScriptedGenerator(lambda prompt, rng: f"a {prompt.cell} text of {rng.random()}", name="hub")
+    plan = Plan.of(SynthConfig(task="sst2", num_rows=rows))
+    produce(plan, generator, folder, lambda work, facts: write(work, folder / "dataset", plan.task, facts))
+
+
+def load_folder(folder: Path) -> dict[str, tuple[list[dict[str, Any]], list[str]]]:
+    """Load a local folder as `load` loads a repository."""
+    return load(str(folder))
+
+
+def resolve(name: str) -> dict[str, Any]:
+    """Find a model's weights."""
+    from hf_synth import models
+
+    models.hub_unreachable.cache_clear()
+    return models.resolve(name).facts()
+
+
+def reference(repo_id: str) -> tuple[list[dict[str, Any]], str]:
+    """Load the real rows of a task whose reference is a data set on the Hub."""
+    from hf_synth import models
+    from hf_synth.reference import load_reference
+    from hf_synth.tasks import parse_task
+
+    models.hub_unreachable.cache_clear()
+    names = {"name": "t", "labels": list(LABELS), "prompt": "{label}"}
+    judge = load_reference(parse_task({**names, "reference": {"path": repo_id, "split": "train"}}, "t"))
+    return judge.data.to_list(), judge.name

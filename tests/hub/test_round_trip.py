@@ -1,0 +1,45 @@
+"""What we write goes to the Hub and comes back; what we need comes from the Hub, then from its cache."""
+
+from hf_synth.models import weights_digest
+
+
+def by_index(splits):
+    return {row["index"]: (name, row) for name, (rows, _) in splits.items() for row in rows}
+
+
+def test_a_generated_folder_is_pushed_and_grows(hub, server, tmp_path):
+    hub.generate(tmp_path / "out", 60)
+    hub.push(tmp_path / "out/dataset", "user/round-trip")
+    first = hub.load("user/round-trip")
+    assert first == hub.load_folder(tmp_path / "out/dataset")
+    assert first["train"][1] == ["negative", "positive"]
+    hub.generate(tmp_path / "out", 140)
+    hub.push(tmp_path / "out/dataset", "user/round-trip")
+    second = by_index(hub.load("user/round-trip"))
+    assert len(second) == 140
+    assert all(second[index] == row for index, row in by_index(first).items())
+    commits = [line for line in server.log if "/commit/main" in str(line)]
+    assert len(commits) == 2
+
+
+def test_weights_come_from_the_hub_with_their_revision_then_from_the_cache(hub, server, causal_folder):
+    files = {file.name: file.read_bytes() for file in causal_folder.iterdir()}
+    server.edit("user/tiny-lm", files, kind="model")
+    found = hub.resolve("user/tiny-lm")
+    assert (found["origin"], found["revision"]) == ("hub", server.repo("user/tiny-lm", "model").head.oid)
+    assert found["sha256"] == weights_digest(causal_folder)
+    asked = len(server.log)
+    assert hub.resolve("user/tiny-lm") == found
+    assert len(server.log) == asked
+
+
+def test_the_reference_comes_from_the_hub(hub, server, tmp_path):
+    hub.write_folder(tmp_path / "real", {"train": ["dull", "fine", "stale"]})
+    hub.push(tmp_path / "real", "user/real")
+    rows, name = hub.reference("user/real")
+    assert name == "user/real"
+    assert rows == [
+        {"text": "dull", "label": "negative"},
+        {"text": "fine", "label": "positive"},
+        {"text": "stale", "label": "negative"},
+    ]
