@@ -175,31 +175,21 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     label: ClassLabel = data["train"].features[task.label_column]
     texts = [text for column in task.columns for text in data["train"][column]]
     model, tokenizer, source = load_student(config, label.names, texts, len(task.columns) == 2)
+    settings = {**dataclasses.asdict(config), "student": source["name"], "seed": seed}
+    key = digest(
+        [settings, source, hashlib.sha256("\n".join(texts).encode()).hexdigest(), data["train"][task.label_column][:]]
+    )
+    restore_folder(folder)
+    if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
+        return facts  # trained before, on the same rows with the same settings
     encoded = {
         name: encode(part, tokenizer, task.columns, task.label_column, config.max_length)
         for name, part in data.items()
     }
-    evaluates = len(encoded.get("validation", ())) > 0
     scratch = folder.with_name(f".{folder.name}-training")
-    texts_digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    args = training_arguments(config, scratch, seed, evaluates)
-    key = digest([dataclasses.asdict(config), seed, source, texts_digest])
-    restore_folder(folder)
-    if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
-        return facts  # trained before, on the same texts with the same settings
-    resume = _unfinished(args, key)
-    patience = config.early_stopping_patience
-    trainer = WeightedTrainer(
-        model=model,
-        args=args,
-        train_dataset=encoded["train"],
-        eval_dataset=encoded.get("validation") if evaluates else None,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        compute_metrics=lambda p: {"accuracy": float((np.argmax(p.predictions, -1) == p.label_ids).mean())},
-        callbacks=[EarlyStoppingCallback(patience)] if patience and evaluates else [],
-    )
-    outcome = trainer.train(resume_from_checkpoint=resume)
+    args = training_arguments(config, scratch, seed, len(encoded.get("validation", ())) > 0)
+    trainer = _trainer(model, tokenizer, args, encoded, config.early_stopping_patience)
+    outcome = trainer.train(resume_from_checkpoint=_unfinished(args, key))
     facts = {
         "key": key,
         "student": source["name"],
@@ -208,12 +198,28 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
         "validation_rows": len(encoded.get("validation", ())),
         "validation_accuracy": trainer.state.best_metric,
         "seconds": round(outcome.metrics["train_runtime"], 1),
-        "settings": {**dataclasses.asdict(config), "seed": seed},
+        "settings": settings,
     }
     if trainer.is_world_process_zero():
         _save(trainer, tokenizer, folder, facts)
     trainer.accelerator.wait_for_everyone()
     return facts
+
+
+def _trainer(
+    model: Any, tokenizer: Any, args: TrainingArguments, encoded: Mapping[str, Dataset], patience: int
+) -> WeightedTrainer:
+    evaluates = args.eval_strategy != "no"
+    return WeightedTrainer(
+        model=model,
+        args=args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["validation"] if evaluates else None,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=lambda p: {"accuracy": float((np.argmax(p.predictions, -1) == p.label_ids).mean())},
+        callbacks=[EarlyStoppingCallback(patience)] if patience and evaluates else [],
+    )
 
 
 def _unfinished(args: TrainingArguments, key: str) -> str | None:
