@@ -1,6 +1,7 @@
 """Tiny models built in memory and a scripted generator: nothing is downloaded."""
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,70 +39,38 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def saved(folder: Path, kind: type, config: type, **sizes) -> Path:
+    """Save a random model of fixed seed with the word tokenizer."""
+    tokenizer = word_tokenizer()
+    torch.manual_seed(0)
+    kind(config(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def causal_folder(tmp_path_factory):
     """A folder with a random two-layer Llama."""
-    folder = tmp_path_factory.mktemp("causal")
-    tokenizer = word_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        bos_token_id=None,
-        eos_token_id=1,
-        pad_token_id=0,
-        initializer_range=0.4,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 256}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.4}
+    ids = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    return saved(tmp_path_factory.mktemp("causal"), LlamaForCausalLM, LlamaConfig, **sizes, **heads, **ids)
 
 
 @pytest.fixture(scope="session")
 def seq2seq_folder(tmp_path_factory):
     """A folder with a random two-layer T5."""
-    folder = tmp_path_factory.mktemp("seq2seq")
-    tokenizer = word_tokenizer()
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
-        num_layers=2,
-        num_heads=4,
-        decoder_start_token_id=0,
-        eos_token_id=1,
-        pad_token_id=0,
-        initializer_factor=8.0,
-    )
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "initializer_factor": 8.0}
+    ids = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    return saved(tmp_path_factory.mktemp("seq2seq"), T5ForConditionalGeneration, T5Config, **sizes, **ids)
 
 
 @pytest.fixture(scope="session")
 def student_folder(tmp_path_factory):
     """A folder with a random two-layer BERT encoder."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     folder = tmp_path_factory.mktemp("student")
-    tokenizer = word_tokenizer()
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return saved(folder, BertForSequenceClassification, BertConfig, max_position_embeddings=128, **sizes)
 
 
 def review(prompt, rng: random.Random) -> str:
