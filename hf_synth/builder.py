@@ -18,7 +18,8 @@ from .folder import row_features, split_tables
 from .generators.base import Generator
 from .journal import digest
 from .methods import get
-from .produce import Plan, locked, produce
+from .produce import ALONE, Plan, locked, produce
+from .ranks import Ranks
 from .settings import SynthConfig
 
 OWN = tuple(f.name for f in fields(SynthConfig))
@@ -93,8 +94,8 @@ def _keep(rows: Path, home: Path, plan: Plan) -> Path:
     return rows.replace(home / f"rows-{plan.config.num_rows}.parquet")
 
 
-def open_generator(plan: Plan) -> Generator:
-    """Load the plan's generator."""
+def open_generator(plan: Plan, ranks: Ranks = ALONE) -> Generator:
+    """Open the plan's generator; each rank of a launch has its own."""
     from .generators.local import LocalGenerator
     from .models import resolve
 

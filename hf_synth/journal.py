@@ -7,13 +7,21 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+from rich.console import Console
+
 from .records import Completion, Prompt
+
+PATIENCE = 6 * 3600.0  # seconds that one rank waits for a piece of another
+
+console = Console(stderr=True, highlight=False)
 
 
 def digest(value: Any) -> str:
@@ -46,89 +54,115 @@ class Chunk:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a chunk stands in a run: what it asks, the how-manieth of equal content, the how-manieth of all."""
+
+    content: str
+    ordinal: int
+    sequence: int
+
+
 class Journal:
     """Records chunks and `once` results under a folder; without a folder it records nothing.
 
     A chunk's key is the digest of its prompts, the weights' digest, the decoding settings, the run's seed, the batch
     size, and its ordinal among chunks of equal content, so identical prompts still get new answers.
+
+    Args:
+        folder: Where to record.
+        computes: Whether `once` results are made by this process; otherwise they are waited for.
     """
 
-    def __init__(self, folder: Path | None):
-        self.folder = folder
+    def __init__(self, folder: Path | None, computes: bool = True):
+        self.folder, self.computes = folder, computes
         self._seen: Counter[str] = Counter()
         self._sequence = 0
-        self._halvings: list[int] = []
+        self._halvings: dict[int, int] = {}
         if folder is not None:
             (folder / "chunks").mkdir(parents=True, exist_ok=True)
-            events = folder / "halvings.json"
-            self._halvings = json.loads(events.read_text()) if events.exists() else []
 
-    def open_chunk(self, prompts: Sequence[Prompt], settings: Mapping[str, Any], batch_size: int) -> tuple[str, int]:
-        """Return the key of the next chunk and the batch size in force for it.
+    def place(self, prompts: Sequence[Prompt], settings: Mapping[str, Any]) -> Place:
+        """Give the next chunk its place.
 
         Args:
             prompts: The chunk's prompts.
             settings: Everything else that decides its text: weights, decoding, seed.
-            batch_size: The configured batch size; recorded out-of-memory events halve it.
         """
-        for at in self._halvings:
-            if at <= self._sequence:
-                batch_size = max(1, batch_size // 2)
-        content = digest([settings, batch_size, [_content(prompt) for prompt in prompts]])
-        ordinal = self._seen[content]
+        content = digest([settings, [_content(prompt) for prompt in prompts]])
+        place = Place(content, self._seen[content], self._sequence)
         self._seen[content] += 1
         self._sequence += 1
-        return hashlib.sha256(f"{content}:{ordinal}".encode()).hexdigest(), batch_size
+        return place
 
-    def halve(self, batch_size: int) -> None:
-        """Record that the newest chunk did not fit, so that it and all later ones use half the batch size.
+    def key(self, place: Place, batch_size: int) -> tuple[str, int]:
+        """Return a chunk's key and the batch size in force for it: recorded out-of-memory events halve it."""
+        if self.folder is not None and (events := self.folder / "halvings.json").exists():
+            self._halvings = {int(size): first for size, first in json.loads(events.read_text()).items()}
+        batch_size = min([batch_size, *(size for size, first in self._halvings.items() if first <= place.sequence)])
+        return digest([place.content, batch_size, place.ordinal]), batch_size
+
+    def halve(self, place: Place, batch_size: int) -> None:
+        """Record that a chunk did not fit, so that it and all later ones use half the batch size, on every rank.
 
         Raises:
             MemoryError: If the batch cannot be halved.
         """
         if batch_size <= 1:
             raise MemoryError("out of memory with a batch of one; use a smaller model or fewer max_new_tokens")
-        self._sequence -= 1
-        self._halvings.append(self._sequence)
-        if self.folder is not None:
-            write_whole(self.folder / "halvings.json", json.dumps(self._halvings))
+        half = batch_size // 2
+        if self.folder is None:
+            self._halvings[half] = min(place.sequence, self._halvings.get(half, place.sequence))
+            return
+        events = self.folder / "halvings.json"
+        with FileLock(self.folder / ".halvings.lock"):
+            there = json.loads(events.read_text()) if events.exists() else {}
+            there[str(half)] = min(place.sequence, there.get(str(half), place.sequence))
+            write_whole(events, json.dumps(there))
 
     def read(self, key: str) -> Chunk | None:
-        """Return a recorded chunk, or `None`."""
-        if self.folder is None or not (path := self._path(key)).exists():
+        """Return a recorded chunk, or `None` where there is none or its file is torn."""
+        record = self._load(self._path(key)) if self.folder is not None else None
+        if record is None:
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
         columns = (record["text"], record["logprob"], record["tokens"], record["finish"])
-        completions = [Completion(*row) for row in zip(*columns, strict=True)]
+        costs = record.get("cost", [None] * len(record["text"]))
+        completions = [Completion(*row) for row in zip(*columns, costs, strict=True)]
         return Chunk(key, seed_of(key), completions, record["seconds"])
 
     def write(self, chunk: Chunk) -> None:
         """Record a chunk, atomically."""
         if self.folder is None:
             return
-        record = {
+        record: dict[str, Any] = {
             "text": [c.text for c in chunk.completions],
             "logprob": [c.logprob for c in chunk.completions],
             "tokens": [c.tokens for c in chunk.completions],
             "finish": [c.finish for c in chunk.completions],
             "seconds": chunk.seconds,
         }
+        if any(c.cost is not None for c in chunk.completions):
+            record["cost"] = [c.cost for c in chunk.completions]
         write_whole(self._path(chunk.key), json.dumps(record, ensure_ascii=False))
 
     def once(self, name: str, inputs: Any, compute: Callable[[], Any]) -> Any:
         """Return the recorded JSON result of `compute` for these inputs, computing and recording it the first time."""
-        path = None if self.folder is None else self.folder / "once" / f"{name}-{digest([name, inputs])[:32]}.json"
-        if path is not None and path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))["result"]
-        text = json.dumps({"result": compute()}, ensure_ascii=False)
-        if path is not None:
-            write_whole(path, text)
-        return json.loads(text)["result"]
+        if self.folder is None:
+            return json.loads(json.dumps(compute()))
+        path = self.folder / "once" / f"{name}-{digest([name, inputs])[:32]}.json"
+        if not self.computes:
+            return waited(lambda: self._load(path), f"`{name}`, which rank 0 computes")["result"]
+        if (record := self._load(path)) is None:
+            record = {"result": compute()}
+            write_whole(path, json.dumps(record, ensure_ascii=False))
+        return json.loads(json.dumps(record["result"]))
 
     def once_folder(self, name: str, inputs: Any, compute: Callable[[Path], None]) -> Path:
         """Return the folder that `compute` filled for these inputs, filling it the first time."""
         root = self.folder or Path(tempfile.mkdtemp(prefix="hf_synth-"))
         target = root / "once" / f"{name}-{digest([name, inputs])[:32]}"
+        if not self.computes:
+            return waited(lambda: target if target.exists() else None, f"`{name}`, which rank 0 computes")
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
@@ -140,9 +174,33 @@ class Journal:
                 raise
         return target
 
+    def _load(self, path: Path) -> Any:
+        """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
+        try:
+            return json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            console.print(f"{path.name} in the journal is torn; it is made again")
+            return None
+
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / "chunks" / key[:2] / f"{key}.json"
+
+
+def waited(ready: Callable[[], Any], what: str) -> Any:
+    """Return what `ready` gives once it gives something; another process is at work on it.
+
+    Raises:
+        TimeoutError: After `PATIENCE` seconds.
+    """
+    start = time.monotonic()
+    while (found := ready()) is None:
+        if time.monotonic() - start > PATIENCE:
+            raise TimeoutError(f"waited {PATIENCE / 3600:.0f} hours for {what}")
+        time.sleep(0.02)
+    return found
 
 
 def seed_of(key: str) -> int:

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from .journal import Chunk
+
 
 @dataclass
 class Stage:
@@ -15,6 +17,7 @@ class Stage:
     dropped: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     seconds: float = 0.0
+    cost: float | None = None
 
     @property
     def kept(self) -> int:
@@ -33,12 +36,15 @@ class Ledger:
         """Return a stage's counts, started at zero."""
         return self.stages.setdefault(name, Stage())
 
-    def asked(self, stage: str, completions: int, tokens: int, seconds: float) -> None:
-        """Count completions that were asked for, whether answered now or replayed from the journal."""
+    def asked(self, stage: str, chunk: Chunk) -> None:
+        """Count a chunk's completions, whether answered now or replayed from the journal."""
         counts = self.stage(stage)
-        counts.asked += completions
-        counts.tokens += tokens
-        counts.seconds += seconds
+        counts.asked += len(chunk.completions)
+        counts.tokens += sum(c.tokens for c in chunk.completions)
+        counts.seconds += chunk.seconds
+        costs = [c.cost for c in chunk.completions if c.cost is not None]
+        if costs:
+            counts.cost = (counts.cost or 0.0) + sum(costs)
 
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         """Count dropped completions under a reason."""
@@ -58,6 +64,12 @@ class Ledger:
         """Seconds spent inside the generator over all stages and all sittings of the run."""
         return sum(stage.seconds for stage in self.stages.values())
 
+    @property
+    def cost(self) -> float | None:
+        """US dollars over all stages, as the provider reported them; `None` where it never did."""
+        costs = [stage.cost for stage in self.stages.values() if stage.cost is not None]
+        return sum(costs) if costs else None
+
     def facts(self) -> dict[str, Any]:
         """Return the counts as JSON-ready facts."""
         stages = {
@@ -67,6 +79,7 @@ class Ledger:
                 "dropped": dict(sorted(stage.dropped.items())),
                 "tokens": stage.tokens,
                 "seconds": round(stage.seconds, 3),
+                "cost": stage.cost,
             }
             for name, stage in self.stages.items()
         }

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -18,12 +19,14 @@ from .errors import InputError
 from .generators.base import Generator
 from .journal import Journal, digest, write_whole
 from .methods import Method, get
+from .ranks import Ranks
 from .run import Run
 from .settings import SynthConfig
 from .task import Task
 from .tasks import load_task
 from .work import Work
 
+ALONE = Ranks()
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
 
 
@@ -107,12 +110,15 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the output folder; a second run in it is refused.
+def locked(folder: Path, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Hold the output folder; a second run in it is refused. Of several ranks the first holds it for all.
 
     Raises:
         InputError: If another process writes there.
     """
+    if ranks.rank:
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -135,6 +141,7 @@ def produce(
     folder: Path | None,
     use: Callable[[Path, dict[str, Any]], Any],
     watch: Callable[[Run, str], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Any:
     """Run a plan's method, then hand its work folder and the recorded facts to `use`.
 
@@ -147,13 +154,22 @@ def produce(
         folder: The output folder; `None` records nothing.
         use: Called with the work folder and the facts; its result is returned.
         watch: Called with the run and the stage after every chunk.
+        ranks: Which of the launched processes this is. All follow the method and share its chunks by way of the
+            journal, which must lie on a disk that they all see; the first alone writes tables and has a result.
+
+    Raises:
+        InputError: For a folder that holds something else, or for ranks without a folder.
     """
+    if ranks.world > 1 and folder is None:
+        raise InputError("several processes share their work through the output folder; run this in one")
     config = plan.config
     settings = {**plan.settings(), "weights": generator.digest, "dtype": generator.source.get("dtype")}
     journal = Journal(None)
     if folder is not None:
-        check_folder(folder, settings)
-        journal = Journal(folder / "journal")
+        if ranks.rank == 0:
+            check_folder(folder, settings)
+        ranks.meet("checked")
+        journal = Journal(folder / "journal", computes=ranks.rank == 0)
     run = Run(
         plan.task,
         generator,
@@ -162,7 +178,12 @@ def produce(
         journal=journal,
         chunk_size=config.chunk_size,
         batch_size=config.batch_size,
+        ahead=config.ahead,
+        ranks=ranks,
     )
+    if ranks.rank:
+        deque(plan.method.generate(run, plan.method_config), maxlen=0)
+        return None
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work-") as scratch:
         work = Work(Path(scratch), run, watch)
         record = folder and folder / "journal" / "settings.json"

@@ -37,13 +37,16 @@ class Completion:
         logprob: Mean log-probability (nats per token) of the sampled tokens under the model's unmodified
             distribution; `None` where the backend cannot tell.
         tokens: Number of sampled tokens.
-        finish: `stop` (a stop string or the end token was seen) or `length` (the token limit was reached).
+        finish: `stop` (a stop string or the end token was seen), `length` (the token limit was reached), or what an
+            endpoint could not give (`malformed`, `error: …`).
+        cost: US dollars, as the provider reports them; `None` where it does not.
     """
 
     text: str
     logprob: float | None = None
     tokens: int = 0
     finish: str = "stop"
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from .cells import Cell, cells_of, least_full, rotation
+from .chunks import Chunks
 from .errors import InputError
-from .generators.base import Generator, OutOfMemory
-from .journal import Chunk, Journal, seed_of
+from .generators.base import Generator
+from .journal import Chunk, Journal
 from .ledger import Ledger
+from .ranks import Ranks
 from .records import Completion, Example, Prompt
 from .task import Task
 
@@ -45,6 +47,9 @@ class Run:
         listener: Told of chunks and drops.
         chunk_size: Prompts per chunk; by default 256, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
+        ahead: Chunks decided on before the answers of the first of them are looked at: so many can be made at once.
+            It decides which prompts are asked; how many workers there are does not.
+        ranks: Which of the launched processes this is.
     """
 
     def __init__(
@@ -58,13 +63,18 @@ class Run:
         listener: Listener | None = None,
         chunk_size: int | None = None,
         batch_size: int = 128,
+        ahead: int = 4,
+        ranks: Ranks | None = None,
     ):
         self.task, self.generator, self.seed, self.num_rows = task, generator, seed, num_rows
         self.journal = journal or Journal(None)
         self.listener = listener
         self.ledger = Ledger()
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
-        self.batch_size = batch_size
+        self.ahead = ahead
+        self.chunks = Chunks(
+            generator, self.journal, seed, batch_size, ranks or Ranks(), spent=lambda: self.ledger.cost or 0.0
+        )
 
     def rng(self, name: str) -> random.Random:
         """Return a random stream of its own for one purpose, a function of the seed and the name."""
@@ -91,8 +101,14 @@ class Run:
             InputError: If nothing of a stage's first prompts can be kept.
         """
         stream = iter(prompts)
-        while chunk := list(islice(stream, self._size(stage))):
-            yield from self._handed_on(self._block(chunk, parse, filters, stage, decoding), stage)
+        started: deque[tuple[list[Prompt], Callable[[], Chunk]]] = deque()
+        while True:
+            while len(started) < self._ahead(stage) and (asked := list(islice(stream, self._size(stage)))):
+                started.append((asked, self.chunks.start(asked, decoding)))
+            if not started:
+                return
+            asked, answers = started.popleft()
+            yield from self._handed_on(self._block(asked, answers(), parse, filters, stage), stage)
 
     def keep(self, examples: Iterable[Example], *filters: Filter, stage: str = "rows") -> Iterator[Example]:
         """Yield the examples that no filter drops; each filter sees what the ones before it kept, in blocks."""
@@ -111,9 +127,9 @@ class Run:
     ) -> Iterator[Example]:
         """Ask until each cell is full, or give its account.
 
-        The cell that is least full is asked next, a chunk at a time, and kept examples are yielded in rotation over
-        the cells. Neither order reads how many rows are wanted, so the rows of a smaller run open those of a larger
-        (as long as no cell is given up: that limit grows with the rows wanted).
+        The cell that will be least full is asked next, a chunk at a time, and kept examples are yielded in rotation
+        over the cells. Neither order reads how many rows are wanted, so the rows of a smaller run open those of a
+        larger (as long as no cell is given up: that limit grows with the rows wanted).
 
         Args:
             targets: Rows wanted per cell.
@@ -124,21 +140,32 @@ class Run:
                 two chunks); the ledger then says so.
             **decoding: Passed to the generator.
         """
-        cells = {cell: _Cell(cell, place, want) for place, (cell, want) in enumerate(targets.items()) if want > 0}
-        streams = {cell: iter(prompts_for(cell)) for cell in cells}
-        while open_cells := [c for c in cells.values() if not c.closed]:
-            cell = min(open_cells, key=_Cell.fullness)
-            prompts = list(islice(streams[cell.key], self._size("rows")))
-            kept = self._block(prompts, parse, filters, "rows", decoding)
-            cell.asked += len(prompts)
+        cells = cells_of(targets)
+        streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
+        decided: deque[tuple[Cell, list[Prompt]]] = deque()
+        started: deque[tuple[Cell, list[Prompt], Callable[[], Chunk]]] = deque()
+        while not all(cell.closed for cell in cells):
+            while len(decided) + len(started) < self._ahead("rows"):
+                cell = least_full(c for c in cells if not c.given_up)
+                asked = list(islice(streams[cell], self._size("rows")))
+                cell.coming += len(asked)
+                decided.append((cell, asked))
+            while decided and (not started or _short(cells, started)):
+                cell, asked = decided.popleft()
+                started.append((cell, asked, self.chunks.start(asked, decoding)))
+            cell, asked, answers = started.popleft()
+            kept = self._block(asked, answers(), parse, filters, "rows") if asked else []
+            cell.coming -= len(asked)
+            cell.asked += len(asked)
             cell.kept += len(kept)
             cell.waiting.extend(kept)
             spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
-            if cell.kept < cell.want and (spent or not prompts):
+            if cell.kept < cell.want and not cell.given_up and (spent or not asked):
                 cell.given_up = True
                 self.ledger.account(cell.key, f"{cell.kept} of {cell.want} rows after {cell.asked} completions")
-            yield from _rotation(cells.values())
-        for cell in cells.values():
+                decided = deque(pair for pair in decided if pair[0] is not cell)
+            yield from rotation(cells)
+        for cell in cells:
             for example in cell.waiting:
                 self.drop(example, "surplus", "rows")
 
@@ -189,20 +216,16 @@ class Run:
         """Return how many prompts the next chunk takes: few for a stage's first, so that it fails or reports early."""
         return self.chunk_size if stage in self.ledger.stages else min(PROBE, self.chunk_size)
 
+    def _ahead(self, stage: str) -> int:
+        """Return how many chunks to have under way: one until a stage's first was looked at."""
+        return self.ahead if stage in self.ledger.stages else 1
+
     def _block(
-        self,
-        prompts: Sequence[Prompt],
-        parse: Parse,
-        filters: Sequence[Filter],
-        stage: str,
-        decoding: Mapping[str, Any],
+        self, prompts: Sequence[Prompt], chunk: Chunk, parse: Parse, filters: Sequence[Filter], stage: str
     ) -> list[Example]:
-        """Ask one chunk and return what is kept of it."""
-        if not prompts:
-            return []
+        """Return what is kept of one chunk's answers."""
         first = stage not in self.ledger.stages
-        chunk = self._answer(prompts, decoding)
-        self.ledger.asked(stage, len(prompts), sum(c.tokens for c in chunk.completions), chunk.seconds)
+        self.ledger.asked(stage, chunk)
         parsed = []
         for prompt, completion in zip(prompts, chunk.completions, strict=True):
             example = parse(prompt, completion)
@@ -221,48 +244,10 @@ class Run:
             )
         return kept
 
-    def _answer(self, prompts: Sequence[Prompt], decoding: Mapping[str, Any]) -> Chunk:
-        """Answer one chunk from the journal, else from the generator, which is then recorded."""
-        settings = {"weights": self.generator.digest, "seed": self.seed, "decoding": dict(decoding)}
-        while True:
-            key, batch_size = self.journal.open_chunk(prompts, settings, self.batch_size)
-            if recorded := self.journal.read(key):
-                return recorded
-            start = time.perf_counter()
-            try:
-                completions = self.generator.complete(prompts, seed=seed_of(key), batch_size=batch_size, **decoding)
-            except OutOfMemory:
-                self.journal.halve(batch_size)
-                continue
-            if len(completions) != len(prompts):
-                raise InputError(f"{self.generator.name} gave {len(completions)} answers to {len(prompts)} prompts")
-            chunk = Chunk(key, seed_of(key), completions, time.perf_counter() - start)
-            self.journal.write(chunk)
-            return chunk
 
-
-class _Cell:
-    """A cell as it fills: what was asked, kept, handed on, and waits for its turn."""
-
-    def __init__(self, key: Hashable, place: int, want: int):
-        self.key, self.place, self.want = key, place, want
-        self.asked = self.kept = self.yielded = 0
-        self.waiting: deque[Example] = deque()
-        self.given_up = False
-
-    @property
-    def closed(self) -> bool:
-        return self.given_up or self.kept >= self.want
-
-    def fullness(self) -> tuple[float, int]:
-        return self.kept / self.want, self.place
-
-
-def _rotation(cells: Iterable[_Cell]) -> Iterator[Example]:
-    """Yield waiting examples in rotation, as far as every cell that is owed a turn has one."""
-    while owed := [c for c in cells if c.yielded < c.want and not (c.given_up and not c.waiting)]:
-        cell = min(owed, key=lambda c: (c.yielded / c.want, c.place))
-        if not cell.waiting:
-            return
-        cell.yielded += 1
-        yield cell.waiting.popleft()
+def _short(cells: Sequence[Cell], started: Iterable[tuple[Cell, Sequence[Prompt], Any]]) -> bool:
+    """Return whether what was started is not expected to fill every cell."""
+    coming = dict.fromkeys(cells, 0)
+    for cell, prompts, _ in started:
+        coming[cell] += len(prompts)
+    return any(not cell.closed and cell.expected(coming[cell]) < cell.want for cell in cells)

@@ -24,6 +24,8 @@ class SynthConfig:
         max_new_tokens: Token limit of a text; the task's where left out.
         chunk_size: Prompts recorded at once; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
+        ahead: Chunks decided on at a time, so that as many workers have something to do; how many there are changes
+            nothing else.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """
 
@@ -36,7 +38,8 @@ class SynthConfig:
     min_words: int | None = Field(None, ge=1)
     max_new_tokens: int | None = Field(None, ge=1)
     chunk_size: int | None = Field(None, ge=1)
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(256, ge=1)
+    ahead: int = Field(4, ge=1)
     license: str | None = None
 
 

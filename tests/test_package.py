@@ -13,11 +13,12 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
-    ("records", "config", "trainers", "students", "metrics", "directional"),
+    ("records", "config", "ranks", "trainers", "students", "metrics", "directional"),
     ("task", "settings"),
     ("tasks",),
-    ("prompts", "parse", "journal", "ledger", "models", "card_merge"),
-    ("generators.base",),
+    ("prompts", "parse", "journal", "models", "card_merge", "cells", "answers"),
+    ("ledger", "generators.base"),
+    ("chunks",),
     ("run",),
     ("generators", "filters", "reference"),
     ("methods",),

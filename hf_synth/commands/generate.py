@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from ..builder import open_generator
 from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
-from ..produce import Plan, check_folder, locked, produce
+from ..produce import ALONE, Plan, check_folder, locked, produce
 from ..progress import Watch
+from ..ranks import Ranks, launched
 from ..run import Run
 from ..settings import OutputConfig, SynthConfig
 from .options import parse
@@ -66,8 +68,8 @@ def preview(plan: Plan, generator: Generator, rows: int) -> None:
     )
 
 
-def generate(plan: Plan, generator: Generator, folder: Path) -> dict[str, Any]:
-    """Generate into `folder/dataset`, whose lock is held, and return the recorded facts."""
+def generate(plan: Plan, generator: Generator, folder: Path, ranks: Ranks = ALONE) -> dict[str, Any]:
+    """Generate into `folder/dataset`, whose lock is held, and return the recorded facts (on rank 0)."""
     watch = Watch(console, folder)
     try:
         return produce(
@@ -76,6 +78,7 @@ def generate(plan: Plan, generator: Generator, folder: Path) -> dict[str, Any]:
             folder,
             lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts),
             watch,
+            ranks,
         )
     finally:
         watch.close()
@@ -91,12 +94,15 @@ def main(argv: list[str]) -> int:
         from ..hub import check_access
 
         check_access(output.hub_id)
-    generator = open_generator(plan)
     if shown:
-        preview(plan, generator, shown)
+        preview(plan, open_generator(plan), shown)
         return 0
-    with locked(folder):
-        facts = generate(plan, generator, folder)
+    with launched() as ranks:
+        generator = open_generator(plan, ranks)
+        with locked(folder, ranks):
+            facts = generate(plan, generator, folder, ranks)
+    if ranks.rank:
+        return 0
     console.print(f"{facts['rows']} rows in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})")
     for cell, sentence in facts["ledger"]["accounts"].items():
         console.print(f"not filled: {cell}: {sentence}", markup=False)
@@ -105,3 +111,9 @@ def main(argv: list[str]) -> int:
 
         console.print(push(folder / "dataset", output.hub_id, private=output.private))
     return 0
+
+
+if __name__ == "__main__":
+    from .main import guarded
+
+    sys.exit(guarded("generate", sys.argv[1:]))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from ..builder import open_generator
+from ..errors import InputError
 from ..produce import locked
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, say_not_evaluated
@@ -13,6 +16,8 @@ from .train import train
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("`run` is one process; launch `hf_synth.commands.generate` and `hf_synth.commands.train`")
     found = parse(argv, "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
     from ..train import check_student
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from ..records import Completion, Prompt
@@ -38,6 +38,31 @@ class Scorer(Protocol):
     def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the mean log-probability (nats per token) of each text after its prompt."""
         ...
+
+
+@runtime_checkable
+class Concurrent(Protocol):
+    """A generator that works on several chunks at once."""
+
+    def start(
+        self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any
+    ) -> Callable[[], list[Completion]]:
+        """Begin a chunk and return a function that waits for its answers; see `Generator.complete`."""
+        ...
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """A generator whose answers come, and cost, one by one: it takes the further keyword `answered`.
+
+    `complete(…, answered=answers)` puts each answer there as it comes, by (prompt ordinal, attempt), and does not ask
+    for what is there already; see `Answers`.
+
+    Attributes:
+        piecewise: True.
+    """
+
+    piecewise: bool
 
 
 class OutOfMemory(RuntimeError):
