@@ -96,11 +96,12 @@ def _keep(rows: Path, home: Path, plan: Plan) -> Path:
 
 def open_generator(plan: Plan, ranks: Ranks = ALONE) -> Generator:
     """Open the plan's generator; each rank of a launch has its own."""
-    from .generators.local import LocalGenerator
+    from .generators.local import LocalGenerator, best_device
     from .models import resolve
 
     source = resolve(plan.config.model)
-    return LocalGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts())
+    device = best_device(ranks.local_rank)
+    return LocalGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts(), device=device)
 
 
 def build(

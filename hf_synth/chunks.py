@@ -10,7 +10,7 @@ from typing import Any
 
 from .answers import Answers
 from .errors import InputError
-from .generators.base import Concurrent, Generator, OutOfMemory, Piecewise
+from .generators.base import Concurrent, Generator, Lazy, OutOfMemory, Piecewise
 from .journal import Chunk, Journal, Place, seed_of, waited
 from .ranks import Ranks
 from .records import Completion, Prompt
@@ -79,6 +79,8 @@ class Chunks:
             key, batch_size = self.journal.key(place, self.batch_size)
             if recorded := self.journal.read(key):
                 return recorded
+            if isinstance(self.generator, Lazy):
+                self.generator.load()
             start = time.perf_counter()
             try:
                 if begun and begun[0] == key:

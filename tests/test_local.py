@@ -1,3 +1,4 @@
+import random
 from collections import Counter
 
 import numpy as np
@@ -8,8 +9,10 @@ from transformers.generation.logits_process import MinPLogitsWarper
 
 from hf_synth.errors import InputError
 from hf_synth.generators.local import LocalGenerator
-from hf_synth.generators.local.forward import shared_prefix
-from hf_synth.generators.local.sample import BOUND, Sampler, steer_away, streams
+from hf_synth.generators.local.forward import RowForward, rows_agree
+from hf_synth.generators.local.prefixes import shared_length, shared_prefixes
+from hf_synth.generators.local.sample import BLOCK, TRIES, Repetition, Sampler, steer_away, streams
+from hf_synth.generators.local.score import score_tokens
 from hf_synth.records import Prompt
 
 
@@ -38,21 +41,24 @@ def seq2seq(seq2seq_folder):
         (
             {"temperature": 30.0, "top_p": 0.95},
             [TemperatureLogitsWarper(30.0), TopPLogitsWarper(0.95)],
-        ),  # wider than the bound
+        ),
+        ({"top_p": 0.05}, [TopPLogitsWarper(0.05)]),  # most draws fall outside: the sorted way is taken
+        ({"top_p": 0.8, "min_p": 0.2}, [TopPLogitsWarper(0.8), MinPLogitsWarper(0.2)]),
         ({}, []),
     ],
 )
 def test_the_distribution_is_that_of_transformers(settings, warpers):
     torch.manual_seed(0)
-    logits = torch.randn(1, 3 * BOUND) * 4
+    logits = torch.randn(1, 3 * BLOCK + 7) * 4
     warped = logits.clone()
     for warper in warpers:
         warped = warper(None, warped)
     expected = warped.softmax(-1)[0].double()
     draws = 200_000
-    uniforms = torch.from_numpy(np.random.default_rng(1).random(draws))
+    uniforms = torch.from_numpy(np.random.default_rng(1).random((draws, TRIES + 1)))
     sampler = Sampler(**settings)
-    tokens = torch.cat([sampler(logits.expand(len(part), -1), part) for part in uniforms.split(2000)])
+    distribution = (logits / sampler.temperature).softmax(-1)
+    tokens = torch.cat([sampler(distribution.expand(len(part), -1), part) for part in uniforms.split(2000)])
     counts = torch.bincount(tokens, minlength=logits.shape[-1]).double()
     assert counts[expected == 0].sum() == 0
     likely = expected * draws >= 5
@@ -65,7 +71,7 @@ def test_the_distribution_is_that_of_transformers(settings, warpers):
 
 def test_greedy_takes_the_likeliest():
     logits = torch.randn(5, 100)
-    assert torch.equal(Sampler(temperature=0)(logits, torch.rand(5)), logits.argmax(-1))
+    assert torch.equal(Sampler(temperature=0)(logits.softmax(-1), torch.rand(5, TRIES + 1)), logits.argmax(-1))
 
 
 def test_a_rows_stream_is_its_own():
@@ -206,6 +212,100 @@ def test_the_chat_template_wraps_the_prompt(causal_folder):
 
 
 def test_shared_prefix_leaves_a_token_to_each():
-    assert shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
-    assert shared_prefix([[1, 2], [1, 2]]) == 1
-    assert shared_prefix([[1], [1, 2]]) == 0
+    assert shared_length([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert shared_length([[1, 2], [1, 2]]) == 1
+    assert shared_length([[1], [1, 2]]) == 0
+
+
+def test_groups_that_share_more_get_a_prefix_of_their_own():
+    rng = random.Random(0)
+    examples = [[rng.randrange(100) for _ in range(40)] for _ in range(2)]
+    sequences = [[7, 7, *examples[row % 2], *(rng.randrange(100) for _ in range(3 + row % 4))] for row in range(40)]
+    sequences += [[7, 7, 1, 2], [7, 7, 3]]
+    prefix_of, prefixes = shared_prefixes(sequences)
+    lengths = [prefixes[at][1] for at in prefix_of]
+    assert set(lengths[:40]) == {42}
+    assert lengths[40:] == [2, 2]
+    for sequence, at in zip(sequences, prefix_of, strict=True):
+        owner, length = prefixes[at]
+        assert sequences[owner][:length] == sequence[:length]
+        assert length < len(sequence)
+
+
+def many_prompts():
+    """Prompts of two groups with long shared starts (apart), some with a short one (copied), and one of one token."""
+    rng = random.Random(1)
+    starts = [" ".join(rng.choice(["good", "bad", "film", "plot", "very"]) for _ in range(40)) for _ in range(2)]
+    texts = [f"the {starts[at % 2]} {'story ' * (at % 5)}is" for at in range(40)]
+    return [Prompt(text) for text in [*texts, *["the film is", "the dull story of a film"] * 3, "the"]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_rows_that_come_and_go_write_what_transformers_own_cache_writes(causal, causal_folder, batch_size):
+    plain = LocalGenerator(str(causal_folder), name="tiny", digest="t", dtype=torch.float32, device=causal.device)
+    plain._rows_agree = False
+    assert causal._rows_agree
+    settings = {"seed": 3, "max_new_tokens": 12, "top_p": 0.9, "stop": ("film", "."), "batch_size": batch_size}
+    expected, found = plain.complete(many_prompts(), **settings), causal.complete(many_prompts(), **settings)
+    assert [c.text for c in found] == [c.text for c in expected]
+    assert [c.logprob for c in found] == pytest.approx([c.logprob for c in expected], abs=1e-3)
+    assert len({c.tokens for c in found}) > 3
+
+
+def test_finished_rows_make_room_at_once(causal, monkeypatch):
+    live = []
+    step = RowForward.step
+    monkeypatch.setattr(RowForward, "step", lambda self, tokens: live.append(len(tokens)) or step(self, tokens))
+    done = causal.complete(prompts(60), seed=0, batch_size=16, max_new_tokens=30, stop=("film", ".", '"'))
+    assert sum(live) == sum(c.tokens for c in done)  # no row is computed after its end, none before its turn
+    assert sum(count >= 14 for count in live) > len(live) / 3
+
+
+def test_unknown_attention_takes_transformers_own_way(causal_folder):
+    generator = LocalGenerator(str(causal_folder), name="tiny", digest="t", dtype=torch.float32)
+    attention = generator.model.model.layers[0].self_attn
+    attention.scaling *= 1.5
+    assert rows_agree(generator.model)  # both ways read the model's own scaling
+    forward = attention.o_proj.forward
+    attention.o_proj.forward = lambda x: forward(x) + x.shape[0] * 0.1  # a layer that looks over the batch
+    assert not rows_agree(generator.model)
+
+
+def test_repetition_penalty_and_reward(causal):
+    logits = torch.tensor([[2.0, -2.0, 1.0, -1.0]])
+    repetition = Repetition([[0, 1]], [[1, 2]], 4, penalty=2.0, reward=0.5, device=torch.device("cpu"))
+    place = torch.tensor([0])
+    # Prompt tokens 0 and 1 are penalised (1 although it is given too), the given token 2 rewarded, 3 left alone.
+    torch.testing.assert_close(repetition(logits, place), torch.tensor([[1.0, -4.0, 2.0, -1.0]]))
+    repetition.saw(place, torch.tensor([3]))
+    torch.testing.assert_close(repetition(logits, place), torch.tensor([[1.0, -4.0, 2.0, -2.0]]))
+
+
+def test_a_rewarded_text_is_copied_from_and_a_penalty_ends_loops(causal):
+    def words(**settings):
+        asked = [Prompt("the film is very dull and", given={"premise": "very dull"})] * 40
+        texts = causal.complete(asked, seed=0, batch_size=40, max_new_tokens=15, **settings)
+        return Counter(" ".join(c.text for c in texts).split())
+
+    plain, rewarded = words(temperature=2.0), words(temperature=2.0, repetition_reward=0.3)
+    assert rewarded["dull"] + rewarded["very"] > 1.5 * (plain["dull"] + plain["very"])
+    # Greedy texts are equal: a count of 40 is a word said once in each. Below 1 the penalty makes loops.
+    looping, penalised = (words(temperature=0, repetition_penalty=penalty) for penalty in (0.3, 1e6))
+    assert max(penalised.values()) == 40 < max(looping.values())
+
+
+def test_short_texts_are_scored_alike_by_steps_and_at_once(causal):
+    heads = [f"the {word} film is" for word in ("good", "bad", "very good", "dull") for _ in range(3)]
+    tails = [" good", " bad and dull", " of no very great story"] * 4
+    pairs = [causal._split(head, tail) for head, tail in zip(heads, tails, strict=True)]
+    with torch.inference_mode():
+        steps = score_tokens(causal.model, pairs, 5, by_rows=True)
+        at_once = score_tokens(causal.model, pairs, 5, by_rows=False)
+    assert steps == pytest.approx(at_once, abs=1e-4)
+
+
+def test_a_model_is_loaded_when_it_is_needed(causal_folder):
+    generator = LocalGenerator(str(causal_folder), name="tiny", digest="t")
+    assert "model" not in vars(generator)
+    generator.complete(prompts(1), seed=0, batch_size=1, max_new_tokens=2)
+    assert "model" in vars(generator)

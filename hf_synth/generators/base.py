@@ -41,6 +41,14 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class Lazy(Protocol):
+    """A generator that loads its model when the first text is wanted: what the journal answers needs none."""
+
+    def load(self) -> None:
+        """Load it now, so that the time is not counted as that of the first chunk."""
+
+
+@runtime_checkable
 class Concurrent(Protocol):
     """A generator that works on several chunks at once."""
 

@@ -1,5 +1,5 @@
 """Text from a Hugging Face model on this machine."""
 
-from .generator import LocalGenerator
+from .generator import LocalGenerator, best_device
 
-__all__ = ["LocalGenerator"]
+__all__ = ["LocalGenerator", "best_device"]

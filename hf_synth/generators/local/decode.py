@@ -1,7 +1,8 @@
-"""The decoding loop: sample until a stop string, drop finished rows from the batch as they finish."""
+"""The decoding loop: sample until a stop string; finished rows leave at once and waiting prompts take their place."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import torch
 
 from ...records import Completion
-from .sample import Sampler, steer_away
+from .forward import Forward
+from .sample import Repetition, Sampler, steer_away
 
-COMPACT = 0.75  # rows are removed when fewer than this share are still unfinished
+REFILL = 0.125  # share of the rows that must be free before waiting prompts are read: small readings cost much
+SLICE = 8  # prompts sampled at once: their distributions then stay in the processor's cache
 
 
 @dataclass
@@ -24,6 +27,9 @@ class _Row:
     text: str = ""
     finish: str = ""
 
+    def completion(self) -> Completion:
+        return Completion(self.text, self.logprob / len(self.tokens), len(self.tokens), self.finish)
+
 
 class Stops:
     """Sees stop strings as soon as they are decoded, looking only at tokens that can end one."""
@@ -35,7 +41,7 @@ class Stops:
         # A token of half a character may end a stop string that is not ASCII.
         self.candidates = frozenset(i for i, text in enumerate(texts) if last.intersection(text) or "\ufffd" in text)
 
-    def check(self, row: _Row) -> bool:
+    def check(self, row: _Row, limit: int) -> None:
         """Note on the row whether its newest token ended it; its text is set when it did."""
         newest = row.tokens[-1]
         if newest in self.end_tokens:
@@ -45,57 +51,108 @@ class Stops:
             cuts = [at for at in (text.find(s) for s in self.stop) if at >= 0]
             if cuts:
                 row.text, row.finish = text[: min(cuts)], "stop"
-        return bool(row.finish)
+        if not row.finish and len(row.tokens) == limit:
+            row.text, row.finish = self.tokenizer.decode(row.tokens, skip_special_tokens=True), "length"
 
-    def at_length(self, row: _Row) -> None:
-        """Close a row that reached the token limit."""
-        row.text, row.finish = self.tokenizer.decode(row.tokens, skip_special_tokens=True), "length"
+
+@dataclass(frozen=True)
+class Draw:
+    """How the next tokens are drawn from logits.
+
+    Attributes:
+        sampler: Draws the tokens.
+        uniforms: Draws per prompt and step, [prompts, max_new_tokens, tries].
+        strength: Self-debiasing strength, used where there are counter prompts.
+        repetition: Reward and penalty of repeated tokens, if any.
+    """
+
+    sampler: Sampler
+    uniforms: torch.Tensor
+    strength: float
+    repetition: Repetition | None = None
+
+    def __call__(self, logits: torch.Tensor, places: list[int], steps: list[int]) -> tuple[list[int], list[float]]:
+        """Return a token for each prompt and its log-probability under the model's unmodified distribution.
+
+        Args:
+            logits: [prompts, lanes, vocabulary]: each prompt, then its counter prompts.
+            places: The prompts' places in the chunk.
+            steps: How many tokens each already has.
+        """
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        for first in range(0, len(places), SLICE):
+            part = slice(first, first + SLICE)
+            at = torch.tensor(places[part])
+            drawn, logprob = self._some(logits[part], at.to(logits.device), self.uniforms[at, steps[part]])
+            tokens += drawn.tolist()
+            logprobs += logprob.tolist()
+        return tokens, logprobs
+
+    def _some(
+        self, logits: torch.Tensor, places: torch.Tensor, uniforms: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        model = logits[:, 0].softmax(-1, dtype=torch.float32)
+        temperature = self.sampler.temperature or 1.0
+        shaped = model
+        if logits.shape[1] > 1 or self.repetition or temperature != 1:
+            changed = logits[:, 0].float()
+            if self.repetition:
+                changed = self.repetition(changed, places)
+            if logits.shape[1] > 1:
+                changed = steer_away(changed, logits[:, 1:], self.strength)
+            shaped = (changed / temperature).softmax(-1)
+        tokens = self.sampler(shaped, uniforms.to(logits.device))
+        if self.repetition:
+            self.repetition.saw(places, tokens)
+        return tokens, model.gather(-1, tokens[:, None])[:, 0].log()
 
 
 def decode(
-    forward: Any,
-    sampler: Sampler,
-    uniforms: torch.Tensor,
-    stops: Stops,
-    *,
-    lanes: int,
-    strength: float,
-) -> list[Completion]:
-    """Sample completions for one batch.
+    forward: Forward, order: Sequence[int], draw: Draw, stops: Stops, *, lanes: int, rows: int
+) -> dict[int, Completion]:
+    """Sample completions.
 
     Args:
-        forward: A started forward pass whose rows stand in groups of `lanes`: each prompt, then its counter prompts.
-        sampler: Draws the tokens.
-        uniforms: One draw per row and step, [rows, max_new_tokens].
+        forward: The model; it knows each prompt's `lanes` texts (the prompt, then its counter prompts) by number,
+            those of prompt `i` standing at `i * lanes`.
+        order: The prompts in the order in which they are read.
+        draw: Draws tokens.
         stops: Tells when a row is finished.
-        lanes: Forward rows per prompt.
-        strength: Self-debiasing strength, used where there are counter prompts.
+        lanes: Texts per prompt.
+        rows: Most prompts at once.
 
     Returns:
-        One completion per prompt, in order.
+        The completion of each prompt.
     """
-    rows = [_Row(place) for place in range(len(uniforms))]
-    live, logits = list(rows), forward.logits
-    for step in range(uniforms.shape[1]):
-        grouped = logits.view(len(live), lanes, -1)
-        main = grouped[:, 0].float()
-        steered = steer_away(main, grouped[:, 1:], strength) if lanes > 1 else main
-        tokens = sampler(steered, uniforms[[row.place for row in live], step])
-        logprobs = main.gather(-1, tokens[:, None])[:, 0] - main.logsumexp(-1)
-        for row, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
-            if not row.finish:
-                row.tokens.append(token)
-                row.logprob += logprob
-                stops.check(row)
-        unfinished = [at for at, row in enumerate(live) if not row.finish]
-        if not unfinished or step + 1 == uniforms.shape[1]:
-            break
-        if len(unfinished) < COMPACT * len(live):
-            keep = torch.tensor(unfinished, device=tokens.device)
-            live, tokens = [live[at] for at in unfinished], tokens[keep]
-            forward.keep((keep[:, None] * lanes + torch.arange(lanes, device=keep.device)).flatten())
-        logits = forward.step(tokens.repeat_interleave(lanes))
-    for row in rows:
-        if not row.finish:
-            stops.at_length(row)
-    return [Completion(row.text, row.logprob / len(row.tokens), len(row.tokens), row.finish) for row in rows]
+    waiting, live, done = deque(order), list[_Row](), dict[int, Completion]()
+    newest: list[int] = []
+    limit = draw.uniforms.shape[1]
+    while waiting or live:
+        free = rows - len(live)
+        if waiting and (not live or (forward.refills and free >= max(1, REFILL * rows))):
+            joining = [_Row(waiting.popleft()) for _ in range(min(free, len(waiting)))]
+            newest += forward.admit([row.place * lanes + lane for row in joining for lane in range(lanes)])
+            live += joining
+        logits = forward.step(newest)
+        tokens, logprobs = draw(
+            logits.view(len(live), lanes, -1), [row.place for row in live], [len(row.tokens) for row in live]
+        )
+        for row, token, logprob in zip(live, tokens, logprobs, strict=True):
+            row.tokens.append(token)
+            row.logprob += logprob
+            stops.check(row, limit)
+        left = _order([not row.finish for row in live])
+        done.update({row.place: row.completion() for row in live if row.finish})
+        if len(left) < len(live) and (left or forward.refills):
+            forward.keep([at * lanes + lane for at in left for lane in range(lanes)])
+        live = [live[at] for at in left]
+        newest = [tokens[at] for at in left for _ in range(lanes)]
+    return done
+
+
+def _order(stays: list[bool]) -> list[int]:
+    """Return the rows that stay, those from the end in the places of those that leave: few rows move."""
+    left = sum(stays)
+    tail = iter([at for at in range(left, len(stays)) if stays[at]])
+    return [at if stays[at] else next(tail) for at in range(left)]

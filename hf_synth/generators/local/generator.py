@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -12,13 +12,24 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from ...errors import InputError, unknown
 from ...records import Completion, Prompt
 from ..base import OutOfMemory
-from .decode import Stops, decode
-from .forward import CausalForward, Seq2SeqForward, left_padded
-from .sample import Sampler, streams
+from .decode import Draw, Stops, decode
+from .forward import Forward, PlainForward, RowForward, Seq2SeqForward, Tokens, rows_agree
+from .sample import Repetition, Sampler, streams
+from .score import score_tokens
 
-SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
 SCORED_TEXT = 512  # tokens of a text that are scored
-DECODING = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "stop", "debias", "chat")
+DECODING = (
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "repetition_reward",
+    "stop",
+    "debias",
+    "chat",
+)
 
 
 def best_dtype(device: torch.device) -> torch.dtype:
@@ -31,10 +42,12 @@ def best_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def best_device() -> torch.device:
-    """Return the accelerator where there is one, else the CPU."""
+def best_device(local_rank: int = 0) -> torch.device:
+    """Return the accelerator of a rank on this machine where there is one, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
-    return found if found is not None else torch.device("cpu")
+    if found is None:
+        return torch.device("cpu")
+    return torch.device(found.type, local_rank % torch.accelerator.device_count())
 
 
 class LocalGenerator:
@@ -60,21 +73,28 @@ class LocalGenerator:
         device: torch.device | None = None,
     ):
         self.device = device or best_device()
-        dtype = dtype or best_dtype(self.device)
-        config = AutoConfig.from_pretrained(path)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        self.dtype = dtype or best_dtype(self.device)
+        self.path, self.name, self.digest = path, name, digest
         self.tokenizer = AutoTokenizer.from_pretrained(path)
-        model: Any = auto.from_pretrained(path, dtype=dtype)
-        self.model = model.to(self.device).eval()
-        self.name, self.digest = name, digest
         self.source: Mapping[str, Any] = {
             **(source or {}),
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
             "chat_template": bool(self.tokenizer.chat_template),
         }
-        self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
         self._stops = lru_cache(maxsize=8)(self._make_stops)
+
+    def load(self) -> None:
+        """Load the model now; otherwise it is loaded when it is first used."""
+        self.model  # noqa: B018
+
+    @cached_property
+    def model(self) -> Any:
+        """The model."""
+        config = AutoConfig.from_pretrained(self.path)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model: Any = auto.from_pretrained(self.path, dtype=self.dtype)
+        return model.to(self.device).eval()
 
     @torch.inference_mode()
     def complete(self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any) -> list[Completion]:
@@ -84,9 +104,10 @@ class LocalGenerator:
             prompts: What to continue.
             seed: Row `i` draws from the stream `(seed, i)`, whatever else is in the batch.
             batch_size: Forward rows at once; a prompt with k counter prompts takes k + 1.
-            **decoding: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `stop` (strings), `debias`
-                (self-debiasing strength), `chat` (wrap prompts in the model's chat template where it has one; a
-                prompt's last line then opens the answer).
+            **decoding: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty` and
+                `repetition_reward` (see `Repetition`), `stop` (strings), `debias` (self-debiasing strength), `chat`
+                (wrap prompts in the model's chat template where it has one; a prompt's last line then opens the
+                answer).
 
         Raises:
             InputError: For a decoding setting that this backend does not know.
@@ -95,24 +116,43 @@ class LocalGenerator:
         for key in decoding:
             if key not in DECODING:
                 raise unknown("decoding setting", key, DECODING)
-        settings = {k: decoding[k] for k in ("temperature", "top_k", "top_p", "min_p") if k in decoding}
-        sampler, stops = Sampler(**settings), self._stops(tuple(decoding.get("stop", ())))
-        uniforms = streams(seed, len(prompts), decoding.get("max_new_tokens", 64))
-        chat, strength = decoding.get("chat", False), decoding.get("debias", 200.0)
+        chat = decoding.get("chat", False)
         encoded = [[self._encode(text, chat) for text in (p.text, *p.against)] for p in prompts]
-        answers: list[Completion | None] = [None] * len(prompts)
+        answers: dict[int, Completion] = {}
         try:
-            for places in _batches(encoded, batch_size):
-                lanes = len(encoded[places[0]])
-                forward = self._forward([ids for at in places for ids in encoded[at]])
-                done = decode(forward, sampler, uniforms[places], stops, lanes=lanes, strength=strength)
-                for at, completion in zip(places, done, strict=True):
-                    answers[at] = completion
+            for lanes in sorted({len(texts) for texts in encoded}):
+                places = [at for at, texts in enumerate(encoded) if len(texts) == lanes]
+                draw = self._draw([prompts[at] for at in places], places, seed, decoding)
+                rows = max(1, batch_size // lanes)
+                found = self._decode([encoded[at] for at in places], draw, rows, tuple(decoding.get("stop", ())))
+                answers |= {places[at]: completion for at, completion in found.items()}
         except RuntimeError as error:  # on the CPU a failed allocation is a plain RuntimeError
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise OutOfMemory(str(error)) from error
-        return [answer for answer in answers if answer is not None]
+        return [answers[at] for at in range(len(prompts))]
+
+    def _draw(self, prompts: Sequence[Prompt], places: Sequence[int], seed: int, decoding: Mapping[str, Any]) -> Draw:
+        settings = {k: decoding[k] for k in ("temperature", "top_k", "top_p", "min_p") if k in decoding}
+        penalty, reward = decoding.get("repetition_penalty", 1.0), decoding.get("repetition_reward", 1.0)
+        repetition = None
+        if penalty != 1 or reward != 1:
+            parts = [self._given(prompt, decoding.get("chat", False)) for prompt in prompts]
+            vocabulary = self.model.get_output_embeddings().out_features
+            rest, given = [part[0] for part in parts], [part[1] for part in parts]
+            repetition = Repetition(rest, given, vocabulary, penalty, reward, self.device)
+        uniforms = streams(seed, max(places) + 1, decoding.get("max_new_tokens", 64))[list(places)]
+        return Draw(Sampler(**settings), uniforms, decoding.get("debias", 200.0), repetition)
+
+    def _decode(
+        self, texts: Sequence[Sequence[Tokens]], draw: Draw, rows: int, stop: tuple[str, ...]
+    ) -> dict[int, Completion]:
+        """Decode prompts that have equally many texts each; the order of reading is a function of these alone."""
+        lanes, flat = len(texts[0]), [ids for prompt in texts for ids in prompt]
+        forward = self._forward(flat, rows * lanes, draw.uniforms.shape[1])
+        prefix_of = getattr(forward, "prefix_of", [0] * len(flat))
+        order = sorted(range(len(texts)), key=lambda at: (prefix_of[at * lanes], max(map(len, texts[at])), at))
+        return decode(forward, order, draw, self._stops(stop), lanes=lanes, rows=rows)
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
@@ -127,36 +167,7 @@ class LocalGenerator:
             if not tail:
                 raise InputError(f"cannot score an empty text (after the prompt {prompt[:60]!r})")
             pairs.append((head, tail[:SCORED_TEXT]))
-        order = sorted(range(len(pairs)), key=lambda at: (len(pairs[at][0]) + len(pairs[at][1]), at))
-        scores = [0.0] * len(pairs)
-        while order:
-            longest = sum(map(len, pairs[order[-1]]))
-            size = max(1, min(batch_size, SCORED_TOKENS // longest))
-            places = order[-size:]
-            del order[-size:]
-            for at, value in zip(places, self._score([pairs[at] for at in places]), strict=True):
-                scores[at] = value
-        return scores
-
-    def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-        longest = max(len(tail) for _, tail in pairs)
-        if self.model.config.is_encoder_decoder:
-            ids, mask = left_padded([head for head, _ in pairs], self.pad, self.device)
-            start = self.model.config.decoder_start_token_id
-            # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
-            tails = [[start, *tail[:-1]] + [self.pad] * (longest - len(tail)) for _, tail in pairs]
-            inputs = torch.tensor(tails, device=self.device)
-            logits = self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs).logits
-            rows = [row[: len(tail)] for row, (_, tail) in zip(logits, pairs, strict=True)]
-        else:
-            ids, mask = left_padded([[*head, *tail][:-1] for head, tail in pairs], self.pad, self.device)
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)
-            settings = {"position_ids": positions, "logits_to_keep": longest}
-            logits = self.model(input_ids=ids, attention_mask=mask, **settings).logits
-            rows = [row[-len(tail) :] for row, (_, tail) in zip(logits, pairs, strict=True)]
-        wanted = [torch.tensor(tail, device=self.device)[:, None] for _, tail in pairs]
-        logprobs = [row.float().log_softmax(-1).gather(-1, ids).mean() for row, ids in zip(rows, wanted, strict=True)]
-        return torch.stack(logprobs).tolist()
+        return score_tokens(self.model, pairs, batch_size, self._by_rows(max(len(h) + len(t) for h, t in pairs)))
 
     def _split(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
         """Tokenise prompt and text together, as the model would write them, and cut where the prompt ends."""
@@ -165,34 +176,58 @@ class LocalGenerator:
         whole = self.tokenizer(prompt + text, return_offsets_mapping=True)
         cut = sum(1 for start, end in whole["offset_mapping"] if end <= len(prompt))
         ids = whole["input_ids"]
-        if cut == 0:  # nothing comes before the first token: condition on the start (or end) token
-            start = self.tokenizer.bos_token_id
-            return [start if start is not None else self.tokenizer.eos_token_id], ids
-        return ids[:cut], ids[cut:]
+        return ids[:cut] or self._start(), ids[cut:]
+
+    def _start(self) -> list[int]:
+        """Return what stands before a first token: the start, else the end token."""
+        start = self.tokenizer.bos_token_id
+        return [start if start is not None else self.tokenizer.eos_token_id]
+
+    def _wrapped(self, text: str) -> str:
+        """Put a prompt in the chat template; its last line opens the answer."""
+        question, _, start = text.rpartition("\n") if "\n" in text else (text, "", "")
+        message = [{"role": "user", "content": question}]
+        wrapped: Any = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        return wrapped + start
 
     def _encode(self, text: str, chat: bool) -> list[int]:
         if chat and self.tokenizer.chat_template:
-            question, _, start = text.rpartition("\n") if "\n" in text else (text, "", "")
-            message = [{"role": "user", "content": question}]
-            wrapped: Any = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-            return self.tokenizer(wrapped + start, add_special_tokens=False).input_ids
-        return self.tokenizer(text).input_ids
+            return self.tokenizer(self._wrapped(text), add_special_tokens=False).input_ids
+        return self.tokenizer(text).input_ids or self._start()
 
-    def _forward(self, ids: Sequence[Sequence[int]]) -> CausalForward | Seq2SeqForward:
-        kind = Seq2SeqForward if self.model.config.is_encoder_decoder else CausalForward
-        return kind(self.model, ids, self.pad)
+    def _given(self, prompt: Prompt, chat: bool) -> tuple[list[int], list[int]]:
+        """Return a prompt's tokens apart from its given text, and those of its given text."""
+        if chat and self.tokenizer.chat_template:
+            whole = self._wrapped(prompt.text)
+            encoded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        else:
+            whole = prompt.text
+            encoded = self.tokenizer(whole, return_offsets_mapping=True)
+        spans = [(whole.find(text), whole.find(text) + len(text)) for text in prompt.given.values() if text in whole]
+        rest: list[int] = []
+        given: list[int] = []
+        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            inside = any(start < last and end > first for first, last in spans)
+            (given if inside else rest).append(token)
+        return rest, given
+
+    def _forward(self, texts: Sequence[Tokens], rows: int, max_new_tokens: int) -> Forward:
+        if self.model.config.is_encoder_decoder:
+            return Seq2SeqForward(self.model, texts)
+        if self._by_rows(max(map(len, texts)) + max_new_tokens):
+            return RowForward(self.model, texts, min(rows, len(texts)), max_new_tokens)
+        return PlainForward(self.model, texts)
+
+    def _by_rows(self, longest: int) -> bool:
+        """Return whether `RowForward` can take texts of so many tokens."""
+        config = self.model.config
+        window = getattr(config.get_text_config(), "sliding_window", None)  # up to it every layer sees all tokens
+        return not config.is_encoder_decoder and (not window or longest <= window) and self._rows_agree
+
+    @cached_property
+    def _rows_agree(self) -> bool:
+        return rows_agree(self.model)
 
     def _make_stops(self, stop: tuple[str, ...]) -> Stops:
         ends = self.model.generation_config.eos_token_id
         return Stops(self.tokenizer, stop, [ends] if isinstance(ends, int) else list(ends or []))
-
-
-def _batches(encoded: Sequence[Sequence[Sequence[int]]], batch_size: int) -> Iterator[list[int]]:
-    """Cut a chunk into batches of equal lane count and similar length; a function of the chunk alone."""
-    order = sorted(range(len(encoded)), key=lambda at: (len(encoded[at]), max(map(len, encoded[at])), at))
-    while order:
-        lanes = len(encoded[order[0]])
-        size = max(1, batch_size // lanes)
-        batch = [at for at in order[:size] if len(encoded[at]) == lanes]
-        yield batch
-        order = order[len(batch) :]

@@ -1,4 +1,4 @@
-"""Sampling one token per row from next-token logits, each row from a stream of its own."""
+"""Sampling one token per row from next-token distributions, each row from a stream of its own."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-BOUND = 256  # tokens looked at before the full vocabulary is sorted
+TRIES = 8  # draws from the whole distribution before a row's vocabulary is sorted
+BLOCK = 256  # tokens whose probabilities are summed before single ones are looked at
 
 
 def streams(seed: int, rows: int, steps: int) -> torch.Tensor:
-    """Return uniform draws of shape [rows, steps]; row `i` depends on `(seed, i)` alone."""
-    draws = [np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), i])).random(steps) for i in range(rows)]
+    """Return uniform draws of shape [rows, steps, TRIES + 1]; row `i` depends on `(seed, i)` alone."""
+    shape = (steps, TRIES + 1)
+    draws = [np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), i])).random(shape) for i in range(rows)]
     return torch.from_numpy(np.stack(draws))
 
 
 @dataclass(frozen=True)
 class Sampler:
     """Temperature, then top-k, then nucleus (top-p), then min-p sampling, as transformers' warpers define them.
+
+    Without top-k nothing is sorted: a token is drawn from the whole distribution and kept when it belongs to the
+    nucleus, that is when the tokens likelier than it hold less than `top_p`; otherwise another is drawn. Tokens of
+    exactly equal probability at the nucleus's edge are all in it.
 
     Attributes:
         temperature: Divides the logits; 0 takes the likeliest token.
@@ -32,44 +39,71 @@ class Sampler:
     top_p: float = 1.0
     min_p: float = 0.0
 
-    def __call__(self, logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-        """Draw tokens [rows] from logits [rows, vocabulary] by inverting the distribution at `uniforms` [rows]."""
+    def __call__(self, probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+        """Draw tokens [rows] from distributions [rows, vocabulary] at `uniforms` [rows, TRIES + 1].
+
+        The temperature is in the distributions already.
+        """
         if self.temperature == 0:
-            return logits.argmax(-1)
-        logits = logits.float() / self.temperature
-        if self.top_k == 0 and self.top_p >= 1 and self.min_p == 0:
-            return _invert(logits.softmax(-1), uniforms)
-        width = min(self.top_k or BOUND, logits.shape[-1])
-        probabilities, tokens, fits = self._kept(logits, width)
-        drawn = tokens.gather(-1, _invert(probabilities, uniforms)[:, None])[:, 0]
-        if not fits.all():  # the nucleus of some rows is wider than the bound: sort those rows whole
-            rest = ~fits
-            probabilities, tokens, _ = self._kept(logits[rest], logits.shape[-1])
-            drawn[rest] = tokens.gather(-1, _invert(probabilities, uniforms[rest])[:, None])[:, 0]
-        return drawn
+            return probabilities.argmax(-1)
+        if self.top_k:
+            return self._sorted(probabilities, uniforms[:, 0], min(self.top_k, probabilities.shape[-1]))
+        tokens = probabilities.new_empty(len(probabilities), dtype=torch.long)
+        left = torch.arange(len(probabilities), device=probabilities.device)
+        for attempt in range(TRIES):
+            rows = probabilities if len(left) == len(probabilities) else probabilities[left]
+            drawn = _drawn(rows, uniforms[left, attempt])
+            kept = self._keeps(rows, drawn)
+            tokens[left[kept]] = drawn[kept]
+            left = left[~kept]
+            if not len(left):
+                return tokens
+        tokens[left] = self._sorted(probabilities[left], uniforms[left, TRIES], probabilities.shape[-1])
+        return tokens
 
-    def _kept(self, logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return probabilities [rows, width] with dropped tokens at zero, their ids, and whether all kept ones fit."""
-        top, tokens = logits.topk(width, dim=-1)
-        # With top-k the nucleus is taken within the k tokens; without it, within the whole vocabulary.
-        total = (top if self.top_k else logits).logsumexp(-1, keepdim=True)
-        probabilities = (top - total).exp()
-        before = probabilities.cumsum(-1) - probabilities
-        keep = before < self.top_p
+    def _keeps(self, probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Return whether each row's token belongs to what top-p and min-p keep."""
+        own = probabilities.gather(-1, tokens[:, None])
+        kept = torch.ones_like(tokens, dtype=torch.bool)
+        if self.top_p < 1:
+            kept &= torch.where(probabilities > own, probabilities, 0.0).sum(-1) < self.top_p
         if self.min_p:
-            keep &= probabilities >= self.min_p * probabilities[:, :1]
+            kept &= own[:, 0] >= self.min_p * probabilities.amax(-1)
+        return kept
+
+    def _sorted(self, probabilities: torch.Tensor, uniforms: torch.Tensor, width: int) -> torch.Tensor:
+        """Draw from the likeliest `width` tokens, cut by top-p and min-p; with top-k the nucleus lies within the k."""
+        top, tokens = probabilities.topk(width, dim=-1)
+        top = top / top.sum(-1, keepdim=True)
+        keep = top.cumsum(-1) - top < self.top_p
+        if self.min_p:
+            keep &= top >= self.min_p * top[:, :1]
         keep[:, 0] = True
-        fits = ~keep[:, -1] if not self.top_k and width < logits.shape[-1] else torch.ones_like(keep[:, 0])
-        return probabilities * keep, tokens, fits
+        return tokens.gather(-1, _first_above((top * keep).to(_wide(top)).cumsum(-1), uniforms)[:, None])[:, 0]
 
 
-def _invert(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-    """Return the first index whose cumulative probability exceeds the uniform draw's share of the total."""
-    wide = torch.float32 if probabilities.device.type == "mps" else torch.float64  # MPS has no float64
-    cumulative = probabilities.to(wide).cumsum(-1)
-    target = uniforms.to(wide).to(cumulative.device)[:, None] * cumulative[:, -1:]
+def _drawn(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Return the token at which each row's cumulative probability passes its draw, found block by block."""
+    blocks = functional.pad(probabilities, (0, -probabilities.shape[-1] % BLOCK)).view(len(probabilities), -1, BLOCK)
+    wide = _wide(probabilities)
+    sums = blocks.sum(-1).to(wide).cumsum(-1)
+    block = _first_above(sums, uniforms)
+    before = functional.pad(sums, (1, 0)).gather(-1, torch.stack([block, block + 1], -1))
+    target = uniforms.to(sums) * sums[:, -1]
+    within = ((target - before[:, 0]) / (before[:, 1] - before[:, 0])).clamp(0, 1 - 1e-12)
+    inner = blocks[torch.arange(len(blocks), device=blocks.device), block].to(wide).cumsum(-1)
+    return block * BLOCK + _first_above(inner, within)
+
+
+def _first_above(cumulative: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Return the first index whose cumulative weight exceeds the draw's share of the total."""
+    target = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
     index = torch.searchsorted(cumulative, target, right=True)[:, 0]
-    return index.clamp(max=probabilities.shape[-1] - 1)
+    return index.clamp(max=cumulative.shape[-1] - 1)
+
+
+def _wide(values: torch.Tensor) -> torch.dtype:
+    return torch.float32 if values.device.type == "mps" else torch.float64  # MPS has no float64
 
 
 def steer_away(logits: torch.Tensor, against: torch.Tensor, strength: float, floor: float = 0.01) -> torch.Tensor:
@@ -92,3 +126,45 @@ def steer_away(logits: torch.Tensor, against: torch.Tensor, strength: float, flo
     q = against.float().softmax(-1).amax(1)
     factor = torch.exp(-strength * (q - p).clamp(min=0)).clamp(min=floor)
     return p.log() + factor.log()
+
+
+class Repetition:
+    """Reward for words of the given text and penalty for words already there, as SuperGen's code has them.
+
+    Source: https://huggingface.co/papers/2202.04538, equation 2, with the sign rule of CTRL
+    (https://huggingface.co/papers/1909.05858): a token's logit is divided by its factor where it is positive and
+    multiplied where it is negative. The factor is `penalty` for tokens of the prompt and the text so far, `reward`
+    (below 1 makes them likelier) for tokens of the given text that are not among those, and 1 for others.
+
+    Args:
+        prompts: Token ids of each prompt without the given text.
+        given: Token ids of each prompt's given text.
+        vocabulary: Number of tokens.
+        penalty: The paper's beta.
+        reward: The paper's alpha.
+        device: Where the logits are.
+    """
+
+    def __init__(
+        self,
+        prompts: list[list[int]],
+        given: list[list[int]],
+        vocabulary: int,
+        penalty: float,
+        reward: float,
+        device: torch.device,
+    ):
+        self.penalty = penalty
+        self.factors = torch.ones(len(prompts), vocabulary, device=device)
+        for factors, prompt, words in zip(self.factors, prompts, given, strict=True):
+            factors[words] = reward
+            factors[prompt] = penalty
+
+    def __call__(self, logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return the changed logits [rows, vocabulary] of the prompts at `places` [rows]."""
+        factors = self.factors[places]
+        return torch.where(logits > 0, logits / factors, logits * factors)
+
+    def saw(self, places: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Note the tokens [rows] that were sampled for the prompts at `places` [rows]."""
+        self.factors[places, tokens] = self.penalty

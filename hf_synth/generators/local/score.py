@@ -1,0 +1,86 @@
+"""How likely given texts are after their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .forward import RowForward, Tokens, left_padded
+
+SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
+STEPS = 8  # tokens up to which texts are scored one step at a time, their prompts being read once each
+
+Pair = tuple[list[int], list[int]]
+
+
+def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bool) -> list[float]:
+    """Return the mean log-probability (nats per token) of each text after its prompt.
+
+    Args:
+        model: Causal or encoder-decoder.
+        pairs: Token ids of prompt and text.
+        batch_size: Forward rows at once.
+        by_rows: Whether `RowForward` knows the model; several short texts after one prompt (the words for each
+            label) then read it once.
+    """
+    short = [at for at, (_, tail) in enumerate(pairs) if by_rows and len(tail) <= STEPS]
+    long = [at for at in range(len(pairs)) if at not in set(short)]
+    scores: dict[int, float] = {}
+    order = sorted(short, key=lambda at: (len(pairs[at][0]), pairs[at][0], at))
+    for first in range(0, len(order), batch_size):
+        places = order[first : first + batch_size]
+        scores |= zip(places, _by_steps(model, [pairs[at] for at in places]), strict=True)
+    order = sorted(long, key=lambda at: (sum(map(len, pairs[at])), at))
+    while order:
+        size = max(1, min(batch_size, SCORED_TOKENS // sum(map(len, pairs[order[-1]]))))
+        places, order = order[-size:], order[:-size]
+        scores |= zip(places, _at_once(model, [pairs[at] for at in places]), strict=True)
+    return [scores[at] for at in range(len(pairs))]
+
+
+def _by_steps(model: Any, pairs: Sequence[Pair]) -> list[float]:
+    heads: dict[tuple[int, ...], int] = {}
+    rows = [heads.setdefault(tuple(head), len(heads)) for head, _ in pairs]
+    tails = [tail for _, tail in pairs]
+    longest = max(map(len, tails))
+    forward = RowForward(model, list(heads), len(pairs), longest)
+    newest = forward.admit(range(len(heads)))
+    forward.keep(rows)
+    newest, live, totals = [newest[row] for row in rows], list(range(len(pairs))), [0.0] * len(pairs)
+    for step in range(longest):
+        if step:
+            stays = [at for at, row in enumerate(live) if step < len(tails[row])]
+            forward.keep(stays)
+            live = [live[at] for at in stays]
+            newest = [tails[row][step - 1] for row in live]
+        logprobs = forward.step(newest).float().log_softmax(-1)
+        wanted = torch.tensor([tails[row][step] for row in live], device=logprobs.device)
+        for row, value in zip(live, logprobs.gather(-1, wanted[:, None])[:, 0].tolist(), strict=True):
+            totals[row] += value
+    return [total / len(tail) for total, tail in zip(totals, tails, strict=True)]
+
+
+def _at_once(model: Any, pairs: Sequence[Pair]) -> list[float]:
+    device, longest = model.device, max(len(tail) for _, tail in pairs)
+    if model.config.is_encoder_decoder:
+        ids, mask = left_padded([head for head, _ in pairs], device)
+        start = model.config.decoder_start_token_id
+        # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
+        tails = [[start, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
+        inputs = torch.tensor(tails, device=device)
+        logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs).logits
+        rows = [row[: len(tail)] for row, (_, tail) in zip(logits, pairs, strict=True)]
+    else:
+        ids, mask = left_padded([[*head, *tail][:-1] for head, tail in pairs], device)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        settings = {"position_ids": positions, "logits_to_keep": longest}
+        logits = model(input_ids=ids, attention_mask=mask, **settings).logits
+        rows = [row[-len(tail) :] for row, (_, tail) in zip(logits, pairs, strict=True)]
+    return [_mean(row, tail) for row, (_, tail) in zip(rows, pairs, strict=True)]
+
+
+def _mean(logits: torch.Tensor, tokens: Tokens) -> float:
+    wanted = torch.tensor(tokens, device=logits.device)[:, None]
+    return logits.float().log_softmax(-1).gather(-1, wanted).mean().item()
