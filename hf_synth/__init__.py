@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 _EXPORTS = {
+    "ChatGenerator": "generators.chat",
     "Completion": "records",
     "Example": "records",
     "InputError": "errors",
@@ -15,10 +16,12 @@ _EXPORTS = {
     "Ledger": "ledger",
     "LocalGenerator": "generators.local",
     "Prompt": "records",
+    "RayGenerator": "generators.ray",
     "Run": "run",
     "ScriptedGenerator": "generators.scripted",
     "SynthBuilder": "builder",
     "Task": "task",
+    "VLLMGenerator": "generators.vllm",
     "WeightedTrainer": "trainers.weighted",
     "build": "builder",
     "load_task": "tasks",
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
     from .builder import SynthBuilder, build
     from .errors import InputError
     from .folder import write_folder
+    from .generators.chat import ChatGenerator
     from .generators.local import LocalGenerator
+    from .generators.ray import RayGenerator
     from .generators.scripted import ScriptedGenerator
+    from .generators.vllm import VLLMGenerator
     from .hub import push
     from .journal import Journal
     from .ledger import Ledger
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     from .trainers.weighted import WeightedTrainer
 
 __all__ = [
+    "ChatGenerator",
     "Completion",
     "Example",
     "InputError",
@@ -49,10 +56,12 @@ __all__ = [
     "Ledger",
     "LocalGenerator",
     "Prompt",
+    "RayGenerator",
     "Run",
     "ScriptedGenerator",
     "SynthBuilder",
     "Task",
+    "VLLMGenerator",
     "WeightedTrainer",
     "__version__",
     "build",

@@ -12,17 +12,18 @@ import datasets
 import numpy as np
 from datasets import Dataset, DatasetDict, DatasetInfo
 
+from .backends import open_generator
 from .config import checked
 from .errors import unknown
 from .folder import row_features, split_tables
 from .generators.base import Generator
 from .journal import digest
 from .methods import get
-from .produce import ALONE, Plan, locked, produce
-from .ranks import Ranks
-from .settings import SynthConfig
+from .produce import Plan, locked, produce
+from .settings import BackendConfig, SynthConfig
 
 OWN = tuple(f.name for f in fields(SynthConfig))
+BACKEND = tuple(f.name for f in fields(BackendConfig))
 
 
 def plan_of(values: dict[str, Any], where: str) -> Plan:
@@ -34,11 +35,13 @@ def plan_of(values: dict[str, Any], where: str) -> Plan:
     method = get(values.get("method", SynthConfig.method))
     names = tuple(f.name for f in fields(method.config))
     theirs = {key: value for key, value in values.items() if key in names}
-    ours = {key: value for key, value in values.items() if key not in names}
+    backend = {key: value for key, value in values.items() if key in BACKEND}
+    ours = {key: value for key, value in values.items() if key not in (*names, *BACKEND)}
     for key in ours:
         if key not in OWN:
-            raise unknown(f"{where}: a key", key, (*OWN, *names))
-    return Plan.of(checked(SynthConfig, ours, where), checked(method.config, theirs, where))
+            raise unknown(f"{where}: a key", key, (*OWN, *BACKEND, *names))
+    config, backend_config = checked(SynthConfig, ours, where), checked(BackendConfig, backend, where)
+    return Plan.of(config, checked(method.config, theirs, where), backend_config)
 
 
 @dataclass
@@ -92,16 +95,6 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
 
 def _keep(rows: Path, home: Path, plan: Plan) -> Path:
     return rows.replace(home / f"rows-{plan.config.num_rows}.parquet")
-
-
-def open_generator(plan: Plan, ranks: Ranks = ALONE) -> Generator:
-    """Open the plan's generator; each rank of a launch has its own."""
-    from .generators.local import LocalGenerator, best_device
-    from .models import resolve
-
-    source = resolve(plan.config.model)
-    device = best_device(ranks.local_rank)
-    return LocalGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts(), device=device)
 
 
 def build(

@@ -21,7 +21,7 @@ from .records import Completion, Prompt
 
 PATIENCE = 6 * 3600.0  # seconds that one rank waits for a piece of another
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def digest(value: Any) -> str:

@@ -21,12 +21,12 @@ from .journal import Journal, digest, write_whole
 from .methods import Method, get
 from .ranks import Ranks
 from .run import Run
-from .settings import SynthConfig
+from .settings import BackendConfig, SynthConfig
 from .task import Task
 from .tasks import load_task
 from .work import Work
 
-ALONE = Ranks()
+ALONE, HERE = Ranks(), BackendConfig()
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
 
 
@@ -38,9 +38,10 @@ class Plan:
     method: Method
     method_config: Any
     task: Task
+    backend: BackendConfig = HERE
 
     @classmethod
-    def of(cls, config: SynthConfig, method_config: Any = None) -> Plan:
+    def of(cls, config: SynthConfig, method_config: Any = None, backend: BackendConfig = HERE) -> Plan:
         """Check that task, method and settings go together, before anything is loaded.
 
         Raises:
@@ -52,11 +53,11 @@ class Plan:
         task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
         method_config = method.config() if method_config is None else method_config
         method.check(task, method_config)
-        return cls(config, method, method_config, task)
+        return cls(config, method, method_config, task, backend)
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
-        shared = dataclasses.asdict(self.config)
+        backend, shared = self.backend, dataclasses.asdict(self.config)
         for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens"):
             shared.pop(name)
         task = dataclasses.asdict(self.task)
@@ -68,6 +69,8 @@ class Plan:
                     "task": task,
                     "method": self.method.name,
                     "model": self.config.model,
+                    # A cluster changes nothing that its workers write.
+                    "backend": backend.ray_backend if backend.backend == "ray" else backend.backend,
                     **shared,
                     **dataclasses.asdict(self.method_config),
                 }

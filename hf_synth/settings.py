@@ -17,7 +17,6 @@ class SynthConfig:
         task: A packaged task's name, or the path of a task's YAML file.
         method: The method's name.
         model: The generator: a Hub id or a local folder.
-        backend: Where the generator runs.
         num_rows: Rows wanted over all splits; a larger number later reuses everything.
         seed: Decides, with the other settings, every text.
         min_words: Shortest text kept, in words; the task's where left out.
@@ -32,7 +31,6 @@ class SynthConfig:
     task: str
     method: str = "zerogen"
     model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    backend: Literal["local"] = "local"
     num_rows: int = Field(1000, ge=1)
     seed: int = Field(0, ge=0)
     min_words: int | None = Field(None, ge=1)
@@ -41,6 +39,32 @@ class SynthConfig:
     batch_size: int = Field(256, ge=1)
     ahead: int = Field(4, ge=1)
     license: str | None = None
+
+
+@strict
+class BackendConfig:
+    """Where the generator runs; of these only `backend` and the endpoint decide the texts.
+
+    Attributes:
+        backend: `local` (transformers, in this process), `vllm`, `chat` (an OpenAI-compatible endpoint or Inference
+            Provider; its key is read from the environment variable HF_SYNTH_API_KEY) or `ray` (a cluster).
+        base_url: Of `chat`: the endpoint's address, such as http://localhost:8000/v1.
+        provider: Of `chat` without an address: the Inference Provider; the Hub chooses where left out.
+        concurrency: Of `chat`: requests at once.
+        max_cost: Of `chat`: US dollars, as the provider reports them, after which nothing more is asked.
+        ray_address: Of `ray`: `auto`, or the cluster's host:port.
+        ray_backend: Of `ray`: what each worker runs.
+        ray_cpus: Of `ray`: CPUs and threads of a worker.
+    """
+
+    backend: Literal["local", "vllm", "chat", "ray"] = "local"
+    base_url: str | None = None
+    provider: str | None = None
+    concurrency: int = Field(32, ge=1)
+    max_cost: float | None = Field(None, gt=0)
+    ray_address: str = "auto"
+    ray_backend: Literal["local", "vllm"] = "local"
+    ray_cpus: int = Field(1, ge=1)
 
 
 @strict
@@ -79,7 +103,7 @@ class OutputConfig:
         reference_split: Its split; `test` of a folder, the task's split of its Hub set.
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
         hub_id: Push the result to this Hub repository.
-        private: Make that repository private.
+        private: Keep everything on this machine but what is pushed, and make that repository private.
     """
 
     output_dir: str | None = None

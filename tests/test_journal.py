@@ -1,11 +1,7 @@
-"""Killed at random moments and started again, a run gives the same bytes as one that was left alone."""
+"""What a journal and an output folder hold, refuse and keep."""
 
-import hashlib
-import random
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,65 +10,6 @@ from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.journal import Journal, write_whole
 from hf_synth.produce import Plan, check_folder, locked, produce
 from hf_synth.settings import SynthConfig
-
-SCRIPT = """
-import sys, time
-from pathlib import Path
-from hf_synth.folder import write_folder
-from hf_synth.generators.scripted import ScriptedGenerator
-from hf_synth.produce import Plan, locked, produce
-from hf_synth.settings import SynthConfig
-
-class Slow(ScriptedGenerator):
-    def complete(self, prompts, **settings):
-        time.sleep(float(sys.argv[2]))
-        return super().complete(prompts, **settings)
-
-generator = Slow(lambda prompt, rng: f"{prompt.cell} text number {rng.randrange(10**6)} of many", name="slow")
-folder = Path(sys.argv[1])
-plan = Plan.of(SynthConfig(task="sst2", num_rows=1200, chunk_size=32))
-with locked(folder):
-    produce(plan, generator, folder, lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts))
-"""
-
-
-def start(folder, pause):
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(pause)])
-
-
-def digests(folder):
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (folder / "dataset/data").iterdir()}
-
-
-def chunks(folder):
-    return len(list((folder / "journal/chunks").glob("*/*.json")))
-
-
-def test_killed_runs_end_with_the_same_bytes(tmp_path):
-    whole = tmp_path / "whole"
-    assert start(whole, 0).wait() == 0
-    total = chunks(whole)
-    rng, counted = random.Random(), 0
-    for attempt in range(8):
-        folder = tmp_path / f"killed-{attempt}"
-        process = start(folder, 0.04)
-        wanted = rng.randrange(1, total - 5)
-        while chunks(folder) < wanted and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(rng.random() * 0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if not 0 < chunks(folder) < total:
-            continue
-        counted += 1
-        assert not (folder / "dataset").exists()
-        assert start(folder, 0).wait() == 0
-        assert digests(folder) == digests(whole)
-        assert chunks(folder) == total
-        assert not list(folder.glob(".work-*"))
-        if counted == 3:
-            return
-    pytest.fail(f"only {counted} of 8 kills fell between the first and the last chunk")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ LAYERS = [
     ("methods",),
     ("work",),
     ("produce",),
-    ("card",),
+    ("card", "backends"),
     ("folder",),
     ("builder", "progress", "train"),
     ("report",),

@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..builder import open_generator
+from ..backends import open_generator
 from ..card import model_card
 from ..card_merge import merge_card
 from ..errors import InputError
-from ..generators.base import Generator
+from ..generators.base import Generator, Scorer
 from ..journal import write_whole
 from ..produce import Plan
 from ..reference import Judge, NotEvaluated, load_reference
 from ..report import judge_prompting, judge_student, report_of, score_labels, show
-from ..settings import OutputConfig, StudentConfig, SynthConfig
+from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .generate import console, output_folder
 from .options import parse
 
@@ -50,12 +50,14 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
         report["metrics"] = score_labels(plan.task, student, reference.data[plan.task.label_column])
         if output.baseline_rows:
             write_whole(folder / "report.json", _json(report))  # what is known so far is not lost with the baseline
-            generator = generator or open_generator(plan)
+            generator = generator or open_generator(plan, private=output.private)
             if generator.source.get("sha256") != facts["generator"].get("sha256"):
                 raise InputError(
                     f"the rows were written by {facts['generator']['name']!r}, and `model` is {generator.name!r}: "
                     "its prompting baseline says nothing of them. Give the same `model`, or `baseline_rows: 0`."
                 )
+            if not isinstance(generator, Scorer):
+                console.print(f"no prompting baseline: {generator.name} tells no likelihoods", markup=False)
             report["baselines"] = judge_prompting(
                 generator, reference, plan.task, output.baseline_rows, plan.config.batch_size, student
             )
@@ -87,8 +89,8 @@ def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
-    found = parse(argv, "hf-synth evaluate", SynthConfig, StudentConfig, OutputConfig)
-    plan = Plan.of(found[SynthConfig], found["method"])
+    found = parse(argv, "hf-synth evaluate", SynthConfig, BackendConfig, StudentConfig, OutputConfig)
+    plan = Plan.of(found[SynthConfig], found["method"], found[BackendConfig])
     folder = output_folder(found[OutputConfig], plan)
     for part in ("dataset/hf_synth/facts.json", "model/training.json"):
         if not (folder / part).exists():

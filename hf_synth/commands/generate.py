@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
-from ..builder import open_generator
+from ..backends import open_generator
 from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
@@ -17,7 +17,7 @@ from ..produce import ALONE, Plan, check_folder, locked, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
 from ..run import Run
-from ..settings import OutputConfig, SynthConfig
+from ..settings import BackendConfig, OutputConfig, SynthConfig
 from .options import parse
 
 console = Console(highlight=False, soft_wrap=True)
@@ -45,7 +45,7 @@ def plan_and_folder(found: dict, *, writes: bool = True) -> tuple[Plan, Path]:
     Raises:
         InputError: If they do not go together.
     """
-    plan = Plan.of(found[SynthConfig], found["method"])
+    plan = Plan.of(found[SynthConfig], found["method"], found[BackendConfig])
     folder = output_folder(found[OutputConfig], plan)
     if writes:
         check_folder(folder, plan.settings())
@@ -86,7 +86,7 @@ def generate(plan: Plan, generator: Generator, folder: Path, ranks: Ranks = ALON
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
-    found = parse(argv, "hf-synth generate", SynthConfig, OutputConfig, PreviewConfig)
+    found = parse(argv, "hf-synth generate", SynthConfig, BackendConfig, OutputConfig, PreviewConfig)
     shown = found[PreviewConfig].preview
     plan, folder = plan_and_folder(found, writes=not shown)
     output = found[OutputConfig]
@@ -95,10 +95,10 @@ def main(argv: list[str]) -> int:
 
         check_access(output.hub_id)
     if shown:
-        preview(plan, open_generator(plan), shown)
+        preview(plan, open_generator(plan, private=output.private), shown)
         return 0
     with launched() as ranks:
-        generator = open_generator(plan, ranks)
+        generator = open_generator(plan, ranks, private=output.private)
         with locked(folder, ranks):
             facts = generate(plan, generator, folder, ranks)
     if ranks.rank:

@@ -57,7 +57,7 @@ def guarded(verb: str, argv: list[str]) -> int:
             return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
         return _say(
-            f"{error.strerror}{where}. What was written before is kept: the same command goes on from there.", 2
+            f"{os.strerror(error.errno)}{where}. What was written before is kept: the same command goes on from there.", 2
         )
     except MemoryError as error:
         return _say(str(error) or "out of memory", 2)

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from ..config import checked, read_yaml
 from ..errors import InputError, did_you_mean, unknown
 from ..methods import get
-from ..settings import OutputConfig, StudentConfig, SynthConfig
+from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 
 
 def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[Any, Any]:
@@ -54,7 +54,9 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
 
 def _other_keys() -> set[str]:
     """Keys that a recipe may hold for other commands than the one that reads it."""
-    return {f.name for kind in (SynthConfig, StudentConfig, OutputConfig) for f in dataclasses.fields(kind)}
+    return {
+        f.name for kind in (SynthConfig, BackendConfig, StudentConfig, OutputConfig) for f in dataclasses.fields(kind)
+    }
 
 
 def _config_file(argv: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ..builder import open_generator
+from ..backends import open_generator
 from ..errors import InputError
 from ..produce import locked
-from ..settings import OutputConfig, StudentConfig, SynthConfig
+from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, say_not_evaluated
 from .generate import console, generate, plan_and_folder
 from .options import parse
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     """Run the verb."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("`run` is one process; launch `hf_synth.commands.generate` and `hf_synth.commands.train`")
-    found = parse(argv, "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
+    found = parse(argv, "hf-synth run", SynthConfig, BackendConfig, StudentConfig, OutputConfig)
     from ..train import check_student
 
     plan, folder = plan_and_folder(found)
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         check_access(output.hub_id)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
     check_student(found[StudentConfig])
-    generator = open_generator(plan)
+    generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder)
         train(plan, found[StudentConfig], folder / "dataset", folder)

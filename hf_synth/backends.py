@@ -1,0 +1,69 @@
+"""From settings to the generator that writes the texts."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from .errors import InputError
+from .generators.base import Generator
+from .produce import ALONE, Plan
+from .ranks import Ranks
+
+
+def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -> Generator:
+    """Open the generator that a plan names; each rank of a launch has its own.
+
+    Args:
+        plan: The run.
+        ranks: Which of the launched processes this is.
+        private: Refuse what would send prompts to another machine.
+
+    Raises:
+        InputError: If the backend cannot be had, or must not be used.
+    """
+    config, model = plan.backend, plan.config.model
+    if config.backend == "chat":
+        from .generators.chat import ChatGenerator
+
+        return ChatGenerator(
+            model,
+            base_url=config.base_url,
+            provider=config.provider,
+            api_key=os.environ.get("HF_SYNTH_API_KEY"),
+            private=private,
+            concurrency=config.concurrency,
+            max_cost=config.max_cost,
+        )
+    if config.backend == "ray":
+        if ranks.world > 1:
+            raise InputError("`backend: ray` has workers of its own; start it as one process")
+        if private:
+            raise InputError(
+                "`private` keeps prompts on this machine; `backend: ray` sends them to the cluster's nodes"
+            )
+        from .generators.ray import RayGenerator
+
+        engine = partial(_engine, config.ray_backend, model)
+        return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus)
+    return _engine(config.backend, model, ranks.local_rank)
+
+
+def _engine(backend: str, model: str, local_rank: int = 0) -> Generator:
+    """Open a generator that runs in this process."""
+    from .models import resolve
+
+    source = resolve(model)
+    if backend == "vllm":
+        from .generators.vllm import VLLMGenerator
+
+        return VLLMGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts())
+    from .generators.local import LocalGenerator, best_device
+
+    return LocalGenerator(
+        source.path,
+        name=source.name,
+        digest=source.sha256,
+        source=source.facts(),
+        device=best_device(local_rank),
+    )
