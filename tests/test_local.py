@@ -297,7 +297,7 @@ def test_a_rewarded_text_is_copied_from_and_a_penalty_ends_loops(causal):
 def test_short_texts_are_scored_alike_by_steps_and_at_once(causal):
     heads = [f"the {word} film is" for word in ("good", "bad", "very good", "dull") for _ in range(3)]
     tails = [" good", " bad and dull", " of no very great story"] * 4
-    pairs = [causal._split(head, tail) for head, tail in zip(heads, tails, strict=True)]
+    pairs = [causal.encoding.split(head, tail) for head, tail in zip(heads, tails, strict=True)]
     with torch.inference_mode():
         steps = score_tokens(causal.model, pairs, 5, by_rows=True)
         at_once = score_tokens(causal.model, pairs, 5, by_rows=False)

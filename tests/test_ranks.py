@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -105,6 +108,52 @@ def test_a_launch_is_hidden_from_what_runs_inside(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="launcher's environment is incomplete"), launched():
         pass
+
+
+TRAINS_INSIDE = """
+import os
+from accelerate import PartialState
+from hf_synth.ranks import launched
+with launched() as ranks:
+    assert "RANK" not in os.environ
+    print(ranks.rank, ranks.world, PartialState(cpu=True).num_processes)
+    ranks.meet("end")
+assert os.environ["WORLD_SIZE"] == "2"
+"""
+
+
+def test_what_trains_inside_a_method_is_not_launched():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAINS_INSIDE],
+            env={**os.environ, **launch, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    assert [process.communicate(timeout=120)[0].split() for process in ranks] == [["0", "2", "1"], ["1", "2", "1"]]
+
+
+def test_one_rank_computes_and_the_others_wait(tmp_path):
+    def late():
+        time.sleep(0.3)
+        return {"score": 1}
+
+    def fills(folder):
+        (folder / "weights").write_text("w")
+
+    with ThreadPoolExecutor() as pool:
+        other = Journal(tmp_path, computes=False)
+        waits = pool.submit(other.once, "score", 1, lambda: pytest.fail("computed twice"))
+        waits_too = pool.submit(other.once_folder, "student", 1, lambda _: pytest.fail("computed twice"))
+        first = Journal(tmp_path)
+        assert first.once("score", 1, late) == waits.result(timeout=20) == {"score": 1}
+        assert first.once_folder("student", 1, fills) == waits_too.result(timeout=20)
 
 
 def test_ranks_need_a_folder_to_share():

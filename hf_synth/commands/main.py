@@ -56,9 +56,8 @@ def guarded(verb: str, argv: list[str]) -> int:
         if error.errno is None:  # how transformers and the Hub's client say that files are missing
             return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
-        return _say(
-            f"{os.strerror(error.errno)}{where}. What was written before is kept: the same command goes on from there.", 2
-        )
+        reason = os.strerror(error.errno)
+        return _say(f"{reason}{where}. What was written before is kept: the same command goes on from there.", 2)
     except MemoryError as error:
         return _say(str(error) or "out of memory", 2)
 

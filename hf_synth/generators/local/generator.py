@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ...errors import InputError, unknown
+from ...errors import unknown
 from ...records import Completion, Prompt
 from ..base import OutOfMemory
+from ..encoding import Encoding
 from .decode import Draw, Stops, decode
 from .forward import Forward, PlainForward, RowForward, Seq2SeqForward, Tokens, rows_agree
 from .sample import Repetition, Sampler, streams
 from .score import score_tokens
 
-SCORED_TEXT = 512  # tokens of a text that are scored
 DECODING = (
     "max_new_tokens",
     "temperature",
@@ -96,6 +96,11 @@ class LocalGenerator:
         model: Any = auto.from_pretrained(self.path, dtype=self.dtype)
         return model.to(self.device).eval()
 
+    @cached_property
+    def encoding(self) -> Encoding:
+        """How texts become tokens."""
+        return Encoding(self.tokenizer, apart=self.model.config.is_encoder_decoder)
+
     @torch.inference_mode()
     def complete(self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any) -> list[Completion]:
         """Sample one completion per prompt.
@@ -117,7 +122,7 @@ class LocalGenerator:
             if key not in DECODING:
                 raise unknown("decoding setting", key, DECODING)
         chat = decoding.get("chat", False)
-        encoded = [[self._encode(text, chat) for text in (p.text, *p.against)] for p in prompts]
+        encoded = [[self.encoding.prompt(text, chat) for text in (p.text, *p.against)] for p in prompts]
         answers: dict[int, Completion] = {}
         try:
             for lanes in sorted({len(texts) for texts in encoded}):
@@ -137,7 +142,7 @@ class LocalGenerator:
         penalty, reward = decoding.get("repetition_penalty", 1.0), decoding.get("repetition_reward", 1.0)
         repetition = None
         if penalty != 1 or reward != 1:
-            parts = [self._given(prompt, decoding.get("chat", False)) for prompt in prompts]
+            parts = [self.encoding.given(prompt, decoding.get("chat", False)) for prompt in prompts]
             vocabulary = self.model.get_output_embeddings().out_features
             rest, given = [part[0] for part in parts], [part[1] for part in parts]
             repetition = Repetition(rest, given, vocabulary, penalty, reward, self.device)
@@ -161,55 +166,8 @@ class LocalGenerator:
         Raises:
             InputError: For an empty text, which has no mean.
         """
-        pairs = []
-        for prompt, text in zip(prompts, texts, strict=True):
-            head, tail = self._split(prompt, text)
-            if not tail:
-                raise InputError(f"cannot score an empty text (after the prompt {prompt[:60]!r})")
-            pairs.append((head, tail[:SCORED_TEXT]))
+        pairs = self.encoding.pairs(list(prompts), list(texts))
         return score_tokens(self.model, pairs, batch_size, self._by_rows(max(len(h) + len(t) for h, t in pairs)))
-
-    def _split(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
-        """Tokenise prompt and text together, as the model would write them, and cut where the prompt ends."""
-        if self.model.config.is_encoder_decoder:
-            return self.tokenizer(prompt).input_ids, self.tokenizer(text).input_ids
-        whole = self.tokenizer(prompt + text, return_offsets_mapping=True)
-        cut = sum(1 for start, end in whole["offset_mapping"] if end <= len(prompt))
-        ids = whole["input_ids"]
-        return ids[:cut] or self._start(), ids[cut:]
-
-    def _start(self) -> list[int]:
-        """Return what stands before a first token: the start, else the end token."""
-        start = self.tokenizer.bos_token_id
-        return [start if start is not None else self.tokenizer.eos_token_id]
-
-    def _wrapped(self, text: str) -> str:
-        """Put a prompt in the chat template; its last line opens the answer."""
-        question, _, start = text.rpartition("\n") if "\n" in text else (text, "", "")
-        message = [{"role": "user", "content": question}]
-        wrapped: Any = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        return wrapped + start
-
-    def _encode(self, text: str, chat: bool) -> list[int]:
-        if chat and self.tokenizer.chat_template:
-            return self.tokenizer(self._wrapped(text), add_special_tokens=False).input_ids
-        return self.tokenizer(text).input_ids or self._start()
-
-    def _given(self, prompt: Prompt, chat: bool) -> tuple[list[int], list[int]]:
-        """Return a prompt's tokens apart from its given text, and those of its given text."""
-        if chat and self.tokenizer.chat_template:
-            whole = self._wrapped(prompt.text)
-            encoded = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-        else:
-            whole = prompt.text
-            encoded = self.tokenizer(whole, return_offsets_mapping=True)
-        spans = [(whole.find(text), whole.find(text) + len(text)) for text in prompt.given.values() if text in whole]
-        rest: list[int] = []
-        given: list[int] = []
-        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            inside = any(start < last and end > first for first, last in spans)
-            (given if inside else rest).append(token)
-        return rest, given
 
     def _forward(self, texts: Sequence[Tokens], rows: int, max_new_tokens: int) -> Forward:
         if self.model.config.is_encoder_decoder:

@@ -1,0 +1,76 @@
+"""How prompts and texts become token ids, for every backend that feeds a model itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import InputError
+from ..records import Prompt
+
+SCORED_TEXT = 512  # tokens of a text that are scored
+
+
+class Encoding:
+    """A tokenizer and what prompts need of it.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        apart: Prompt and text go to different halves of the model (encoder and decoder).
+    """
+
+    def __init__(self, tokenizer: Any, apart: bool = False):
+        self.tokenizer, self.apart = tokenizer, apart
+
+    def prompt(self, text: str, chat: bool) -> list[int]:
+        """Return a prompt's token ids; with `chat`, in the model's chat template where it has one."""
+        return self._tokens(text, chat)["input_ids"] or self._start()
+
+    def given(self, prompt: Prompt, chat: bool) -> tuple[list[int], list[int]]:
+        """Return a prompt's tokens apart from its given text, and those of its given text."""
+        encoded = self._tokens(prompt.text, chat, return_offsets_mapping=True)
+        whole = self._wrapped(prompt.text, chat)
+        spans = [(whole.find(text), whole.find(text) + len(text)) for text in prompt.given.values() if text in whole]
+        rest: list[int] = []
+        given: list[int] = []
+        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            inside = any(start < last and end > first for first, last in spans)
+            (given if inside else rest).append(token)
+        return rest, given
+
+    def pairs(self, prompts: list[str], texts: list[str]) -> list[tuple[list[int], list[int]]]:
+        """Return the token ids of each prompt and of the first 512 tokens of the text after it.
+
+        Raises:
+            InputError: For an empty text, which has no mean.
+        """
+        found = [self.split(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+        for prompt, (_, tail) in zip(prompts, found, strict=True):
+            if not tail:
+                raise InputError(f"cannot score an empty text (after the prompt {prompt[:60]!r})")
+        return [(head, tail[:SCORED_TEXT]) for head, tail in found]
+
+    def split(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
+        """Tokenise prompt and text together, as the model would write them, and cut where the prompt ends."""
+        if self.apart:
+            return self.tokenizer(prompt).input_ids, self.tokenizer(text).input_ids
+        whole = self.tokenizer(prompt + text, return_offsets_mapping=True)
+        cut = sum(1 for start, end in whole["offset_mapping"] if end <= len(prompt))
+        ids = whole["input_ids"]
+        return ids[:cut] or self._start(), ids[cut:]
+
+    def _start(self) -> list[int]:
+        """Return what stands before a first token: the start, else the end token."""
+        start = self.tokenizer.bos_token_id
+        return [start if start is not None else self.tokenizer.eos_token_id]
+
+    def _tokens(self, text: str, chat: bool, **settings: Any) -> Any:
+        special = {} if self._wrapped(text, chat) == text else {"add_special_tokens": False}
+        return self.tokenizer(self._wrapped(text, chat), **special, **settings)
+
+    def _wrapped(self, text: str, chat: bool) -> str:
+        """Put a prompt in the chat template; its last line opens the answer."""
+        if not chat or not self.tokenizer.chat_template:
+            return text
+        question, _, start = text.rpartition("\n") if "\n" in text else (text, "", "")
+        message = [{"role": "user", "content": question}]
+        return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True) + start
