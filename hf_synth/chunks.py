@@ -17,13 +17,13 @@ from .records import Completion, Prompt
 
 
 class Chunks:
-    """Starts chunks and hands them over; each is made whole by one worker and recorded before anyone sees it.
+    """Gives chunks their places; each is made whole by one worker and recorded before anyone sees it.
 
     Args:
         generator: Writes the texts.
         journal: Records and replays.
         seed: The run's seed.
-        batch_size: Forward rows at once inside a chunk, as configured.
+        batch_size: Forward rows at once inside a chunk; less once a chunk was looked at that did not fit.
         ranks: Which of the launched processes this is: chunk `i` is made by rank `i` modulo their number.
         spent: Gives the US dollars that the run has cost so far.
     """
@@ -39,77 +39,100 @@ class Chunks:
     ):
         self.generator, self.journal, self.seed, self.batch_size = generator, journal, seed, batch_size
         self.ranks, self.spent = ranks, spent
-        self._finished = 0.0
+        self.finished = 0.0
 
-    def start(self, prompts: Sequence[Prompt], decoding: Mapping[str, Any]) -> Callable[[], Chunk]:
-        """Give a chunk its place in the run and return a function that waits for its answers.
+    def decide(self, prompts: Sequence[Prompt], decoding: Mapping[str, Any]) -> Asked:
+        """Give a chunk its place in the run; nothing is asked yet.
 
-        Nothing is asked before that function is called, except where work goes on beside it: by a generator that
-        answers several chunks at once, or for other ranks.
+        Places are given, and answers looked at, in an order that every rank and every sitting of a run shares.
         """
         settings = {"weights": self.generator.digest, "seed": self.seed, "decoding": dict(decoding)}
-        place = self.journal.place(prompts, settings)
-        if not self.ranks.owns(place.sequence):
-            return lambda: self._theirs(place)
-        if self.ranks.world > 1:
-            self._ours(place, prompts, decoding)
-        elif isinstance(self.generator, Concurrent):
-            key, batch_size = self.journal.key(place, self.batch_size)
-            if self.journal.read(key) is None:
+        return Asked(self, prompts, decoding, self.journal.place(prompts, settings, self.batch_size))
+
+
+class Asked:
+    """A chunk on its way.
+
+    Args:
+        chunks: Whose it is.
+        prompts: Its prompts.
+        decoding: Passed to the generator.
+        place: Its place in the run.
+    """
+
+    def __init__(self, chunks: Chunks, prompts: Sequence[Prompt], decoding: Mapping[str, Any], place: Place):
+        self.chunks, self.prompts, self.decoding, self.place = chunks, prompts, decoding, place
+        self._begun: tuple[str, float, Callable[[], list[Completion]]] | None = None
+
+    def start(self) -> None:
+        """Begin the chunk where work goes on beside others: in a generator that can, or for the other ranks.
+
+        Otherwise it is made when its answers are wanted, so that none is made in vain.
+        """
+        chunks = self.chunks
+        if not self.prompts or chunks.ranks.owner(self.place.sequence) != chunks.ranks.rank:
+            return
+        if chunks.ranks.world > 1:
+            self._make()
+        elif isinstance(chunks.generator, Concurrent):
+            key, batch_size = chunks.journal.key(self.place)
+            if chunks.journal.read(key) is None:
                 begun = time.perf_counter()
-                wait = self.generator.start(prompts, seed=seed_of(key), batch_size=batch_size, **decoding)
-                return lambda: self._ours(place, prompts, decoding, (key, begun, wait))
-        return lambda: self._ours(place, prompts, decoding)
+                settings = {"seed": seed_of(key), "batch_size": batch_size, **self.decoding}
+                self._begun = key, begun, chunks.generator.start(self.prompts, **settings)
 
-    def _theirs(self, place: Place) -> Chunk:
-        def recorded() -> Chunk | None:
-            # The key is asked for anew: the other rank may run out of memory and halve the batch.
-            return self.journal.read(self.journal.key(place, self.batch_size)[0])
+    def answers(self) -> Chunk:
+        """Wait for the answers."""
+        chunks, owner = self.chunks, self.chunks.ranks.owner(self.place.sequence)
+        if owner == chunks.ranks.rank:
+            chunk = self._make()
+        else:
+            chunk = waited(self._recorded, f"chunk {self.place.sequence} of rank {owner}")
+        # Later chunks would not fit either. Those already in their places find out for themselves, so that a chunk's
+        # size depends on what was looked at before it was placed, whoever ran out of memory and when.
+        chunks.batch_size = min(chunks.batch_size, chunks.journal.key(self.place)[1])
+        return chunk
 
-        return waited(recorded, f"chunk {place.sequence} of rank {place.sequence % self.ranks.world}")
+    def _recorded(self) -> Chunk | None:
+        # The key is asked for anew: its rank may run out of memory and halve the batch.
+        return self.chunks.journal.read(self.chunks.journal.key(self.place)[0])
 
-    def _ours(
-        self,
-        place: Place,
-        prompts: Sequence[Prompt],
-        decoding: Mapping[str, Any],
-        begun: tuple[str, float, Callable[[], list[Completion]]] | None = None,
-    ) -> Chunk:
+    def _make(self) -> Chunk:
+        journal, generator = self.chunks.journal, self.chunks.generator
         while True:
-            key, batch_size = self.journal.key(place, self.batch_size)
-            if recorded := self.journal.read(key):
+            key, batch_size = journal.key(self.place)
+            if recorded := journal.read(key, say=True):
                 return recorded
-            if isinstance(self.generator, Lazy):
-                self.generator.load()
+            if isinstance(generator, Lazy):
+                generator.load()
             start = time.perf_counter()
             try:
-                if begun and begun[0] == key:
-                    start = max(begun[1], self._finished)  # what ran beside the chunk before it counts once
-                    completions = begun[2]()
+                if self._begun and self._begun[0] == key:
+                    start = max(self._begun[1], self.chunks.finished)  # what ran beside the chunk before counts once
+                    completions = self._begun[2]()
                 else:
-                    completions = self._complete(key, prompts, batch_size, decoding)
+                    completions = self._complete(key, batch_size)
             except OutOfMemory:
-                self.journal.halve(place, batch_size)
+                journal.halve(self.place, batch_size)
                 continue
-            if len(completions) != len(prompts):
-                raise InputError(f"{self.generator.name} gave {len(completions)} answers to {len(prompts)} prompts")
-            self._finished = time.perf_counter()
-            chunk = Chunk(key, seed_of(key), completions, self._finished - start)
-            self.journal.write(chunk)
+            if len(completions) != len(self.prompts):
+                raise InputError(f"{generator.name} gave {len(completions)} answers to {len(self.prompts)} prompts")
+            self.chunks.finished = time.perf_counter()
+            chunk = Chunk(key, seed_of(key), completions, self.chunks.finished - start)
+            journal.write(chunk)
             if side := self._side(key):
                 side.unlink(missing_ok=True)
             return chunk
 
-    def _complete(
-        self, key: str, prompts: Sequence[Prompt], batch_size: int, decoding: Mapping[str, Any]
-    ) -> list[Completion]:
-        settings = {"seed": seed_of(key), "batch_size": batch_size, **decoding}
-        if not isinstance(self.generator, Piecewise):
-            return self.generator.complete(prompts, **settings)
-        with closing(Answers(self._side(key), self.spent())) as answered:
-            return self.generator.complete(prompts, answered=answered, **settings)
+    def _complete(self, key: str, batch_size: int) -> list[Completion]:
+        generator, settings = self.chunks.generator, {"seed": seed_of(key), "batch_size": batch_size, **self.decoding}
+        if not isinstance(generator, Piecewise):
+            return generator.complete(self.prompts, **settings)
+        with closing(Answers(self._side(key), self.chunks.spent())) as answered:
+            return generator.complete(self.prompts, answered=answered, **settings)
 
     def _side(self, key: str) -> Path | None:
-        if self.journal.folder is None or not isinstance(self.generator, Piecewise):
+        folder = self.chunks.journal.folder
+        if folder is None or not isinstance(self.chunks.generator, Piecewise):
             return None
-        return self.journal.folder / "unfinished" / f"{key}.jsonl"
+        return folder / "unfinished" / f"{key}.jsonl"

@@ -56,11 +56,19 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a chunk stands in a run: what it asks, the how-manieth of equal content, the how-manieth of all."""
+    """Where a chunk stands in a run.
+
+    Attributes:
+        content: Digest of what it asks.
+        ordinal: How many of equal content were placed before.
+        sequence: How many were placed before.
+        batch_size: Forward rows at once, as far as was known then.
+    """
 
     content: str
     ordinal: int
     sequence: int
+    batch_size: int
 
 
 class Journal:
@@ -78,51 +86,54 @@ class Journal:
         self.folder, self.computes = folder, computes
         self._seen: Counter[str] = Counter()
         self._sequence = 0
-        self._halvings: dict[int, int] = {}
+        self._halved: dict[str, int] = {}
         if folder is not None:
             (folder / "chunks").mkdir(parents=True, exist_ok=True)
 
-    def place(self, prompts: Sequence[Prompt], settings: Mapping[str, Any]) -> Place:
+    def place(self, prompts: Sequence[Prompt], settings: Mapping[str, Any], batch_size: int) -> Place:
         """Give the next chunk its place.
 
         Args:
             prompts: The chunk's prompts.
             settings: Everything else that decides its text: weights, decoding, seed.
+            batch_size: Forward rows at once.
         """
         content = digest([settings, [_content(prompt) for prompt in prompts]])
-        place = Place(content, self._seen[content], self._sequence)
+        place = Place(content, self._seen[content], self._sequence, batch_size)
         self._seen[content] += 1
         self._sequence += 1
         return place
 
-    def key(self, place: Place, batch_size: int) -> tuple[str, int]:
-        """Return a chunk's key and the batch size in force for it: recorded out-of-memory events halve it."""
-        if self.folder is not None and (events := self.folder / "halvings.json").exists():
-            self._halvings = {int(size): first for size, first in json.loads(events.read_text()).items()}
-        batch_size = min([batch_size, *(size for size, first in self._halvings.items() if first <= place.sequence)])
+    def key(self, place: Place) -> tuple[str, int]:
+        """Return a chunk's key and the batch size in force for it: it halves when the chunk does not fit."""
+        batch_size = self._halvings().get(str(place.sequence), place.batch_size)
         return digest([place.content, batch_size, place.ordinal]), batch_size
 
     def halve(self, place: Place, batch_size: int) -> None:
-        """Record that a chunk did not fit, so that it and all later ones use half the batch size, on every rank.
+        """Record that a chunk did not fit, for every later sitting and every rank.
 
         Raises:
             MemoryError: If the batch cannot be halved.
         """
         if batch_size <= 1:
             raise MemoryError("out of memory with a batch of one; use a smaller model or fewer max_new_tokens")
-        half = batch_size // 2
         if self.folder is None:
-            self._halvings[half] = min(place.sequence, self._halvings.get(half, place.sequence))
+            self._halved[str(place.sequence)] = batch_size // 2
             return
-        events = self.folder / "halvings.json"
         with FileLock(self.folder / ".halvings.lock"):
-            there = json.loads(events.read_text()) if events.exists() else {}
-            there[str(half)] = min(place.sequence, there.get(str(half), place.sequence))
-            write_whole(events, json.dumps(there))
+            halvings = {**self._halvings(), str(place.sequence): batch_size // 2}
+            write_whole(self.folder / "halvings.json", json.dumps(halvings))
 
-    def read(self, key: str) -> Chunk | None:
-        """Return a recorded chunk, or `None` where there is none or its file is torn."""
-        record = self._load(self._path(key)) if self.folder is not None else None
+    def _halvings(self) -> dict[str, int]:
+        """Return the batch size of each chunk that did not fit, by its sequence number."""
+        if self.folder is None:
+            return self._halved
+        events = self.folder / "halvings.json"
+        return json.loads(events.read_text()) if events.exists() else {}
+
+    def read(self, key: str, say: bool = False) -> Chunk | None:
+        """Return a recorded chunk, or `None` where there is none or its file is torn, which is said if `say`."""
+        record = self._load(self._path(key), say) if self.folder is not None else None
         if record is None:
             return None
         columns = (record["text"], record["logprob"], record["tokens"], record["finish"])
@@ -152,7 +163,7 @@ class Journal:
         path = self.folder / "once" / f"{name}-{digest([name, inputs])[:32]}.json"
         if not self.computes:
             return waited(lambda: self._load(path), f"`{name}`, which rank 0 computes")["result"]
-        if (record := self._load(path)) is None:
+        if (record := self._load(path, say=True)) is None:
             record = {"result": compute()}
             write_whole(path, json.dumps(record, ensure_ascii=False))
         return json.loads(json.dumps(record["result"]))
@@ -174,14 +185,15 @@ class Journal:
                 raise
         return target
 
-    def _load(self, path: Path) -> Any:
+    def _load(self, path: Path, say: bool = False) -> Any:
         """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
         try:
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:
-            console.print(f"{path.name} in the journal is torn; it is made again")
+            if say:
+                console.print(f"{path.name} in the journal is torn; it is made again")
             return None
 
     def _path(self, key: str) -> Path:
@@ -209,4 +221,4 @@ def seed_of(key: str) -> int:
 
 
 def _content(prompt: Prompt) -> list[Any]:
-    return [prompt.text, *prompt.against]
+    return [prompt.text, *prompt.against, dict(prompt.given)]

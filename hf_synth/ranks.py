@@ -31,9 +31,9 @@ class Ranks:
     local_rank: int = 0
     store: Any = None
 
-    def owns(self, sequence: int) -> bool:
-        """Return whether this rank makes a chunk."""
-        return sequence % self.world == self.rank
+    def owner(self, sequence: int) -> int:
+        """Return the rank that makes a chunk."""
+        return sequence % self.world
 
     def meet(self, what: str) -> None:
         """Hold the other ranks here until rank 0 is here too."""

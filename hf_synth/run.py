@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .cells import Cell, cells_of, least_full, rotation
-from .chunks import Chunks
+from .chunks import Asked, Chunks
 from .errors import InputError
 from .generators.base import Generator
 from .journal import Chunk, Journal
@@ -101,14 +101,14 @@ class Run:
             InputError: If nothing of a stage's first prompts can be kept.
         """
         stream = iter(prompts)
-        started: deque[tuple[list[Prompt], Callable[[], Chunk]]] = deque()
+        started: deque[Asked] = deque()
         while True:
-            while len(started) < self._ahead(stage) and (asked := list(islice(stream, self._size(stage)))):
-                started.append((asked, self.chunks.start(asked, decoding)))
+            while len(started) < self._ahead(stage) and (prompts := list(islice(stream, self._size(stage)))):
+                started.append(self.chunks.decide(prompts, decoding))
+                started[-1].start()
             if not started:
                 return
-            asked, answers = started.popleft()
-            yield from self._handed_on(self._block(asked, answers(), parse, filters, stage), stage)
+            yield from self._handed_on(self._block(started.popleft(), parse, filters, stage), stage)
 
     def keep(self, examples: Iterable[Example], *filters: Filter, stage: str = "rows") -> Iterator[Example]:
         """Yield the examples that no filter drops; each filter sees what the ones before it kept, in blocks."""
@@ -142,25 +142,25 @@ class Run:
         """
         cells = cells_of(targets)
         streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
-        decided: deque[tuple[Cell, list[Prompt]]] = deque()
-        started: deque[tuple[Cell, list[Prompt], Callable[[], Chunk]]] = deque()
+        decided: deque[tuple[Cell, Asked]] = deque()
+        started: deque[tuple[Cell, Asked]] = deque()
         while not all(cell.closed for cell in cells):
             while len(decided) + len(started) < self._ahead("rows"):
                 cell = least_full(c for c in cells if not c.given_up)
-                asked = list(islice(streams[cell], self._size("rows")))
-                cell.coming += len(asked)
-                decided.append((cell, asked))
+                prompts = list(islice(streams[cell], self._size("rows")))
+                cell.coming += len(prompts)
+                decided.append((cell, self.chunks.decide(prompts, decoding)))
             while decided and (not started or _short(cells, started)):
-                cell, asked = decided.popleft()
-                started.append((cell, asked, self.chunks.start(asked, decoding)))
-            cell, asked, answers = started.popleft()
-            kept = self._block(asked, answers(), parse, filters, "rows") if asked else []
-            cell.coming -= len(asked)
-            cell.asked += len(asked)
+                started.append(decided.popleft())
+                started[-1][1].start()
+            cell, asked = started.popleft()
+            kept = self._block(asked, parse, filters, "rows") if asked.prompts else []
+            cell.coming -= len(asked.prompts)
+            cell.asked += len(asked.prompts)
             cell.kept += len(kept)
             cell.waiting.extend(kept)
             spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
-            if cell.kept < cell.want and not cell.given_up and (spent or not asked):
+            if cell.kept < cell.want and not cell.given_up and (spent or not asked.prompts):
                 cell.given_up = True
                 self.ledger.account(cell.key, f"{cell.kept} of {cell.want} rows after {cell.asked} completions")
                 decided = deque(pair for pair in decided if pair[0] is not cell)
@@ -220,15 +220,15 @@ class Run:
         """Return how many chunks to have under way: one until a stage's first was looked at."""
         return self.ahead if stage in self.ledger.stages else 1
 
-    def _block(
-        self, prompts: Sequence[Prompt], chunk: Chunk, parse: Parse, filters: Sequence[Filter], stage: str
-    ) -> list[Example]:
-        """Return what is kept of one chunk's answers."""
+    def _block(self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str) -> list[Example]:
+        """Wait for one chunk's answers and return what is kept of them."""
+        prompts, chunk = asked.prompts, asked.answers()
         first = stage not in self.ledger.stages
         self.ledger.asked(stage, chunk)
         parsed = []
         for prompt, completion in zip(prompts, chunk.completions, strict=True):
-            example = parse(prompt, completion)
+            # What is neither whole nor cut off is a failure that an endpoint names.
+            example = parse(prompt, completion) if completion.finish in ("stop", "length") else completion.finish
             if isinstance(example, str):
                 self._reject(stage, prompt, completion.text, example)
             else:
@@ -245,9 +245,9 @@ class Run:
         return kept
 
 
-def _short(cells: Sequence[Cell], started: Iterable[tuple[Cell, Sequence[Prompt], Any]]) -> bool:
+def _short(cells: Sequence[Cell], started: Iterable[tuple[Cell, Asked]]) -> bool:
     """Return whether what was started is not expected to fill every cell."""
     coming = dict.fromkeys(cells, 0)
-    for cell, prompts, _ in started:
-        coming[cell] += len(prompts)
+    for cell, asked in started:
+        coming[cell] += len(asked.prompts)
     return any(not cell.closed and cell.expected(coming[cell]) < cell.want for cell in cells)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-WORDS = "a the film movie plot story good bad great dull fine awful of in is was and but with no very".split()
+WORDS = ["the", "film", "movie", "plot", "story", "good", "bad", "great", "dull", "fine", "awful", "of", "is", "was"]
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,11 @@ class Stub:
 
     def receive(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Log a request and decide its reply."""
-        sent = json.loads(body)
+        sent = json.loads(body) if body else {}
         messages, seed = sent.get("messages"), sent.get("seed")
+        if messages is None:  # a client that looks around first
+            self.requests.append({"path": path, "headers": headers, "body": sent})
+            return Reply(body=b'{"object": "list", "data": [{"id": "stub", "object": "model"}]}')
         key = json.dumps([messages, seed])
         attempt = self._seen[key]
         self._seen[key] += 1

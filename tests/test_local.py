@@ -4,11 +4,20 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from conftest import word_tokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 from transformers.generation.logits_process import MinPLogitsWarper
 
 from hf_synth.errors import InputError
 from hf_synth.generators.local import LocalGenerator
+from hf_synth.generators.local.decode import Draw
 from hf_synth.generators.local.forward import RowForward, rows_agree
 from hf_synth.generators.local.prefixes import shared_length, shared_prefixes
 from hf_synth.generators.local.sample import BLOCK, TRIES, Repetition, Sampler, steer_away, streams
@@ -309,3 +318,92 @@ def test_a_model_is_loaded_when_it_is_needed(causal_folder):
     assert "model" not in vars(generator)
     generator.complete(prompts(1), seed=0, batch_size=1, max_new_tokens=2)
     assert "model" in vars(generator)
+
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8}
+SMALL |= {"num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.4, "bos_token_id": None}
+BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "init_std": 0.4}
+BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "decoder_start_token_id": 1}
+EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1, "layer_types": ["sliding_attention", "full_attention"]}
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+
+
+@pytest.fixture
+def random_model(tmp_path):
+    def build(kind, **sizes):
+        tokenizer = word_tokenizer()
+        shared = {**SMALL, "vocab_size": len(tokenizer), "eos_token_id": 1, "pad_token_id": 0}
+        config = AutoConfig.for_model(kind, **{**shared, **sizes})
+        torch.manual_seed(0)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = auto.from_config(config, dtype=torch.float32)
+        for name, parameter in model.named_parameters():
+            if "sinks" in name:
+                torch.nn.init.constant_(parameter, 2.0)
+        model.save_pretrained(tmp_path / kind)
+        tokenizer.save_pretrained(tmp_path / kind)
+        return LocalGenerator(str(tmp_path / kind), name=kind, digest=kind, dtype=torch.float32)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "by_rows"),
+    [
+        ("gemma2", {"query_pre_attn_scalar": 8, "sliding_window": 128}, True),  # caps its scores
+        ("gpt2", GPT2, True),  # counts positions from the first token
+        ("mistral", {"sliding_window": 20}, True),  # sees 20 tokens back
+        ("gpt_oss", {**EXPERTS, "sliding_window": 128}, False),  # has attention sinks
+        ("bart", BART, None),  # an encoder that counts positions
+    ],
+)
+def test_models_of_every_kind_write_the_same_in_any_company(random_model, kind, sizes, by_rows):
+    generator = random_model(kind, **sizes)
+    asked = [p for p in many_prompts() if len(p.text) < 900]
+    settings = {"seed": 3, "max_new_tokens": 10, "top_p": 0.9, "stop": ("film", ".")}
+    if by_rows is not None:
+        assert rows_agree(generator.model) == by_rows
+    own = generator.model.config._attn_implementation
+    found = [generator.complete(asked, batch_size=size, **settings) for size in (1, 7, 64)]
+    assert [c.text for c in found[0]] == [c.text for c in found[1]] == [c.text for c in found[2]]
+    assert [c.logprob for c in found[0]] == pytest.approx([c.logprob for c in found[2]], abs=1e-4)
+    assert generator.model.config._attn_implementation == own
+    generator._rows_agree = False
+    assert [c.text for c in generator.complete(asked, batch_size=7, **settings)] == [c.text for c in found[0]]
+
+
+def test_a_model_whose_rows_cannot_leave_is_refused(random_model):
+    with pytest.raises(InputError, match="mamba models keep a state that rows cannot be taken out of"):
+        random_model("mamba").complete(prompts(4), seed=0, batch_size=4, max_new_tokens=4)
+
+
+def test_a_token_made_likely_has_the_logprob_of_the_model():
+    draw = Draw(Sampler(temperature=30.0), streams(0, 1000, 1), strength=0.0)
+    logits = torch.tensor([[[0.0, -120.0]]]).expand(1000, 1, 2)
+    tokens, logprobs = draw(logits, list(range(1000)), [0] * 1000)
+    assert 1 in tokens
+    assert {round(value) for token, value in zip(tokens, logprobs, strict=True) if token} == {-120}
+
+
+def test_tokens_that_tie_with_the_last_of_top_k_are_kept():
+    logits = torch.tensor([[3.0, 2.0, 2.0, 2.0, 1.0, 0.0]])
+    kept = TopKLogitsWarper(2)(None, logits)[0].isfinite().nonzero()[:, 0].tolist()
+    uniforms = torch.from_numpy(np.random.default_rng(0).random((500, TRIES + 1)))
+    assert set(Sampler(top_k=2)(logits.softmax(-1).expand(500, -1), uniforms).tolist()) == set(kept) == {0, 1, 2, 3}
+
+
+def test_streams_of_neighbouring_large_seeds_differ():
+    assert not torch.equal(streams(2**63 + 1, 1, 4), streams(2**63 + 2, 1, 4))
+
+
+def test_counter_prompts_are_read_with_their_likes(causal, monkeypatch):
+    reads = []
+    read = RowForward._read
+    monkeypatch.setattr(RowForward, "_read", lambda self, prefix, at: reads.append(len(at)) or read(self, prefix, at))
+    start = "the good film of a very great story is " * 5
+    asked = [Prompt(start + f"{'very ' * (at % 3)}no", against=("bad " + start + "no",)) for at in range(32)]
+    causal.complete(asked, seed=0, batch_size=64, max_new_tokens=4)
+    assert sorted(reads) == [32, 32]
+    assert causal.score([], [], batch_size=4) == []
+    with pytest.raises(InputError, match="a stop string must not be empty"):
+        causal.complete(asked, seed=0, batch_size=64, stop=("",))

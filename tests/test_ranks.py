@@ -61,18 +61,24 @@ def scripted(asked=None):
     return ScriptedGenerator(script, name="shared")
 
 
+def started(chunks, prompts):
+    asked = chunks.decide(prompts, {})
+    asked.start()
+    return asked
+
+
 def test_each_rank_makes_its_own_chunks_and_reads_the_others(tmp_path):
     prompts = [[Prompt(f"p{at}", cell="positive")] * 4 for at in range(6)]
     asked = ([], [])
     ranks = [
         Chunks(scripted(asked[rank]), Journal(tmp_path), 0, 8, Ranks(rank, 2), spent=lambda: 0.0) for rank in (0, 1)
     ]
-    answers = [[chunks.start(part, {}) for part in prompts] for chunks in ranks]
-    ours, theirs = ([wait().completions for wait in waits] for waits in answers)
+    answers = [[started(chunks, part) for part in prompts] for chunks in ranks]
+    ours, theirs = ([asked.answers().completions for asked in part] for part in answers)
     assert ours == theirs
     assert [len(part) for part in asked] == [12, 12]
     alone = Chunks(scripted(), Journal(None), 0, 8, Ranks(), spent=lambda: 0.0)
-    assert [alone.start(part, {})().completions for part in prompts] == ours
+    assert [alone.decide(part, {}).answers().completions for part in prompts] == ours
 
 
 def test_ranks_obey_each_others_out_of_memory(tmp_path):
@@ -89,12 +95,12 @@ def test_ranks_obey_each_others_out_of_memory(tmp_path):
 
     def keys(folder, world):
         ranks = [Chunks(Small(), Journal(folder), 0, 8, Ranks(rank, world), lambda: 0.0) for rank in range(world)]
-        waits = [[chunks.start(part, {}) for part in prompts] for chunks in ranks]
+        asked = [[started(chunks, part) for part in prompts] for chunks in ranks]
         found = []
         for place in range(len(prompts)):
             # Rank 0 has made chunk 2 with the old batch size by now; its owner comes to it first, as it would.
             order = sorted(range(world), key=lambda rank: rank != place % world)
-            found.append({waits[rank][place]().key for rank in order})
+            found.append({asked[rank][place].answers().key for rank in order})
         assert all(len(same) == 1 for same in found)
         return [same.pop() for same in found]
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import repeat
 
 import pytest
@@ -158,3 +159,39 @@ def test_once_folder_is_whole_or_absent(tmp_path, scripted):
     folder = run.once_folder("student", 1, lambda folder: (folder / "whole").write_text("y"))
     assert [file.name for file in folder.iterdir()] == ["whole"]
     assert run.once_folder("student", 1, fails) == folder
+
+
+class Moody(Counting):
+    """Runs out of memory on some chunks, openings among them; which, their prompts decide."""
+
+    def complete(self, prompts, *, seed, batch_size, **decoding):
+        if batch_size > 32 and seed % 3 == 0:
+            raise OutOfMemory
+        return super().complete(prompts, seed=seed, batch_size=batch_size, **decoding)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_out_of_memory_in_the_middle_changes_no_bytes_afterwards(scripted, tmp_path, seed):
+    settings = {"chunk_size": 32, "batch_size": 64, "seed": seed}
+    _, few = make(Moody(scripted), tmp_path, rows=200, **settings)
+    _, again = make(counting := Moody(scripted), tmp_path, rows=200, **settings)
+    assert counting.asked == 0
+    assert again == few
+    _, more = make(Moody(scripted), tmp_path, rows=600, **settings)
+    _, fresh = make(moody := Moody(scripted), rows=600, **settings)
+    assert 32 in moody.sizes
+    assert more == fresh
+    assert more[:200] == few
+
+
+def test_what_an_endpoint_could_not_give_is_dropped_under_its_reason():
+    class Failing(Counting):
+        def complete(self, prompts, **settings):
+            done = self.inner.complete(prompts, **settings)
+            return [replace(c, finish="malformed") if at % 4 == 0 else c for at, c in enumerate(done)]
+
+    inner = ScriptedGenerator(lambda prompt, rng: f"A whole text of {rng.random()} for you.", name="whole")
+    run, rows = make(Failing(inner), rows=60)
+    counts = run.ledger.stage("rows")
+    assert counts.dropped["malformed"] == counts.asked / 4
+    assert len(rows) == 60

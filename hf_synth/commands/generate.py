@@ -98,6 +98,10 @@ def main(argv: list[str]) -> int:
         preview(plan, open_generator(plan, private=output.private), shown)
         return 0
     with launched() as ranks:
+        if ranks.world > plan.config.ahead and ranks.rank == 0:
+            console.print(
+                f"{ranks.world} processes, and `ahead: {plan.config.ahead}` chunks at a time: some will idle"
+            )
         generator = open_generator(plan, ranks, private=output.private)
         with locked(folder, ranks):
             facts = generate(plan, generator, folder, ranks)

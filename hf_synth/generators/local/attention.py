@@ -6,14 +6,13 @@ The shared part is one matrix product for all rows, as in bifurcated attention
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import AttentionInterface
 
 NAME = "hf_synth_rows"
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
@@ -46,22 +45,31 @@ class RowCache:
         self.prefixes = [Prefix(0, [])]
         self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
         self.prefix_of = torch.zeros(rows, dtype=torch.long, device=device)
-        self.slots, self.new = slice(0, 0), False
+        self.slots, self.new, self.offset = slice(0, 0), False, 0
+        self.at = self.column = self.beyond = self.lengths[:0]
         self.spans: list[tuple[Prefix, torch.Tensor | None]] = []
 
-    def open(self, slots: slice, new: bool = False, offset: int = 0) -> None:
-        """Prepare for a pass over new rows' first tokens, from column `offset` on, or over one more of every row."""
-        self.slots, self.new, self.offset = slots, new, offset
-        prefix_of = self.prefix_of[slots]
+    def open_new(self, slots: slice, offset: int) -> None:
+        """Prepare for a pass over new rows' first tokens, which go to the columns from `offset` on."""
+        self.slots, self.new, self.offset = slots, True, offset
+        self._share()
+
+    def open_step(self) -> None:
+        """Prepare for a pass over one more token of every row."""
+        self.slots, self.new = slice(0, self.live), False
+        self.at, self.column = torch.arange(self.live, device=self.lengths.device), self.lengths[self.slots]
+        self.beyond = torch.arange(int(self.column.max()) + 1, device=self.at.device) > self.column[:, None]
+        self._share()
+
+    def _share(self) -> None:
+        """Note which rows of the pass share which prefix."""
+        prefix_of = self.prefix_of[self.slots]
         used = sorted(set(prefix_of.tolist()))
         self.spans = [
             (self.prefixes[at], None if len(used) == 1 else (prefix_of == at).nonzero()[:, 0])
             for at in used
             if self.prefixes[at].length
         ]
-        # Of rows under way: where the new token goes, and which columns are not theirs.
-        self.at, self.column = torch.arange(slots.start, slots.stop, device=self.lengths.device), self.lengths[slots]
-        self.beyond = torch.arange(int(self.column.max()) + 1, device=self.at.device) > self.column[:, None]
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Take a layer's new keys and values [rows, heads, width, size] and return what the layer attends to."""
@@ -175,13 +183,21 @@ def _attention(
     value: Any,
     attention_mask: Any,
     scaling: float | None = None,
-    **kwargs: Any,
+    **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    if not isinstance(key, _Seen):
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return key.attend(query, scale, kwargs.get("softcap")).transpose(1, 2), None
+    return key.attend(query, scale, more.get("softcap")).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, _attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+@contextmanager
+def row_attention(model: Any) -> Iterator[None]:
+    """Let a model's layers use the attention of this file; they get their own back."""
+    own = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)

@@ -14,7 +14,7 @@ from .forward import Forward
 from .sample import Repetition, Sampler, steer_away
 
 REFILL = 0.125  # share of the rows that must be free before waiting prompts are read: small readings cost much
-SLICE = 8  # prompts sampled at once: their distributions then stay in the processor's cache
+SLICE = 8  # prompts sampled at once on a CPU: their distributions then stay in its cache
 
 
 @dataclass
@@ -81,8 +81,9 @@ class Draw:
         """
         tokens: list[int] = []
         logprobs: list[float] = []
-        for first in range(0, len(places), SLICE):
-            part = slice(first, first + SLICE)
+        size = SLICE if logits.device.type == "cpu" else len(places)
+        for first in range(0, len(places), size):
+            part = slice(first, first + size)
             at = torch.tensor(places[part])
             drawn, logprob = self._some(logits[part], at.to(logits.device), self.uniforms[at, steps[part]])
             tokens += drawn.tolist()
@@ -92,31 +93,30 @@ class Draw:
     def _some(
         self, logits: torch.Tensor, places: torch.Tensor, uniforms: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        model = logits[:, 0].softmax(-1, dtype=torch.float32)
         temperature = self.sampler.temperature or 1.0
-        shaped = model
-        if logits.shape[1] > 1 or self.repetition or temperature != 1:
-            changed = logits[:, 0].float()
-            if self.repetition:
-                changed = self.repetition(changed, places)
-            if logits.shape[1] > 1:
-                changed = steer_away(changed, logits[:, 1:], self.strength)
-            shaped = (changed / temperature).softmax(-1)
-        tokens = self.sampler(shaped, uniforms.to(logits.device))
+        if logits.shape[1] == 1 and not self.repetition and temperature == 1:
+            shaped = logits[:, 0].softmax(-1, dtype=torch.float32)
+            tokens = self.sampler(shaped, uniforms.to(logits.device))
+            return tokens, shaped.gather(-1, tokens[:, None])[:, 0].log()
+        changed = logits[:, 0].float()
+        if self.repetition:
+            changed = self.repetition(changed, places)
+        if logits.shape[1] > 1:
+            changed = steer_away(changed, logits[:, 1:], self.strength)
+        tokens = self.sampler((changed / temperature).softmax(-1), uniforms.to(logits.device))
         if self.repetition:
             self.repetition.saw(places, tokens)
-        return tokens, model.gather(-1, tokens[:, None])[:, 0].log()
+        # Not from a softmax, which may round to zero what the change made likely.
+        model = logits[:, 0].log_softmax(-1, dtype=torch.float32)
+        return tokens, model.gather(-1, tokens[:, None])[:, 0]
 
 
-def decode(
-    forward: Forward, order: Sequence[int], draw: Draw, stops: Stops, *, lanes: int, rows: int
-) -> dict[int, Completion]:
+def decode(forward: Forward, draw: Draw, stops: Stops, *, lanes: int, rows: int) -> dict[int, Completion]:
     """Sample completions.
 
     Args:
         forward: The model; it knows each prompt's `lanes` texts (the prompt, then its counter prompts) by number,
             those of prompt `i` standing at `i * lanes`.
-        order: The prompts in the order in which they are read.
         draw: Draws tokens.
         stops: Tells when a row is finished.
         lanes: Texts per prompt.
@@ -125,7 +125,7 @@ def decode(
     Returns:
         The completion of each prompt.
     """
-    waiting, live, done = deque(order), list[_Row](), dict[int, Completion]()
+    waiting, live, done = deque(forward.order(lanes)), list[_Row](), dict[int, Completion]()
     newest: list[int] = []
     limit = draw.uniforms.shape[1]
     while waiting or live:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
 import torch
 
-from .attention import NAME, Prefix, RowCache
+from ...errors import InputError
+from .attention import Prefix, RowCache, row_attention
 from .prefixes import shared_prefixes
 
 COPIED = 32  # tokens up to which a shared prefix, read once, is copied to each row: attending to it apart costs more
 PIECE = 64  # new rows whose prompts are read at once, alike in length
 
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
+
 Tokens = Sequence[int]
 
 
 class Forward(Protocol):
-    """Rows of a model's batch.
+    """Rows of a model's batch, each a text that goes on.
 
     Attributes:
         refills: Whether rows may join while others are under way.
     """
 
     refills: bool
+
+    def order(self, lanes: int) -> list[int]:
+        """Return in which order to admit the prompts, each of which has `lanes` texts; a function of these alone."""
 
     def admit(self, places: Sequence[int]) -> list[int]:
         """Add prompts as rows behind those there and return the token with which each goes on."""
@@ -51,22 +58,34 @@ class RowForward:
     def __init__(self, model: Any, prompts: Sequence[Tokens], rows: int, max_new_tokens: int):
         self.model, self.prompts = model, prompts
         self.prefix_of, prefixes = shared_prefixes(prompts)
+        # A mask of four dimensions is left alone by transformers; the attention here has its own.
+        self._no_mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=model.device)
         self.prefixes = [self._prefix(prompts[at][:length]) for at, length in prefixes]
         own = [len(ids) - self._apart(self.prefixes[at]) for at, ids in zip(self.prefix_of, prompts, strict=True)]
         self.cache = RowCache(rows, max(own) + max_new_tokens, model.device)
         self.cache.prefixes += self.prefixes
         lengths = [self._apart(prefix) for prefix in self.cache.prefixes]
         self._lengths = torch.tensor(lengths, device=model.device)
-        # A mask of four dimensions is left alone by transformers; the attention here has its own.
-        self._no_mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=model.device)
+
+    def order(self, lanes: int) -> list[int]:
+        """See `Forward`."""
+        return sorted(range(len(self.prompts) // lanes), key=lambda at: (*self._kind(at * lanes), at))
 
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`."""
-        for prefix, members in groupby(places, key=lambda at: self.prefix_of[at]):
-            alike = list(members)
-            for first in range(0, len(alike), PIECE):
-                self._read(prefix, alike[first : first + PIECE])
+        before = self.cache.live
+        alike = sorted(range(len(places)), key=lambda at: (*self._kind(places[at]), at))
+        for prefix, members in groupby(alike, key=lambda at: self.prefix_of[places[at]]):
+            group = [places[at] for at in members]
+            for first in range(0, len(group), PIECE):
+                self._read(prefix, group[first : first + PIECE])
+        back = sorted(range(len(alike)), key=alike.__getitem__)
+        self.cache.keep([*range(before), *(before + at for at in back)])
         return [self.prompts[at][-1] for at in places]
+
+    def _kind(self, place: int) -> tuple[int, int]:
+        """Return what prompts have in common that are read at once: prefix and length."""
+        return self.prefix_of[place], len(self.prompts[place])
 
     def _read(self, prefix_of: int, places: Sequence[int]) -> None:
         """Read all but the last token of prompts with one prefix; that token's logits come with the next step."""
@@ -76,7 +95,7 @@ class RowForward:
         cache.prefix_of[slots], cache.lengths[slots] = prefix_of + 1, 0
         copied = not self._apart(prefix)
         if width:  # padded on the right, where later tokens are written over it
-            cache.open(slots, new=True, offset=prefix.length if copied else 0)
+            cache.open_new(slots, prefix.length if copied else 0)
             ids = torch.tensor([[*rest, *[0] * (width - len(rest))] for rest in rests])
             self._run(self.model.get_decoder(), ids, prefix.length)
         cache.lengths[slots] = torch.tensor([len(rest) for rest in rests], device=cache.lengths.device)
@@ -88,7 +107,7 @@ class RowForward:
         """See `Forward`."""
         cache = self.cache
         slots = slice(0, cache.live)
-        cache.open(slots)
+        cache.open_step()
         first = self._lengths[cache.prefix_of[slots]] + cache.lengths[slots]
         logits = self._run(self.model, torch.tensor(tokens)[:, None], first[:, None], logits_to_keep=1).logits[:, -1]
         cache.lengths[slots] += 1
@@ -98,9 +117,9 @@ class RowForward:
         """See `Forward`."""
         self.cache.keep(order)
 
-    def _run(self, model: Any, ids: torch.Tensor, first: Any, **settings: Any) -> Any:
+    def _run(self, model: Any, ids: torch.Tensor, first: Any, cache: RowCache | None = None, **settings: Any) -> Any:
         positions = (first + torch.arange(ids.shape[1], device=self.model.device)).expand(ids.shape)
-        shared = {"attention_mask": self._no_mask, "past_key_values": self.cache, "use_cache": True}
+        shared = {"attention_mask": self._no_mask, "past_key_values": cache or self.cache, "use_cache": True}
         return model(input_ids=ids.to(self.model.device), position_ids=positions, **shared, **settings)
 
     @staticmethod
@@ -111,16 +130,24 @@ class RowForward:
     def _prefix(self, ids: Tokens) -> Prefix:
         if not ids:
             return Prefix(0, [])
-        output = self.model.get_decoder()(input_ids=torch.tensor([ids], device=self.model.device), use_cache=True)
-        layers = [(layer.keys[0], layer.values[0]) for layer in output.past_key_values.layers]
-        return Prefix(len(ids), layers)
+        cache = RowCache(1, len(ids), self.model.device)
+        cache.open_new(slice(0, 1), 0)
+        self._run(self.model.get_decoder(), torch.tensor([ids]), 0, cache)
+        return Prefix(len(ids), [(keys[0], values[0]) for keys, values in cache.layers])
 
 
-def left_padded(sequences: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids and mask, both [rows, longest], padded on the left."""
+def by_length(prompts: Sequence[Tokens], lanes: int) -> list[int]:
+    """Return the prompts in the order of their longest text: less is padded."""
+    longest = [max(map(len, prompts[first : first + lanes])) for first in range(0, len(prompts), lanes)]
+    return sorted(range(len(longest)), key=lambda at: (longest[at], at))
+
+
+def padded(sequences: Sequence[Tokens], device: torch.device, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and mask, both [rows, longest]."""
     longest = max(len(s) for s in sequences)
-    ids = torch.tensor([[0] * (longest - len(s)) + list(s) for s in sequences], device=device)
-    mask = torch.tensor([[0] * (longest - len(s)) + [1] * len(s) for s in sequences], device=device)
+    rows = [(list(s), [1] * len(s), [0] * (longest - len(s))) for s in sequences]
+    ids = torch.tensor([gap + s if left else s + gap for s, _, gap in rows], device=device)
+    mask = torch.tensor([gap + ones if left else ones + gap for _, ones, gap in rows], device=device)
     return ids, mask
 
 
@@ -132,15 +159,23 @@ class PlainForward:
     def __init__(self, model: Any, prompts: Sequence[Tokens]):
         self.model, self.prompts = model, prompts
 
+    def order(self, lanes: int) -> list[int]:
+        """See `Forward`."""
+        return by_length(self.prompts, lanes)
+
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`; the rows there are dropped."""
         # A row of one token would leave nothing to read: its own token stands there, masked.
         starts = [self.prompts[at][:-1] for at in places]
-        ids, self.mask = left_padded([[0, *s] for s in starts], self.model.device)
+        ids, self.mask = padded([[0, *s] for s in starts], self.model.device, left=True)
         self.mask = (self.mask.cumsum(-1) > 1).long()
         positions = (self.mask.cumsum(-1) - 1).clamp(min=0)
         settings = {"attention_mask": self.mask, "position_ids": positions, "use_cache": True}
-        self.cache = self.model.get_decoder()(input_ids=ids, **settings).past_key_values
+        output = self.model.get_decoder()(input_ids=ids, **settings)
+        self.cache: Any = getattr(output, "past_key_values", None)
+        if not all(hasattr(layer, "batch_select_indices") for layer in getattr(self.cache, "layers", [None])):
+            kind = self.model.config.model_type
+            raise InputError(f"{kind} models keep a state that rows cannot be taken out of; use `backend: vllm`")
         return [self.prompts[at][-1] for at in places]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -168,9 +203,14 @@ class Seq2SeqForward:
     def __init__(self, model: Any, prompts: Sequence[Tokens]):
         self.model, self.prompts = model, prompts
 
+    def order(self, lanes: int) -> list[int]:
+        """See `Forward`."""
+        return by_length(self.prompts, lanes)
+
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`; the rows there are dropped."""
-        ids, self.mask = left_padded([self.prompts[at] for at in places], self.model.device)
+        # On the right: an encoder may count positions from the first token, padding or not.
+        ids, self.mask = padded([self.prompts[at] for at in places], self.model.device, left=False)
         self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask, return_dict=True)
         self.cache: Any = None
         return [self.model.config.decoder_start_token_id] * len(places)
@@ -195,25 +235,45 @@ class Seq2SeqForward:
         self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
 
 
+def window(model: Any) -> float:
+    """Return up to how many tokens every layer sees all of them."""
+    config = model.config.get_text_config()
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min([math.inf, *(size for size in windows if size is not None)])
+
+
 @torch.inference_mode()
 def rows_agree(model: Any) -> bool:
-    """Return whether a model gives the same through `RowForward` as through transformers' own cache.
+    """Return whether a model gives the same through `RowForward` as with transformers' own attention and cache.
 
     Asked once for a loaded model, so that no list of architectures is kept: attention with something of its own
     (sinks, learned biases, recurrent layers) shows in the logits, or in an error.
     """
-    model.set_attn_implementation(NAME)
-    span = min(1000, model.config.get_text_config().vocab_size)
-    prompts = [[(7 * at + 3 * row + 5) % span if at > 3 else at for at in range(6 + row)] for row in range(3)]
-    try:
-        rows, plain = RowForward(model, prompts, 3, 2), PlainForward(model, prompts)
-        tokens = [forward.admit([0, 1, 2]) for forward in (rows, plain)][0]
-        for _ in range(2):
-            ours, theirs = (forward.step(tokens).float().log_softmax(-1) for forward in (rows, plain))
-            wide = model.dtype in (torch.float32, torch.float64)
-            if (ours.exp() - theirs.exp()).abs().max() > (1e-4 if wide else 0.05):
-                return False
-            tokens = theirs.argmax(-1).tolist()
-    except Exception:  # whatever an unknown architecture trips over, transformers' own way remains
-        return False
+    vocabulary = model.config.get_text_config().vocab_size
+    for shared in (4, COPIED + 8):
+        if shared + 9 > window(model):
+            continue
+        start = [7 + (at * 37) % (vocabulary - 7) for at in range(shared)]
+        prompts = [[*start, *((row * 11 + at * 5) % vocabulary for at in range(1 + 2 * row))] for row in range(4)]
+        try:
+            plain = PlainForward(model, prompts)
+            expected = [plain.step(plain.admit(range(4))), plain.step([1, 2, 3, 4])]
+            with row_attention(model):
+                rows = RowForward(model, prompts, 4, 2)
+                found = [rows.step(rows.admit(range(4))), rows.step([1, 2, 3, 4])]
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # whatever an unknown architecture trips over, transformers' own way remains
+            if "allocate memory" in str(error):
+                raise
+            return False
+        if any(_apart(ours, theirs) > TOLERANCE[model.dtype] for ours, theirs in zip(found, expected, strict=True)):
+            return False
     return True
+
+
+def _apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Return how far logits are from others, beside how far those are from one another."""
+    ours, theirs = (x.float() - x.float().mean(-1, keepdim=True) for x in (ours, theirs))
+    apart = ((ours - theirs).square().mean(-1) / theirs.square().mean(-1)).sqrt().max().item()
+    return apart if math.isfinite(apart) else math.inf

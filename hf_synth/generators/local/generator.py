@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ...errors import unknown
+from ...errors import InputError, unknown
 from ...records import Completion, Prompt
 from ..base import OutOfMemory
 from ..encoding import Encoding
+from .attention import row_attention
 from .decode import Draw, Stops, decode
-from .forward import Forward, PlainForward, RowForward, Seq2SeqForward, Tokens, rows_agree
+from .forward import PlainForward, RowForward, Seq2SeqForward, Tokens, rows_agree, window
 from .sample import Repetition, Sampler, streams
 from .score import score_tokens
 
@@ -121,6 +122,8 @@ class LocalGenerator:
         for key in decoding:
             if key not in DECODING:
                 raise unknown("decoding setting", key, DECODING)
+        if "" in decoding.get("stop", ()):
+            raise InputError(f"a stop string must not be empty; got {decoding['stop']!r}")
         chat = decoding.get("chat", False)
         encoded = [[self.encoding.prompt(text, chat) for text in (p.text, *p.against)] for p in prompts]
         answers: dict[int, Completion] = {}
@@ -154,10 +157,14 @@ class LocalGenerator:
     ) -> dict[int, Completion]:
         """Decode prompts that have equally many texts each; the order of reading is a function of these alone."""
         lanes, flat = len(texts[0]), [ids for prompt in texts for ids in prompt]
-        forward = self._forward(flat, rows * lanes, draw.uniforms.shape[1])
-        prefix_of = getattr(forward, "prefix_of", [0] * len(flat))
-        order = sorted(range(len(texts)), key=lambda at: (prefix_of[at * lanes], max(map(len, texts[at])), at))
-        return decode(forward, order, draw, self._stops(stop), lanes=lanes, rows=rows)
+        limit, stops = draw.uniforms.shape[1], self._stops(stop)
+        if self.model.config.is_encoder_decoder:
+            return decode(Seq2SeqForward(self.model, flat), draw, stops, lanes=lanes, rows=rows)
+        if not self._by_rows(max(map(len, flat)) + limit):
+            return decode(PlainForward(self.model, flat), draw, stops, lanes=lanes, rows=rows)
+        with row_attention(self.model):
+            forward = RowForward(self.model, flat, min(rows * lanes, len(flat)), limit)
+            return decode(forward, draw, stops, lanes=lanes, rows=rows)
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
@@ -166,21 +173,15 @@ class LocalGenerator:
         Raises:
             InputError: For an empty text, which has no mean.
         """
+        if not texts:
+            return []
         pairs = self.encoding.pairs(list(prompts), list(texts))
         return score_tokens(self.model, pairs, batch_size, self._by_rows(max(len(h) + len(t) for h, t in pairs)))
 
-    def _forward(self, texts: Sequence[Tokens], rows: int, max_new_tokens: int) -> Forward:
-        if self.model.config.is_encoder_decoder:
-            return Seq2SeqForward(self.model, texts)
-        if self._by_rows(max(map(len, texts)) + max_new_tokens):
-            return RowForward(self.model, texts, min(rows, len(texts)), max_new_tokens)
-        return PlainForward(self.model, texts)
-
     def _by_rows(self, longest: int) -> bool:
         """Return whether `RowForward` can take texts of so many tokens."""
-        config = self.model.config
-        window = getattr(config.get_text_config(), "sliding_window", None)  # up to it every layer sees all tokens
-        return not config.is_encoder_decoder and (not window or longest <= window) and self._rows_agree
+        fits = not self.model.config.is_encoder_decoder and longest <= window(self.model)
+        return fits and self._rows_agree
 
     @cached_property
     def _rows_agree(self) -> bool:

@@ -14,11 +14,10 @@ Tokens = Sequence[int]
 def shared_length(sequences: Sequence[Tokens]) -> int:
     """Return how many leading tokens all sequences share, at least one short of the shortest."""
     longest = min(map(len, sequences)) - 1
-    low, high = (
-        min(map(list, sequences)),
-        max(map(list, sequences)),
-    )  # what the first and the last in order share, all share
-    return min(longest, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))))
+    # What the first and the last in order share, all share.
+    first, last = min(map(list, sequences)), max(map(list, sequences))
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return min(longest, sum(1 for _ in same))
 
 
 def shared_prefixes(sequences: Sequence[Tokens]) -> tuple[list[int], list[tuple[int, int]]]:

@@ -15,17 +15,19 @@ BLOCK = 256  # tokens whose probabilities are summed before single ones are look
 def streams(seed: int, rows: int, steps: int) -> torch.Tensor:
     """Return uniform draws of shape [rows, steps, TRIES + 1]; row `i` depends on `(seed, i)` alone."""
     shape = (steps, TRIES + 1)
-    draws = [np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), i])).random(shape) for i in range(rows)]
-    return torch.from_numpy(np.stack(draws))
+    keys = [np.array([seed & (2**64 - 1), row], dtype=np.uint64) for row in range(rows)]
+    return torch.from_numpy(np.stack([np.random.Generator(np.random.Philox(key=key)).random(shape) for key in keys]))
 
 
 @dataclass(frozen=True)
 class Sampler:
     """Temperature, then top-k, then nucleus (top-p), then min-p sampling, as transformers' warpers define them.
 
-    Without top-k nothing is sorted: a token is drawn from the whole distribution and kept when it belongs to the
-    nucleus, that is when the tokens likelier than it hold less than `top_p`; otherwise another is drawn. Tokens of
-    exactly equal probability at the nucleus's edge are all in it.
+    The vocabulary is not sorted: a token is drawn from the whole distribution and kept when it belongs to the
+    nucleus, that is when the tokens likelier than it hold less than `top_p`; otherwise another is drawn.
+
+    Tokens of exactly equal probability at the edge of the nucleus are all in it; transformers keeps some of them, by
+    the order in which they were sorted.
 
     Attributes:
         temperature: Divides the logits; 0 takes the likeliest token.
@@ -46,8 +48,10 @@ class Sampler:
         """
         if self.temperature == 0:
             return probabilities.argmax(-1)
-        if self.top_k:
-            return self._sorted(probabilities, uniforms[:, 0], min(self.top_k, probabilities.shape[-1]))
+        if 0 < self.top_k < probabilities.shape[-1]:
+            least = probabilities.topk(self.top_k, dim=-1).values[:, -1:]
+            probabilities = torch.where(probabilities < least, 0.0, probabilities)
+            probabilities = probabilities / probabilities.sum(-1, keepdim=True)
         tokens = probabilities.new_empty(len(probabilities), dtype=torch.long)
         left = torch.arange(len(probabilities), device=probabilities.device)
         for attempt in range(TRIES):
@@ -58,7 +62,7 @@ class Sampler:
             left = left[~kept]
             if not len(left):
                 return tokens
-        tokens[left] = self._sorted(probabilities[left], uniforms[left, TRIES], probabilities.shape[-1])
+        tokens[left] = self._sorted(probabilities[left], uniforms[left, TRIES])
         return tokens
 
     def _keeps(self, probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -71,14 +75,13 @@ class Sampler:
             kept &= own[:, 0] >= self.min_p * probabilities.amax(-1)
         return kept
 
-    def _sorted(self, probabilities: torch.Tensor, uniforms: torch.Tensor, width: int) -> torch.Tensor:
-        """Draw from the likeliest `width` tokens, cut by top-p and min-p; with top-k the nucleus lies within the k."""
-        top, tokens = probabilities.topk(width, dim=-1)
-        top = top / top.sum(-1, keepdim=True)
-        keep = top.cumsum(-1) - top < self.top_p
-        if self.min_p:
-            keep &= top >= self.min_p * top[:, :1]
-        keep[:, 0] = True
+    def _sorted(self, probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+        """Draw from what top-p and min-p keep, found by sorting."""
+        top, tokens = probabilities.sort(dim=-1, descending=True)
+        inside = top.cumsum(-1) - top < self.top_p
+        inside[:, 0] = True
+        least = torch.where(inside, top, torch.inf).amin(-1, keepdim=True)
+        keep = top >= torch.maximum(least, self.min_p * top[:, :1])
         return tokens.gather(-1, _first_above((top * keep).to(_wide(top)).cumsum(-1), uniforms)[:, None])[:, 0]
 
 
@@ -90,14 +93,15 @@ def _drawn(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     block = _first_above(sums, uniforms)
     before = functional.pad(sums, (1, 0)).gather(-1, torch.stack([block, block + 1], -1))
     target = uniforms.to(sums) * sums[:, -1]
-    within = ((target - before[:, 0]) / (before[:, 1] - before[:, 0])).clamp(0, 1 - 1e-12)
+    within = ((target - before[:, 0]) / (before[:, 1] - before[:, 0])).clamp(0, 1 - torch.finfo(wide).eps)
     inner = blocks[torch.arange(len(blocks), device=blocks.device), block].to(wide).cumsum(-1)
     return block * BLOCK + _first_above(inner, within)
 
 
 def _first_above(cumulative: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """Return the first index whose cumulative weight exceeds the draw's share of the total."""
-    target = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
+    below_one = uniforms.to(cumulative).clamp(max=1 - torch.finfo(cumulative.dtype).eps)
+    target = below_one[:, None] * cumulative[:, -1:]
     index = torch.searchsorted(cumulative, target, right=True)[:, 0]
     return index.clamp(max=cumulative.shape[-1] - 1)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from .forward import RowForward, Tokens, left_padded
+from .attention import row_attention
+from .forward import RowForward, Tokens, padded
 
 SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
 STEPS = 8  # tokens up to which texts are scored one step at a time, their prompts being read once each
@@ -31,7 +32,8 @@ def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bo
     order = sorted(short, key=lambda at: (len(pairs[at][0]), pairs[at][0], at))
     for first in range(0, len(order), batch_size):
         places = order[first : first + batch_size]
-        scores |= zip(places, _by_steps(model, [pairs[at] for at in places]), strict=True)
+        with row_attention(model):
+            scores |= zip(places, _by_steps(model, [pairs[at] for at in places]), strict=True)
     order = sorted(long, key=lambda at: (sum(map(len, pairs[at])), at))
     while order:
         size = max(1, min(batch_size, SCORED_TOKENS // sum(map(len, pairs[order[-1]]))))
@@ -65,7 +67,7 @@ def _by_steps(model: Any, pairs: Sequence[Pair]) -> list[float]:
 def _at_once(model: Any, pairs: Sequence[Pair]) -> list[float]:
     device, longest = model.device, max(len(tail) for _, tail in pairs)
     if model.config.is_encoder_decoder:
-        ids, mask = left_padded([head for head, _ in pairs], device)
+        ids, mask = padded([head for head, _ in pairs], device, left=False)
         start = model.config.decoder_start_token_id
         # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
         tails = [[start, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
@@ -73,7 +75,7 @@ def _at_once(model: Any, pairs: Sequence[Pair]) -> list[float]:
         logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs).logits
         rows = [row[: len(tail)] for row, (_, tail) in zip(logits, pairs, strict=True)]
     else:
-        ids, mask = left_padded([[*head, *tail][:-1] for head, tail in pairs], device)
+        ids, mask = padded([[*head, *tail][:-1] for head, tail in pairs], device, left=True)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         settings = {"position_ids": positions, "logits_to_keep": longest}
         logits = model(input_ids=ids, attention_mask=mask, **settings).logits

@@ -1,0 +1,5 @@
+"""Text from any OpenAI-compatible endpoint or Inference Provider."""
+
+from .generator import ChatGenerator
+
+__all__ = ["ChatGenerator"]

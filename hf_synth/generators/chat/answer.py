@@ -1,0 +1,118 @@
+"""From an endpoint's reply to a `Completion`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...records import Completion, Prompt
+from .schema import Schema, mend
+
+NO_CHOICES, NO_TEXT, UNREADABLE = "error: no choices", "error: no text", "error: unreadable answer"
+UNUSABLE = (NO_CHOICES, NO_TEXT, UNREADABLE)  # worth asking again with another seed
+CUT_SHORT = ("length", "max_tokens", "MAX_TOKENS", "model_length")
+QUOTES = {'"': '"', "“": "”"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all requests of a chunk have in common.
+
+    Attributes:
+        fields: Arguments of `chat_completion`.
+        stop: Strings that end a text.
+        chat: The text after a prompt's last newline opens the answer.
+        schema: JSON schema that answers must fit.
+    """
+
+    fields: Mapping[str, Any]
+    stop: tuple[str, ...] = ()
+    chat: bool = False
+    schema: Schema | None = None
+
+    def opening(self, prompt: Prompt) -> str:
+        """Return the text with which a local model's answer would begin."""
+        return prompt.text.rpartition("\n")[2] if self.chat and "\n" in prompt.text else ""
+
+    def sent_stop(self, prompt: Prompt) -> list[str] | None:
+        """Return the stop strings that the server is told, four at most.
+
+        An endpoint answers and does not continue: to a prompt that ends in an open quote it may well reply with a
+        quote first. A stop string of the opening would end such a reply at once, so it is left to `completion`.
+        """
+        begun = self.opening(prompt) or prompt.text.rstrip()[-1:]
+        return [stop for stop in self.stop if stop not in begun][:4] or None
+
+
+def completion(output: Any, prompt: Prompt, settings: Settings) -> Completion:
+    """Read a reply as permissively as it was parsed: any field may be missing or of another type."""
+    usage = getattr(output, "usage", None)
+    tokens, price = _count(getattr(usage, "completion_tokens", None)), cost(usage)
+    choices = getattr(output, "choices", None)
+    if not isinstance(choices, list) or not choices:
+        return Completion("", None, tokens, NO_CHOICES, price)
+    finish = getattr(choices[0], "finish_reason", None)
+    if finish == "content_filter":
+        return Completion("", None, tokens, "error: content filter", price)
+    message = getattr(choices[0], "message", None)
+    text = _text(getattr(message, "content", None))
+    if text is None:
+        reason = "error: refusal" if getattr(message, "refusal", None) else NO_TEXT
+        return Completion("", None, tokens, reason, price)
+    if settings.schema is not None:
+        mended = mend(text, settings.schema)
+        return Completion(
+            text if mended is None else mended, None, tokens, "malformed" if mended is None else "stop", price
+        )
+    text, stop = bare(text, prompt, settings)
+    text, stopped = cut(text, stop)
+    return Completion(text, None, tokens, "length" if finish in CUT_SHORT and not stopped else "stop", price)
+
+
+def bare(text: str, prompt: Prompt, settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Return a reply without what the prompt opened, and the stop strings that still mean its end.
+
+    A prompt that ends in `Review: "` asks for the text inside the quotes, and a stop string `"` for the end of that.
+    An endpoint may repeat the opening, quote its reply, or do neither; then quotes that come in pairs are part of it.
+    """
+    opening, reply = settings.opening(prompt).strip(), text.strip()
+    quoted = prompt.text.rstrip()[-1:] in QUOTES
+    begun = opening if opening and reply.startswith(opening) else reply[:1] if quoted and reply[:1] in QUOTES else ""
+    if begun:
+        text = reply[len(begun) :].removesuffix(QUOTES.get(begun[-1], ""))
+    if quoted and text.count('"') % 2 == 0:
+        return text, tuple(stop for stop in settings.stop if stop != '"')
+    return text, settings.stop
+
+
+def cut(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
+    """Return a text up to its first stop string, which a server may ignore or leave in, and whether it has one."""
+    at = min((place for place in map(text.find, stop) if place >= 0), default=-1)
+    return (text, False) if at < 0 else (text[:at], True)
+
+
+def cost(usage: Any) -> float | None:
+    """Return US dollars as the provider reports them: `usage.cost` (OpenRouter) or `usage.estimated_cost` (DeepInfra).
+
+    Where it says nothing, or nothing that is a sum of money, the cost is not known; it is never computed from tokens.
+    """
+    for name in ("cost", "estimated_cost"):
+        said = getattr(usage, name, None)
+        if isinstance(said, Mapping):  # Perplexity
+            said = said.get("total_cost")
+        if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) and said >= 0:
+            return float(said)
+    return None
+
+
+def _text(content: Any) -> str | None:
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str)) if parts else None
+    return content if isinstance(content, str) else None
+
+
+def _count(tokens: Any) -> int:
+    return tokens if isinstance(tokens, int) and tokens >= 0 and not isinstance(tokens, bool) else 0

@@ -1,0 +1,223 @@
+"""`Chunk`: asks for the answers of one chunk that are not there yet, many at a time, each recorded as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...errors import InputError
+from ...records import Completion, Prompt
+from .answer import UNREADABLE, UNUSABLE, Settings, completion
+from .endpoint import Again, Endpoint, Refused, Unreadable
+
+Answered = MutableMapping[tuple[int, int], Completion]
+
+# Requests that leave together are answered together, and their successors leave when all of them are read: with 32 at
+# once and answers after 0.25 s that costs a twentieth of the time.
+STAGGER = 0.002
+ATTEMPTS = 3  # answers to one prompt before an unusable one stands
+IN_A_ROW = 8  # requests that fail with no answer between them: then the endpoint is at fault, not the prompts
+
+
+def request_seed(seed: int, ordinal: int, attempt: int) -> int:
+    """Return a request's seed in 31 bits; no two requests of a chunk share one."""
+    return (seed + (attempt * 2**20 + ordinal) * 0x9E3779B1) % 2**31
+
+
+class Budget:
+    """US dollars spent, as reported, against a limit.
+
+    Args:
+        limit: The most to spend; `None` for no limit.
+        host: Who reports.
+    """
+
+    def __init__(self, limit: float | None, host: str):
+        self.limit, self.host, self.spent = limit, host, 0.0
+        self._told: bool | None = None
+
+    def open(self, answered: Answered) -> None:
+        """Count what was spent before: on earlier chunks of the run, and on this one in an earlier sitting."""
+        before = [answer.cost for answer in answered.values() if answer.cost is not None]
+        self.spent = max(self.spent, getattr(answered, "spent", 0.0)) + sum(before)
+
+    def pay(self, answer: Completion) -> None:
+        """Count an answer's cost."""
+        if answer.cost is not None:
+            self._told, self.spent = True, self.spent + answer.cost
+        elif self._told is None and not answer.finish.startswith("error"):
+            self._told = self.spent > 0
+
+    def exceeded(self) -> str | None:
+        """Return why nothing more may be sent, or `None`."""
+        if self.limit is None:
+            return None
+        if self._told is False:
+            return f"`max_cost` is {self.limit}, but {self.host} does not report costs, so no limit can be kept"
+        if self.spent >= self.limit:
+            return f"{self.spent:.4f} US dollars are spent and `max_cost` is {self.limit}; raise it to go on"
+        return None
+
+
+class Chunk:
+    """The requests of one chunk.
+
+    Args:
+        endpoint: Is asked.
+        budget: Is charged.
+        width: Requests at once.
+        slots: Limits the requests at once over all chunks.
+        prompts: The chunk's prompts.
+        settings: What all requests have in common.
+        seed: The chunk's seed.
+        answered: The answers that are there; each new one is put there at once.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        budget: Budget,
+        width: int,
+        slots: asyncio.Semaphore,
+        prompts: Sequence[Prompt],
+        settings: Settings,
+        seed: int,
+        answered: Answered,
+    ):
+        self.endpoint, self.budget, self.width, self.slots = endpoint, budget, width, slots
+        self.prompts, self.settings, self.seed, self.answered = prompts, settings, seed, answered
+        self.halt = asyncio.Event()
+        self._why = ""
+        self._lost: dict[int, Completion] = {}
+        self._failures = self._refusals = 0
+
+    async def run(self) -> list[Completion]:
+        """Return one completion per prompt, in order.
+
+        Raises:
+            InputError: If the endpoint as a whole fails or the budget is spent. Requests that are under way are
+                waited for and recorded first.
+        """
+        self.budget.open(self.answered)
+        missing = [ordinal for ordinal in range(len(self.prompts)) if not self._settled(ordinal)]
+        if missing and self.settings.schema is not None and self.endpoint.structured is None:
+            await self._row(missing.pop(0))  # alone: a server without schemas refuses one request, not all of them
+        rows = iter(missing)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for place in range(min(self.width, len(missing))):
+                    group.create_task(self._worker(place, rows))
+        except BaseExceptionGroup as several:
+            error = several.exceptions[0]  # a full disk, say
+        else:
+            error = InputError(f"{self._why}. Every answer that came is recorded") if self._why else None
+        if error:
+            raise error
+        return [self._whole(ordinal) for ordinal in range(len(self.prompts))]
+
+    def _settled(self, ordinal: int) -> bool:
+        """Tell whether a prompt has an answer that stands."""
+        found = [answer for attempt in range(ATTEMPTS) if (answer := self.answered.get((ordinal, attempt)))]
+        return len(found) == ATTEMPTS or any(answer.finish not in UNUSABLE for answer in found)
+
+    def _whole(self, ordinal: int) -> Completion:
+        """Return a prompt's last answer, with the cost of all of them."""
+        found = [answer for attempt in range(ATTEMPTS) if (answer := self.answered.get((ordinal, attempt)))]
+        costs = [answer.cost for answer in found if answer.cost is not None]
+        last = self._lost.get(ordinal) or found[-1]
+        return replace(last, cost=sum(costs) if costs else None)
+
+    async def _worker(self, place: int, rows: Iterator[int]) -> None:
+        """Ask for one row after the other, beginning a little later than the worker before."""
+        await asyncio.sleep(place * STAGGER)
+        for ordinal in rows:
+            await self._row(ordinal)
+
+    async def _row(self, ordinal: int) -> None:
+        for attempt in range(ATTEMPTS):
+            if (ordinal, attempt) not in self.answered:
+                async with self.slots:
+                    answer = await self._answer(ordinal, attempt)
+                    if answer is None:
+                        return
+                    self.answered[ordinal, attempt] = answer
+                    self.budget.pay(answer)
+            if self.answered[ordinal, attempt].finish not in UNUSABLE:
+                return
+
+    async def _answer(self, ordinal: int, attempt: int) -> Completion | None:
+        """Return the answer to one request; `None` if there is nothing to record."""
+        if why := self.budget.exceeded():
+            self._stop(why)
+        if self.halt.is_set():
+            return None
+        prompt = self.prompts[ordinal]
+        fields = {
+            **self.settings.fields,
+            "messages": [{"role": "user", "content": prompt.text}],
+            "seed": request_seed(self.seed, ordinal, attempt),
+            "stop": self.settings.sent_stop(prompt),
+        }
+        try:
+            output = await self._ask(fields)
+        except InputError as error:
+            self._stop(str(error))
+            return None
+        except Again as failure:
+            self._failed(ordinal, failure)
+            return None
+        except Refused as refusal:
+            return self._refused(ordinal, refusal)
+        except Unreadable:
+            return Completion("", None, 0, UNREADABLE)
+        self._failures = 0
+        return completion(output, prompt, self.settings)
+
+    async def _ask(self, fields: dict[str, Any]) -> Any:
+        """Ask with the schema where the server has that; learn from a refusal that it does not."""
+        if self.settings.schema is None or self.endpoint.structured is False:
+            return await self.endpoint.ask(fields, self.halt)
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.settings.schema}}
+        try:
+            output = await self.endpoint.ask({**fields, "response_format": form}, self.halt)
+        except Refused:
+            if self.endpoint.structured:
+                raise
+            output = await self.endpoint.ask(fields, self.halt)
+            self.endpoint.structured = False
+        else:
+            self.endpoint.structured = True
+        return output
+
+    def _stop(self, why: str) -> None:
+        """Send nothing more and end all waiting."""
+        self._why = self._why or why.removesuffix(".")
+        self.halt.set()
+
+    def _failed(self, ordinal: int, failure: Again) -> None:
+        """Note a request that failed for good: it becomes a lost row, unless the endpoint is at fault.
+
+        Lost rows are not recorded, so that a run that is started again asks for them again.
+        """
+        self._failures += 1
+        self._lost[ordinal] = Completion("", None, 0, f"error: {failure.reason}")
+        if failure.everyones or self._failures >= self._too_many:
+            said = f" ({failure.said})" if failure.said else ""
+            self._stop(f"{self.endpoint.host} did not answer: {failure.reason}{said}")
+
+    def _refused(self, ordinal: int, refusal: Refused) -> Completion | None:
+        answer = Completion("", None, 0, f"error: {refusal.status}")
+        if self.endpoint.heard:
+            self.endpoint.warn(refusal)
+            return answer
+        self._refusals += 1
+        self._lost[ordinal] = answer
+        if self._refusals >= self._too_many:
+            self._stop(f"{self.endpoint.host} refused all requests so far ({refusal.status}): {refusal.said}")
+        return None
+
+    @property
+    def _too_many(self) -> int:
+        return min(IN_A_ROW, max(2, len(self.prompts)))
