@@ -11,7 +11,7 @@ from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.tasks import load_task
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name != "accelerate")
+FILES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name not in ("accelerate", "cluster"))
 TASKS = [p for p in FILES if p.stem.endswith("_task")]
 RECIPES = [p for p in FILES if p not in TASKS]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import marshal
 import random
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from types import CodeType
 from typing import Any
 
 from ..records import Completion, Prompt
@@ -32,7 +32,7 @@ class ScriptedGenerator:
     ):
         self.script, self.name, self.scores = script, name, scores
         code = getattr(script, "__code__", None)
-        self.digest = f"scripted:{name}" + (f":{sha256(marshal.dumps(code)).hexdigest()[:16]}" if code else "")
+        self.digest = f"scripted:{name}" + (f":{sha256(_written(code)).hexdigest()[:16]}" if code else "")
         self.source: Mapping[str, Any] = {"name": name, "origin": "scripted"}
 
     def complete(self, prompts: Sequence[Prompt], *, seed: int, batch_size: int, **decoding: Any) -> list[Completion]:
@@ -51,3 +51,9 @@ class ScriptedGenerator:
     def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the scripted score of each text after its prompt."""
         return [self.scores(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+
+
+def _written(code: CodeType) -> bytes:
+    """Return what a function's code says, the same in every process."""
+    constants = [_written(value) if isinstance(value, CodeType) else repr(value).encode() for value in code.co_consts]
+    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])

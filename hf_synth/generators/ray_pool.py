@@ -1,0 +1,299 @@
+"""`Pool`: workers over a Ray cluster, each holding a generator, and the calls they were given.
+
+Plain actors and not a Ray Data set: a method decides its chunks step by step from earlier answers, and Ray Data ends
+its actors, and with them the models they loaded, at the end of every execution. Ray's own restarts are off: a
+restarting actor keeps its calls until it has loaded again, which is for ever where no node has room; here a lost call
+goes to the next free worker at once and the pool grows anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from ..errors import InputError
+from .base import Generator, Lazy, Scorer
+
+try:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` uploads the working tree
+    import ray
+    from ray import exceptions
+except ImportError:
+    raise InputError("`backend: ray` needs Ray: pip install 'hf_synth[ray]'") from None
+
+PATIENCE = 1.0  # seconds between looks at the cluster while nothing happens
+SILENCE = 60.0  # seconds without any worker before that is said
+DEPTH = 2  # calls that a worker holds: the one it works on and the next
+TRIES = 5  # workers that one call, or the loading of the model, may cost
+SAME = ("name", "digest", "dtype", "device")  # facts that decide the text, equal on every worker
+LIBRARIES = ("hf_synth", "torch", "transformers", "tokenizers")
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Holds one generator. A method unpickles its factory and loads it: Ray hides errors of `__init__`."""
+
+    def __init__(self, factory: bytes, threads: int):
+        self.factory, self.threads = factory, threads
+
+    def load(self) -> dict[str, Any]:
+        """Open the generator and return its facts."""
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        self.generator = ray.cloudpickle.loads(self.factory)()
+        torch = sys.modules.get("torch")
+        if torch and torch.get_num_threads() != self.threads:  # imported too early to read the variable
+            torch.set_num_threads(self.threads)
+        if isinstance(self.generator, Lazy):
+            self.generator.load()
+        source = self.generator.source
+        return {
+            **{name: source.get(name) for name in SAME},
+            "name": self.generator.name,
+            "digest": self.generator.digest,
+            "source": dict(source),
+            "scores": isinstance(self.generator, Scorer),
+            "versions": {name: version(name) for name in LIBRARIES},
+            "ray": ray.__version__,
+            "node": ray.util.get_node_ip_address(),
+        }
+
+    def call(self, method: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> Any:
+        """Call a method of the generator."""
+        return getattr(self.generator, method)(*arguments, **settings)
+
+
+@dataclass(eq=False)
+class Job:
+    """One call: waiting while `ref` is `None`, then under way at a worker, then `done`."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    settings: Mapping[str, Any]
+    worker: Any = None
+    ref: Any = None
+    lost: int = 0
+    done: bool = False
+    answer: Any = None
+    error: BaseException | None = None
+
+
+class Pool:
+    """As many workers as the cluster has room for. See `RayGenerator` for the arguments.
+
+    Attributes:
+        live: The workers that have their model.
+        lost: Calls that were lost with a worker and given to another.
+
+    Everything is looked after in `_look`, which `submit` and `wait` call on the caller's thread.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Generator],
+        address: str,
+        num_cpus: int,
+        num_gpus: float | None,
+        workers: int | None,
+    ):
+        self.wanted, self.joined = workers, join(address)
+        if num_gpus is None:
+            num_gpus = float(any(node.get("GPU") for node in _nodes()))
+        self.num_cpus, self.num_gpus = num_cpus, num_gpus
+        options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._new = partial(ray.remote(Worker).options(**options).remote, ray.cloudpickle.dumps(factory), num_cpus)
+        self.live: list[Any] = []
+        self.lost = 0
+        self._loading: dict[Any, Any] = {}
+        self._jobs: list[Job] = []
+        self._facts: dict[str, Any] = {}
+        self._died = 0
+        self._alive_at = time.monotonic()
+
+    def open(self) -> dict[str, Any]:
+        """Wait for the first worker and return its generator's facts."""
+        try:
+            if not self._room():
+                need = f"{self.num_cpus:g} CPUs and {self.num_gpus:g} GPUs"
+                have = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in _nodes())
+                raise InputError(f"no node of the Ray cluster has {need} for a worker; the nodes have {have}")
+            self._look()
+            while not self._facts:
+                self._pause()
+                self._look()
+        except BaseException:
+            self.close()
+            raise
+        return self._facts
+
+    def submit(self, method: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> Job:
+        """Give a call to the least busy worker; it waits here while all have enough to do."""
+        job = Job(method, arguments, settings)
+        self._jobs.append(job)
+        self._look()
+        return job
+
+    def wait(self, job: Job) -> Any:
+        """Return the answer of a call, or raise what the generator raised."""
+        while not job.done:
+            self._pause()
+            self._look()
+        if job.error is not None:
+            raise job.error
+        return job.answer
+
+    def close(self) -> None:
+        """End the workers, and leave the cluster if it was joined here."""
+        for worker in (*self.live, *self._loading):
+            _end(worker)
+        self.live, self._loading = [], {}
+        if self.joined:
+            ray.shutdown()
+
+    def _room(self) -> int:
+        """Return how many workers there should be."""
+        if self.wanted is not None:
+            return self.wanted
+        each = {"CPU": self.num_cpus, "GPU": self.num_gpus}
+        return sum(min(int(node.get(kind, 0) / size) for kind, size in each.items() if size) for node in _nodes())
+
+    def _look(self) -> None:
+        """Take in who has loaded, what was answered and who died; then fill the pool and hand out what waits."""
+        for worker in _ready(self._loading):
+            self._loaded(worker, self._loading.pop(worker))
+        for job in _ready({job: job.ref for job in self._jobs if job.ref is not None}):
+            self._settle(job)
+        for _ in range(self._room() - len(self.live) - len(self._loading)):
+            fresh: Any = self._new()
+            self._loading[fresh] = fresh.load.remote()
+        busy = Counter(job.worker for job in self._jobs if job.ref is not None)
+        for job in self._jobs:
+            if job.ref is None and self.live:
+                worker = min(self.live, key=lambda each: busy[each])
+                if busy[worker] >= DEPTH:
+                    break
+                busy[worker] += 1
+                self.live.append(self.live.pop(self.live.index(worker)))  # of equals, the one longest idle is next
+                job.worker, job.ref = worker, worker.call.remote(job.method, job.arguments, job.settings)
+
+    def _pause(self) -> None:
+        """Wait a little for something to happen."""
+        refs = [*self._loading.values(), *(job.ref for job in self._jobs if job.ref is not None)]
+        if refs:
+            ray.wait(refs, timeout=PATIENCE)
+        else:
+            time.sleep(PATIENCE)
+        if self.live:
+            self._alive_at = time.monotonic()
+        elif time.monotonic() - self._alive_at > SILENCE:
+            self._alive_at = time.monotonic()
+            log.warning("no worker of the Ray cluster is ready; %d load or wait for room", len(self._loading))
+
+    def _loaded(self, worker: Any, ref: Any) -> None:
+        """Take a worker into the pool.
+
+        Raises:
+            Exception: What the factory raised; `InputError` if workers differ or one after another dies.
+        """
+        try:
+            facts = ray.get(ref)
+        except exceptions.RayError as error:
+            _end(worker)
+            self._died += 1
+            if isinstance(error, exceptions.RayTaskError) and (self._died >= TRIES or not self._facts):
+                raise error.cause from error
+            if self._died >= TRIES:
+                raise InputError(f"{TRIES} Ray workers died before they had the model: {_sentence(error)}") from None
+            return
+        self._facts = self._facts or facts
+        _check(facts, self._facts)
+        self._died = 0
+        self.live.append(worker)
+
+    def _settle(self, job: Job) -> None:
+        """Take in an answer, or let the call wait for another worker when its own was lost."""
+        try:
+            job.answer = ray.get(job.ref)
+        except exceptions.RayTaskError as error:
+            job.error = error.cause
+            job.error.__cause__ = error
+        except exceptions.RayError as error:  # the worker, its node, or an answer that lay there
+            if job.worker in self.live and not isinstance(error, exceptions.ObjectLostError):
+                self.live.remove(job.worker)
+                _end(job.worker)
+            job.worker = job.ref = None
+            job.lost, self.lost = job.lost + 1, self.lost + 1
+            if job.lost < TRIES:
+                return
+            job.error = InputError(f"{TRIES} Ray workers were lost with the same chunk: {_sentence(error)}")
+        job.done, job.ref = True, None
+        self._jobs.remove(job)
+
+
+def join(address: str) -> bool:
+    """Join a Ray cluster, quietly; return `False` where this process belongs to one already.
+
+    Raises:
+        InputError: If none can be joined.
+    """
+    if ray.is_initialized():
+        return False
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        if found := canonicalize_bootstrap_address(address):
+            host, _, port = found.rpartition(":")
+            # `ray.init` tries for minutes to reach a cluster that is gone.
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError, exceptions.RayError) as error:
+        raise InputError(f"cannot join a Ray cluster at {address!r} (`ray_address`): {_sentence(error)}") from None
+    return True
+
+
+def _check(facts: Mapping[str, Any], first: Mapping[str, Any]) -> None:
+    node = facts["node"]
+    for name in LIBRARIES:
+        there, here = facts["versions"][name], version(name)
+        if there != here:
+            raise InputError(f"the Ray worker on {node} has {name} {there}, this process {here}; make them equal")
+    for name in SAME:
+        if facts[name] != first[name]:
+            raise InputError(
+                f"Ray workers differ: `{name}` is {first[name]!r} on {first['node']} and {facts[name]!r} on {node}; "
+                "all need the same model and the same kind of processor"
+            )
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _ready(refs: Mapping[Any, Any]) -> list[Any]:
+    """Return the keys whose references can be read."""
+    if not refs:
+        return []
+    done, _ = ray.wait(list(refs.values()), num_returns=len(refs), timeout=0)
+    return [key for key, ref in refs.items() if ref in done]
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the first and the last line of an error; between them Ray has ids and tracebacks."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(dict.fromkeys((lines[0], lines[-1])))
+
+
+def _end(worker: Any) -> None:
+    with suppress(Exception):  # it may be gone already
+        ray.kill(worker)
