@@ -20,7 +20,7 @@ from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.local.decode import Draw
 from hf_synth.generators.local.forward import RowForward, rows_agree
 from hf_synth.generators.local.prefixes import shared_length, shared_prefixes
-from hf_synth.generators.local.sample import BLOCK, TRIES, Repetition, Sampler, steer_away, streams
+from hf_synth.generators.local.sample import BLOCK, TRIES, Repetition, Sampler, contrast, steer_away, streams
 from hf_synth.generators.local.score import score_tokens
 from hf_synth.records import Prompt
 
@@ -104,6 +104,15 @@ def test_the_largest_counter_probability_counts():
     torch.testing.assert_close(steer_away(p.log(), two.log(), 10.0).softmax(-1), p)
 
 
+def test_contrast_prefers_what_the_counter_prompts_find_unlikely():
+    p, q = torch.tensor([[0.5, 0.3, 0.16, 0.04]]), torch.tensor([[[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1]]])
+    found = contrast(p.log(), q.log(), 1.0).softmax(-1)
+    weights = torch.tensor([[0.5**2 / 0.7, 0.3**2 / 0.1, 0.16**2 / 0.1, 0.0]])  # 0.04 is below a tenth of 0.5
+    torch.testing.assert_close(found, weights / weights.sum())
+    kept = contrast(p.log(), q.log(), 0.0, floor=0.01).softmax(-1)
+    torch.testing.assert_close(kept, p)
+
+
 def prompts(count):
     texts = ['the film is "', 'a very good movie review of the plot is: "', '"']
     return [Prompt(texts[at % 3]) for at in range(count)]
@@ -181,6 +190,8 @@ def test_counter_prompts_change_the_text_and_ride_in_the_batch(causal):
     assert [c.text for c in first] == [
         c.text for c in causal.complete(steered, batch_size=3, debias=200.0, **settings)
     ]
+    contrasted = causal.complete(steered, batch_size=36, contrast=0.5, **settings)
+    assert [c.text for c in contrasted] != [c.text for c in first]
     off = causal.complete(steered, batch_size=36, debias=0.0, **settings)
     assert [c.text for c in off] == [c.text for c in causal.complete(plain, batch_size=36, **settings)]
 

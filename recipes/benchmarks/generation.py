@@ -82,7 +82,7 @@ SCENARIOS: dict[str, dict[str, Contender]] = {
         **RANKS,
         **PLAIN,
         **{f"continuous-{n}-k{k}": continuous(n, 32, k) for n in (32, 64, 128, 256) for k in (0, 50)},
-        "distilabel-shipped": Contender("distilabel_llm", "distilabel", {"batch_size": 0, "top_k": 0}, rows=64),
+        "distilabel-shipped": Contender("distilabel_llm", "distilabel", {"batch_size": 0, "top_k": 0}, rows=32),
         **{
             f"distilabel-patched-{n}": Contender("distilabel_llm", "distilabel", {"batch_size": n, "top_k": 0})
             for n in (32, 64, 128)
@@ -91,7 +91,7 @@ SCENARIOS: dict[str, dict[str, Contender]] = {
     },
     "icl": {
         **OURS,
-        **{f"plain-{size}-k{k}-none": plain(size, k) for size in (8, 16, 32, 64) for k in (0, 50)},
+        **{f"plain-{size}-k{k}-tokens": plain(size, k, "tokens") for size in (16, 32, 64) for k in (0, 50)},
         **{f"continuous-{n}-k{k}": continuous(n, 32, k) for n in (32, 64) for k in (0, 50)},
         "vllm-64-compiled": vllm(64, "compiled"),
     },

@@ -11,7 +11,7 @@ import torch
 
 from ...records import Completion
 from .forward import Forward
-from .sample import Repetition, Sampler, steer_away
+from .sample import Repetition, Sampler, contrast, steer_away
 
 REFILL = 0.125  # share of the rows that must be free before waiting prompts are read: small readings cost much
 SLICE = 8  # prompts sampled at once on a CPU: their distributions then stay in its cache
@@ -63,12 +63,14 @@ class Draw:
         sampler: Draws the tokens.
         uniforms: Draws per prompt and step, [prompts, max_new_tokens, tries].
         strength: Self-debiasing strength, used where there are counter prompts.
+        contrast: Weight of contrastive decoding, which takes the place of self-debiasing where it is above 0.
         repetition: Reward and penalty of repeated tokens, if any.
     """
 
     sampler: Sampler
     uniforms: torch.Tensor
     strength: float
+    contrast: float = 0.0
     repetition: Repetition | None = None
 
     def __call__(self, logits: torch.Tensor, places: list[int], steps: list[int]) -> tuple[list[int], list[float]]:
@@ -102,7 +104,12 @@ class Draw:
         if self.repetition:
             changed = self.repetition(changed, places)
         if logits.shape[1] > 1:
-            changed = steer_away(changed, logits[:, 1:], self.strength)
+            against = logits[:, 1:]
+            changed = (
+                contrast(changed, against, self.contrast)
+                if self.contrast
+                else steer_away(changed, against, self.strength)
+            )
         tokens = self.sampler((changed / temperature).softmax(-1), uniforms.to(logits.device))
         if self.repetition:
             self.repetition.saw(places, tokens)

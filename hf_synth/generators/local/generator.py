@@ -29,6 +29,7 @@ DECODING = (
     "repetition_reward",
     "stop",
     "debias",
+    "contrast",
     "chat",
 )
 
@@ -111,9 +112,9 @@ class LocalGenerator:
             seed: Row `i` draws from the stream `(seed, i)`, whatever else is in the batch.
             batch_size: Forward rows at once; a prompt with k counter prompts takes k + 1.
             **decoding: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty` and
-                `repetition_reward` (see `Repetition`), `stop` (strings), `debias` (self-debiasing strength), `chat`
-                (wrap prompts in the model's chat template where it has one; a prompt's last line then opens the
-                answer).
+                `repetition_reward` (see `Repetition`), `stop` (strings), `debias` (self-debiasing strength) or
+                `contrast` (weight of contrastive decoding) against a prompt's counter prompts, `chat` (wrap prompts
+                in the model's chat template where it has one; a prompt's last line then opens the answer).
 
         Raises:
             InputError: For a decoding setting that this backend does not know.
@@ -150,7 +151,8 @@ class LocalGenerator:
             rest, given = [part[0] for part in parts], [part[1] for part in parts]
             repetition = Repetition(rest, given, vocabulary, penalty, reward, self.device)
         uniforms = streams(seed, max(places) + 1, decoding.get("max_new_tokens", 64))[list(places)]
-        return Draw(Sampler(**settings), uniforms, decoding.get("debias", 200.0), repetition)
+        steering = (decoding.get("debias", 200.0), decoding.get("contrast", 0.0))
+        return Draw(Sampler(**settings), uniforms, *steering, repetition)
 
     def _decode(
         self, texts: Sequence[Sequence[Tokens]], draw: Draw, rows: int, stop: tuple[str, ...]

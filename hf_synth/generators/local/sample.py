@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,6 +131,28 @@ def steer_away(logits: torch.Tensor, against: torch.Tensor, strength: float, flo
     q = against.float().softmax(-1).amax(1)
     factor = torch.exp(-strength * (q - p).clamp(min=0)).clamp(min=floor)
     return p.log() + factor.log()
+
+
+def contrast(logits: torch.Tensor, against: torch.Tensor, weight: float, floor: float = 0.1) -> torch.Tensor:
+    """Contrastive decoding: prefer tokens that the prompt makes likelier than its counter prompts do.
+
+    Source: https://huggingface.co/papers/2309.09117, with a counter prompt in place of the amateur model. With `p` and
+    `q` the distributions under the prompt and the counter prompts (their mean log-probability), tokens with
+    `p >= floor * max p` get `(1 + weight) log p - weight log q`; the others are never drawn.
+
+    Args:
+        logits: Next-token logits under the prompts, [rows, vocabulary].
+        against: Next-token logits under the counter prompts, [rows, counters, vocabulary].
+        weight: The paper's beta.
+        floor: The paper's alpha.
+
+    Returns:
+        Log-probabilities up to a constant per row, [rows, vocabulary].
+    """
+    p = logits.float().log_softmax(-1)
+    q = against.float().log_softmax(-1).mean(1)
+    plausible = p >= p.amax(-1, keepdim=True) + math.log(floor)
+    return torch.where(plausible, (1 + weight) * p - weight * q, -torch.inf)
 
 
 class Repetition:
