@@ -55,7 +55,7 @@ class Contender:
 
 
 def plain(batch_size: int, top_k: int = 0, stop: str = "none") -> Contender:
-    return Contender("plain_generate", "hf_synth", {"batch_size": batch_size, "top_k": top_k, "stop": stop})
+    return Contender("plain_generate", "hf_synth", {"batch_size": batch_size, "top_k": top_k, "stop": stop}, rows=256)
 
 
 def continuous(requests: int, page_size: int, top_k: int = 0) -> Contender:
@@ -84,7 +84,9 @@ SCENARIOS: dict[str, dict[str, Contender]] = {
         **{f"continuous-{n}-k{k}": continuous(n, 32, k) for n in (32, 64, 128, 256) for k in (0, 50)},
         "distilabel-shipped": Contender("distilabel_llm", "distilabel", {"batch_size": 0, "top_k": 0}, rows=32),
         **{
-            f"distilabel-patched-{n}": Contender("distilabel_llm", "distilabel", {"batch_size": n, "top_k": 0})
+            f"distilabel-patched-{n}": Contender(
+                "distilabel_llm", "distilabel", {"batch_size": n, "top_k": 0}, rows=256
+            )
             for n in (32, 64, 128)
         },
         **{f"vllm-{n}-{how}": vllm(n, how) for n in (64, 128, 256) for how in ("eager", "compiled", "own")},
@@ -97,12 +99,8 @@ SCENARIOS: dict[str, dict[str, Contender]] = {
     },
 }
 HEADLINE = (
-    "ours",
-    "ours-2-ranks",
-    "plain-32-k0-none",
-    "distilabel-shipped",
-    "distilabel-patched-32",
-    "vllm-256-compiled",
+    *("ours", "ours-2-ranks", "plain-32-k0-tokens", "plain-128-k50-tokens", "vllm-256-compiled"),
+    *("distilabel-shipped", "distilabel-patched-128"),
 )
 
 
