@@ -13,6 +13,7 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
+    ("losses",),
     ("records", "config", "ranks", "trainers", "students", "metrics", "directional"),
     ("task", "settings"),
     ("tasks",),

@@ -14,7 +14,7 @@ from .attention import Prefix, RowCache, row_attention
 from .prefixes import shared_prefixes
 
 COPIED = 32  # tokens up to which a shared prefix, read once, is copied to each row: attending to it apart costs more
-PIECE = 64  # new rows whose prompts are read at once, alike in length
+PIECE = 128  # new rows whose prompts are read at once, alike in length
 
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
 
