@@ -23,12 +23,12 @@ class Encoding:
 
     def prompt(self, text: str, chat: bool) -> list[int]:
         """Return a prompt's token ids; with `chat`, in the model's chat template where it has one."""
-        return self._tokens(text, chat)["input_ids"] or self._start()
+        return self._tokens(text, self._wrapped(text, chat))["input_ids"] or self._start()
 
     def given(self, prompt: Prompt, chat: bool) -> tuple[list[int], list[int]]:
         """Return a prompt's tokens apart from its given text, and those of its given text."""
-        encoded = self._tokens(prompt.text, chat, return_offsets_mapping=True)
         whole = self._wrapped(prompt.text, chat)
+        encoded = self._tokens(prompt.text, whole, return_offsets_mapping=True)
         spans = [(whole.find(text), whole.find(text) + len(text)) for text in prompt.given.values() if text in whole]
         rest: list[int] = []
         given: list[int] = []
@@ -63,9 +63,9 @@ class Encoding:
         start = self.tokenizer.bos_token_id
         return [start if start is not None else self.tokenizer.eos_token_id]
 
-    def _tokens(self, text: str, chat: bool, **settings: Any) -> Any:
-        special = {} if self._wrapped(text, chat) == text else {"add_special_tokens": False}
-        return self.tokenizer(self._wrapped(text, chat), **special, **settings)
+    def _tokens(self, text: str, wrapped: str, **settings: Any) -> Any:
+        """Tokenise a prompt; what a chat template wrapped has its special tokens already."""
+        return self.tokenizer(wrapped, add_special_tokens=wrapped == text, **settings)
 
     def _wrapped(self, text: str, chat: bool) -> str:
         """Put a prompt in the chat template; its last line opens the answer."""
