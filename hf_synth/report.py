@@ -50,7 +50,7 @@ def judge_student(folder: Path, judge: Judge, task: Task, max_length: int) -> li
 
     import hf_synth.students  # noqa: F401 (registers the BiLSTM)
 
-    from .train import predict
+    from .student import predict
 
     check_labels(task, list(AutoConfig.from_pretrained(folder).id2label.values()))
     return predict(folder, [judge.data[column] for column in task.columns], max_length=max_length)

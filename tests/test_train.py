@@ -10,8 +10,9 @@ from hf_synth import train as module
 from hf_synth.errors import InputError
 from hf_synth.report import check_labels, prompting, score_labels
 from hf_synth.settings import StudentConfig
+from hf_synth.student import predict
 from hf_synth.tasks import load_task
-from hf_synth.train import predict, train_student
+from hf_synth.train import train_student
 
 
 def data_of(rows=96):

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("`run` is one process; launch `hf_synth.commands.generate` and `hf_synth.commands.train`")
     found = parse(argv, "hf-synth run", SynthConfig, BackendConfig, StudentConfig, OutputConfig)
-    from ..train import check_student
+    from ..train import check_training
 
     plan, folder = plan_and_folder(found)
     output = found[OutputConfig]
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
 
         check_access(output.hub_id)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
-    check_student(found[StudentConfig])
+    check_training(found[StudentConfig])
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder)

@@ -1,0 +1,120 @@
+"""The student: loading an untrained one, giving it rows, and labelling texts with a trained one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from .errors import InputError
+from .models import Source, resolve
+from .settings import StudentConfig
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def load_student(
+    config: StudentConfig, names: Sequence[str], texts: Sequence[str], pairs: bool = False
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return model, tokenizer and provenance facts of an untrained student whose labels are `names`.
+
+    Args:
+        config: Names the student; `bilstm` builds the papers' BiLSTM with a vocabulary of `texts`.
+        names: Label names, in order.
+        texts: The training texts.
+        pairs: Each row has two texts; the BiLSTM is then the papers' variant of two streams.
+
+    Raises:
+        InputError: If the student exists nowhere.
+    """
+    labels: dict[str, Any] = {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: at for at, name in enumerate(names)},
+    }
+    if config.student == "bilstm":
+        from .students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
+
+        tokenizer: Any = build_tokenizer(texts)
+        sizes = BiLSTMConfig.for_pairs if pairs else BiLSTMConfig
+        model = BiLSTMForSequenceClassification(sizes(vocab_size=len(tokenizer), **labels))
+        return model, tokenizer, {"name": "bilstm", "origin": "built"}
+    import hf_synth.students  # noqa: F401 (registers the BiLSTM, so that a folder of one loads)
+
+    source: Source = resolve(config.student)
+    tokenizer = AutoTokenizer.from_pretrained(source.path)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
+    )
+    return model, tokenizer, source.facts()
+
+
+def check_student(config: StudentConfig) -> None:
+    """Refuse a student that cannot work, before anything is generated for it.
+
+    Raises:
+        InputError: For a student that exists nowhere, or one without a padding token.
+    """
+    if config.student == "bilstm":
+        return
+    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
+
+    source = resolve(config.student)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.path)
+        AutoConfig.from_pretrained(source.path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"`student`: {config.student!r} cannot be loaded: {' '.join(str(error).split())}") from None
+    if tokenizer.pad_token is None:
+        raise InputError(
+            f"`student`: the tokenizer of {config.student!r} has no padding token; take an encoder such as BERT"
+        )
+
+
+def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, max_length: int) -> Dataset:
+    """Tokenise text columns (two are joined as the tokenizer joins pairs); labels become `labels`."""
+
+    def batch(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
+        texts = [rows[column] for column in columns]
+        return {**tokenizer(*texts, truncation=True, max_length=max_length), "labels": rows[label]}
+
+    kept = [name for name in ("index", "weight", "synthetic") if name in data.column_names]
+    drop = [name for name in data.column_names if name not in kept]
+    return data.map(batch, batched=True, remove_columns=drop, load_from_cache_file=False, desc="tokenise")
+
+
+@torch.inference_mode()
+def predict(
+    folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128, batch_size: int = 128
+) -> list[str]:
+    """Label texts with a saved student.
+
+    Args:
+        folder: The model's folder.
+        texts: One sequence of texts per column, all of one length.
+        max_length: Tokens a text is cut to.
+        batch_size: Texts at once.
+
+    Returns:
+        Label names.
+    """
+    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
+
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).to(device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = list(zip(*texts, strict=True))
+    order = sorted(range(len(rows)), key=lambda at: sum(map(len, rows[at])))  # like lengths together: less padding
+    labels = [""] * len(rows)
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        columns = [list(column) for column in zip(*(rows[at] for at in places), strict=True)]
+        inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt").to(
+            device
+        )
+        for at, found in zip(places, model(**inputs).logits.argmax(-1).tolist(), strict=True):
+            labels[at] = model.config.id2label[found]
+    return labels
