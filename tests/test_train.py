@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from transformers import AutoModelForSequenceClassification
 
 from hf_synth import train as module
 from hf_synth.errors import InputError
@@ -88,7 +89,7 @@ def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch)
     assert not (tmp_path / "model").exists()
     train_student(data_of(), task, config, tmp_path / "model", seed=0)
     assert steps == [0, 1, 2, 3, 4, 3, 4, 5]
-    load = module.AutoModelForSequenceClassification.from_pretrained
+    load = AutoModelForSequenceClassification.from_pretrained
     first, second = (load(tmp_path / name).state_dict() for name in ("whole", "model"))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0)
@@ -110,7 +111,7 @@ def test_seeds_change_the_student(student_folder, tmp_path):
             data_of(), load_task("sst2"), config_of(student_folder, num_train_epochs=1), tmp_path / str(seed), seed
         )
         weights.append(
-            module.AutoModelForSequenceClassification.from_pretrained(tmp_path / str(seed)).classifier.weight
+            AutoModelForSequenceClassification.from_pretrained(tmp_path / str(seed)).classifier.weight
         )
     assert not torch.allclose(*weights)
 

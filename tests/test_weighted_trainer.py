@@ -139,7 +139,8 @@ def test_token_classification(make):
     data = rows().remove_columns("labels").add_column("labels", labels).add_column("weight", WEIGHT)
     trainer = make(data, model=bert(BertForTokenClassification))
     log_p = log_probabilities(trainer, data)
-    expected = -sum(WEIGHT[row] * log_p[row][t][row % 3] for row in range(6) for t in range(row + 1)) / 21
+    means = [-sum(log_p[row][t][row % 3] for t in range(row + 1)) / (row + 1) for row in range(6)]
+    expected = sum(weight * mean for weight, mean in zip(WEIGHT, means, strict=True)) / 6
     assert first_loss(trainer) == pytest.approx(expected, abs=1e-6)
 
 
@@ -201,7 +202,24 @@ def test_checkpoint_without_its_side_state_is_refused(make, tmp_path):
         make(data, kind=Counting, max_steps=4).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
-@pytest.mark.parametrize("labels", [[[0.0, 1.0, 0.0]] * 6, [0.5] * 6])
+def test_sets_of_labels(make):
+    labels = [[float(row % 2), 1.0, 0.0] for row in range(6)]
+    data = rows().remove_columns("labels").add_column("labels", labels).add_column("weight", WEIGHT)
+    trainer = make(data)
+    with torch.no_grad():
+        p = trainer.model.eval()(torch.tensor(data["input_ids"])).logits.sigmoid()
+    y = torch.tensor(labels)
+    means = -(y * p.log() + (1 - y) * (1 - p).log()).mean(-1)
+    assert first_loss(trainer) == pytest.approx((torch.tensor(WEIGHT) * means).sum().item() / 6, abs=1e-6)
+
+
+def test_a_loss_that_is_not_a_number_ends_training(make):
+    trainer = make(rows(weight=[1.0, float("nan"), 1.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(InputError, match="the loss became nan after 0 steps"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("labels", [[[0.0, 1.0]] * 6, [0.5] * 6])
 def test_labels_that_are_no_class_indices_are_refused(make, labels):
     data = rows().remove_columns("labels").add_column("labels", labels)
     with pytest.raises(InputError, match="`labels` must be one class index"):

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import Trainer
 
 from hf_synth.errors import InputError
+from hf_synth.losses import IGNORED, example_loss
 
-IGNORED = -100
 SIDE_STATE = "side_state.pt"
+
+
+def counted(labels: Tensor) -> Tensor:
+    """Tell which examples have a label that counts, [N], from labels [N] or [N, T] or [N, K]."""
+    return (labels != IGNORED).reshape(len(labels), -1).any(-1)
 
 
 class WeightedTrainer(Trainer):
     """Trainer whose loss is a weighted mean over examples; subclasses say how much each example counts.
 
-    The loss of an optimizer step is the *sum* of `weight * cross_entropy + regularizer` over the global batch (all
-    gradient accumulation steps, all ranks), divided by the number of labels in it, so micro-batch size, accumulation
-    and ranks do not change it. It is never divided by the sum of the weights in a batch: whoever makes the weights
-    normalises them once, over the whole data set, to mean 1. Labels are class indices, `[N]` for sequence or
-    `[N, T]` for token classification; -100 is not counted. `example_columns` reach the hooks (those that the data set
-    has) and not the model. Evaluation is plain cross entropy: no weights, no regularizer, no label smoothing.
+    The loss of an optimizer step is the *sum* of `weight * loss + regularizer` over the examples of the global batch
+    (all gradient accumulation steps, all ranks), divided by their number, so micro-batch size, accumulation and ranks
+    do not change it. It is never divided by the sum of the weights in a batch: whoever makes the weights normalises
+    them once, over the whole data set, to mean 1. An example's loss is `losses.example_loss("ce")`: labels are class
+    indices, `[N]`, or `[N, T]` for tokens (the mean over an example's labelled ones; -100 is not counted), or targets
+    between 0 and 1 for each class, `[N, K]`. `example_columns` reach the hooks (those that the data set has) and not
+    the model. Evaluation is plain cross entropy: no weights, no regularizer, no label smoothing.
     """
 
     # Stock Trainer believes that BERT-family heads divided by `num_items_in_batch`; they did not, and the loss grows
@@ -36,17 +42,18 @@ class WeightedTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refuse_uneven_ranks()
+        self._smoothed = example_loss(smoothing=self.args.label_smoothing_factor)
+        self._plain = example_loss()
 
     def example_weights(self, columns: Mapping[str, Tensor]) -> Tensor | None:
-        """Return how much each example counts (mean 1 over the data set), or None where all count the same.
-
-        Rows that several ranks hold twice at the end of an epoch are in `columns` but not in the loss, so assign to
-        state by `index` and never accumulate.
-        """
+        """Return how much each example counts, [N] (mean 1 over the data set), or None where all count the same."""
         return columns.get("weight")
 
     def regularizer(self, logits: Tensor, labels: Tensor, columns: Mapping[str, Tensor]) -> Tensor | None:
-        """Return what is added to each example's weighted loss, shaped like `labels`, or None."""
+        """Return what is added to each example's weighted loss, [N], or None.
+
+        Rows that several ranks hold twice at the end of an epoch have the label -100 and are not counted.
+        """
         return None
 
     def side_state(self) -> dict[str, Any]:
@@ -56,6 +63,20 @@ class WeightedTrainer(Trainer):
     def load_side_state(self, state: dict[str, Any]) -> None:
         """Take back, from CPU tensors, what `side_state` returned when the checkpoint was written."""
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Take one step as Trainer does, and refuse to go on from a loss that is not a number.
+
+        Raises:
+            InputError: If the loss is not finite; Trainer alone would leave it out of its logs and train on.
+        """
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss became {loss.item()} after {self.state.global_step} steps; lower `learning_rate` (it is "
+                f"{self.args.learning_rate}), or look for rows whose weight is not a number"
+            )
+        return loss
+
     def compute_loss(
         self,
         model: torch.nn.Module,
@@ -64,43 +85,64 @@ class WeightedTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return this micro-batch's share of the loss; without `num_items_in_batch`, its own mean."""
-        columns = {name: inputs[name] for name in self.example_columns if name in inputs}
-        outputs = model(**{name: value for name, value in inputs.items() if name not in {*columns, "labels"}})
+        columns, inputs, labels = self.split(inputs)
+        outputs = model(**inputs)
         logits = (outputs["logits"] if isinstance(outputs, dict) else outputs[0]).float()
-        labels = inputs["labels"]
-        if labels.is_floating_point() or labels.dim() != logits.dim() - 1:
+        if labels.shape != logits.shape if labels.is_floating_point() else labels.shape != logits.shape[:-1]:
             shapes = f"{labels.dtype} {tuple(labels.shape)} for logits {tuple(logits.shape)}"
-            raise InputError(f"`labels` must be one class index per prediction; got {shapes}.")
+            raise InputError(f"`labels` must be one class index per prediction or a target per class; got {shapes}.")
         losses = self._losses(logits, labels, columns if model.training else None)
         if num_items_in_batch is None or not model.training:
-            loss = losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+            loss = losses.sum() / counted(labels).sum().clamp(min=1)
         else:
             # Gradients and logged losses are averaged over ranks afterwards, while the count is already global.
             loss = losses.sum() * self.args.world_size / num_items_in_batch
         return (loss, {"logits": logits}) if return_outputs else loss
 
+    def split(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any], Tensor]:
+        """Return a batch's example columns, what the model gets, and the labels."""
+        columns = {name: inputs[name] for name in self.example_columns if name in inputs}
+        rest = {name: value for name, value in inputs.items() if name not in columns and name != "labels"}
+        return columns, rest, inputs["labels"]
+
     def _losses(self, logits: Tensor, labels: Tensor, columns: Mapping[str, Tensor] | None) -> Tensor:
-        smoothing = 0.0 if columns is None else self.args.label_smoothing_factor
-        losses = cross_entropy(
-            logits.transpose(1, -1), labels, reduction="none", ignore_index=IGNORED, label_smoothing=smoothing
-        )
         if columns is None:
-            return losses
+            return self._plain(logits, labels)
+        losses = self._smoothed(logits, labels)
         if (weights := self.example_weights(columns)) is not None:
-            losses = losses * weights.to(losses).view(-1, *[1] * (losses.dim() - 1))
+            losses = losses * weights.to(losses)
         if (extra := self.regularizer(logits, labels, columns)) is not None:
             losses = losses + extra
-        return losses.where(labels != IGNORED, 0.0)
+        return torch.where(counted(labels), losses, 0.0)
+
+    def batches_of(self, data: Any, rows: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield this rank's share of a data set's rows for a pass outside training, which moves no random state.
+
+        Every rank gets equally many batches, of `per_device_eval_batch_size` rows, with all columns of a training
+        batch; the labels of a batch that a rank has only to keep the others company are -100.
+        """
+        data = self._remove_unused_columns(data, "pass") if isinstance(data, Dataset) else data
+        order = list(range(len(data)) if rows is None else rows)
+        size, ranks, rank = self.args.per_device_eval_batch_size, self.args.world_size, self.args.process_index
+        for start in range(0, len(order), size * ranks):
+            mine = order[start + rank * size : start + (rank + 1) * size]
+            chosen = mine or order[:1]
+            batch = self.data_collator(
+                data.__getitems__(chosen) if hasattr(data, "__getitems__") else [data[at] for at in chosen]
+            )
+            if not mine:
+                batch["labels"] = torch.full_like(batch["labels"], IGNORED)
+            yield self._prepare_inputs(batch)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        """Collect the batches of one optimizer step and count their labels over all ranks, repeated rows left out."""
+        """Collect the batches of one optimizer step; count their examples over all ranks, repeated rows left out."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         if batches and self.args.world_size > 1 and not self.args.dataloader_drop_last:
             loader: Any = self.callback_handler.train_dataloader
             # Not `gradient_state.remainder`: after a resume in mid-epoch accelerate does not know it.
             batches[-1] = self._ignore_repeats(batches[-1], len(loader.dataset) % loader.total_batch_size)
-        counted = sum(((batch["labels"] != IGNORED).sum() for batch in batches), torch.tensor(0, device=device))
-        return batches, self.accelerator.reduce(counted).clamp(min=1)
+        count = sum((counted(batch["labels"]).sum() for batch in batches), torch.tensor(0, device=device))
+        return batches, self.accelerator.reduce(count).clamp(min=1)
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:
         """Count nothing: `get_batch_samples` counts, after repeated rows are out; evaluation needs no count."""
@@ -130,6 +172,12 @@ class WeightedTrainer(Trainer):
             raise InputError("`train_sampling_strategy` must not be 'batch_rebalance' on several ranks.")
         if self.train_dataset is not None and not hasattr(self.train_dataset, "__len__"):
             raise InputError("`train_dataset` must have a length on several ranks; got an iterable one.")
+
+    def _refuse_sharding(self, reason: str) -> None:
+        """Raise `InputError` where the parameters or the optimizer are spread over ranks."""
+        for name, there in (("FSDP", self.is_fsdp_enabled), ("DeepSpeed", self.is_deepspeed_enabled)):
+            if there:
+                raise InputError(f"{type(self).__name__} does not work under {name}: {reason}; launch it with DDP")
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

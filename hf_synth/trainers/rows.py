@@ -1,0 +1,61 @@
+"""Where a data set's rows stand in state that a trainer keeps for each of them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_synth.errors import InputError
+from hf_synth.losses import IGNORED
+
+
+class Rows:
+    """The rows of a training set by their `index` column, and what their labels are.
+
+    A row of a token task makes one prediction for each labelled token, every other row one; `labels` holds the labels
+    of all predictions, [P], or [N, K] where each class is a choice of its own, and `starts` where each row's begin,
+    [N + 1].
+
+    Args:
+        data: The training set; it has a length and columns.
+        classes: Classes of the model.
+
+    Raises:
+        InputError: For a set without `index`, an index that stands twice, or a label that is no class.
+    """
+
+    def __init__(self, data: Any, classes: int) -> None:
+        names = getattr(data, "column_names", ())
+        if "index" not in names:
+            raise InputError(f"`train_dataset` needs a column `index` that names each row; it has {list(names)!r}")
+        index = np.asarray(data["index"], np.int64)
+        self._order = np.argsort(index, kind="stable")
+        self._sorted = index[self._order]
+        if len(twice := self._sorted[1:][self._sorted[1:] == self._sorted[:-1]]):
+            raise InputError(f"`index` must name each row once; {twice[0]} stands on several rows")
+        column = data["labels" if "labels" in names else "label"][:]
+        if column and isinstance(column[0], (list, np.ndarray)) and not isinstance(column[0][0], float):
+            flat = [np.asarray(labels, np.int64) for labels in column]
+            flat = [labels[labels != IGNORED] for labels in flat]
+            self.labels, lengths = np.concatenate(flat), [len(labels) for labels in flat]
+        else:
+            self.labels, lengths = np.asarray(column), [1] * len(index)
+        self.starts = np.concatenate([[0], np.cumsum(lengths)])
+        low, high = (0, 0) if not self.labels.size else (self.labels.min(), self.labels.max())
+        if low < 0 or high >= (classes if self.labels.ndim == 1 else 1 + 1e-6):
+            raise InputError(f"labels must lie between 0 and {classes - 1}; they go from {low} to {high}")
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def at(self, index: Tensor) -> Tensor:
+        """Return the positions in the data set of rows named by `index`, [N], on the CPU."""
+        return torch.from_numpy(self._order[np.searchsorted(self._sorted, index.cpu().numpy())])
+
+    def fingerprint(self) -> str:
+        """Return what tells these rows and labels from others, so that a checkpoint of others is refused."""
+        return hashlib.sha256(self._order.tobytes() + self._sorted.tobytes() + self.labels.tobytes()).hexdigest()
