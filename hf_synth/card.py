@@ -58,13 +58,12 @@ def render(template: str, **facts: Any) -> str:
     return environment.get_template(template).render(**facts, begin=BEGIN, end=END) + "\n"
 
 
-def dataset_card(task: Task, facts: Mapping[str, Any], work: Path) -> str:
+def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
     """Return the data set's README.md.
 
     Args:
         task: The task.
-        facts: What `produce` and `write_data` recorded.
-        work: The work folder, read for sample rows.
+        facts: What `hf_synth/facts.json` records.
     """
     method = get(facts["method"])
     header: dict[str, Any] = {"pretty_name": f"{task.name}, synthetic ({method.name})"}
@@ -79,7 +78,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any], work: Path) -> str:
         "source_datasets": source_datasets(task, facts),
         "task_categories": ["token-classification" if task.kind == "tokens" else "text-classification"],
         "tags": ["synthetic", "hf_synth", method.name],
-        **facts["header"],
+        **facts.get("weights", facts)["header"],
     }
     prompts = {label: task.template(label).replace("{label}", words) for label, words in task.labels.items()}
     return render(
@@ -89,8 +88,8 @@ def dataset_card(task: Task, facts: Mapping[str, Any], work: Path) -> str:
         method=method,
         facts=facts,
         prompts=prompts,
-        samples=samples(task, work),
         settings=yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True),
+        trainer_settings=yaml.safe_dump(facts.get("weights", {}).get("settings"), sort_keys=False, allow_unicode=True),
     )
 
 
@@ -120,7 +119,7 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
     Args:
         task: The task.
         report: What `report.json` holds.
-        training: The training configuration and what training recorded.
+        training: The training configuration and what training recorded; `pictures`, if any, are files beside the card.
     """
     header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
     if task.language:
@@ -138,6 +137,7 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         task=task,
         report=report,
         training=training,
+        pictures=training.get("pictures", []),
         settings=yaml.safe_dump(dict(training["settings"]), sort_keys=False, allow_unicode=True),
     )
 

@@ -8,7 +8,7 @@ forward-mode pass gives for a whole batch, without a backward pass per example a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .losses import Loss, example_loss
+from .losses import IGNORED, Loss, example_loss
 
 STEP = 0.002  # of the two-pass way, over the length of the direction; 0.01 is off by 1% where losses bend
 
@@ -67,6 +67,35 @@ def directional_derivatives(
             return (ahead - behind) / (2 * step)
 
 
+def mean_gradient(
+    model: nn.Module, parameters: Mapping[str, Tensor], batches: Iterable[tuple[Mapping[str, Any], Tensor]], loss: Loss
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the gradient of a loss summed over the rows of many batches, without dropout, and the number of rows.
+
+    Args:
+        model: Any module whose output has `logits`.
+        parameters: Parameter name -> the tensor to stand for it, which takes gradients.
+        batches: Inputs and labels; rows whose labels are all -100 do not count.
+        loss: Gives each row its loss.
+
+    Returns:
+        Parameter name -> gradient, zero where the loss does not depend on it; the number of rows that counted.
+    """
+    total = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    count = torch.zeros((), device=next(iter(total.values())).device)
+    with still(model), _differentiable(model):
+        for inputs, labels in batches:
+            output = functional_call(model, dict(parameters), (), dict(inputs))
+            losses = loss(output["logits"] if isinstance(output, Mapping) else output[0], labels)
+            # Not `backward`: under DDP that would set off its own reduction of the parameters' gradients.
+            found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
+            for name, gradient in zip(total, found, strict=True):
+                if gradient is not None:
+                    total[name] += gradient
+            count += (labels != IGNORED).reshape(len(labels), -1).any(-1).sum()
+    return total, count
+
+
 @contextmanager
 def still(model: nn.Module) -> Iterator[None]:
     """Run a model without dropout and put it back into the mode it was in."""
@@ -83,6 +112,16 @@ def _forward_mode(model: nn.Module) -> Iterator[None]:
     """Choose kernels that have forward-mode derivatives."""
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(_differentiable(model))
         if any(isinstance(module, nn.RNNBase) for module in model.modules()):
             stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        yield
+
+
+@contextmanager
+def _differentiable(model: nn.Module) -> Iterator[None]:
+    """Go without cuDNN's recurrent kernels, which have no derivative outside training mode."""
+    with ExitStack() as stack:
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         yield

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +73,7 @@ def split_tables(rows: Path, task: Task, block: int = 8192) -> Iterator[tuple[st
                 yield split, table.filter(pa.array(chosen))
 
 
-class _Shards:
+class Shards:
     """Writes one split as Parquet shards and keeps what the card needs to know of it."""
 
     def __init__(self, folder: Path, prefix: str, schema: pa.Schema):
@@ -82,6 +85,7 @@ class _Shards:
         self._room = 0
 
     def write(self, table: pa.Table) -> None:
+        """Add rows; a shard that is full is closed."""
         while len(table):
             if not self._room:
                 self.close()
@@ -94,6 +98,7 @@ class _Shards:
             self.rows, self.bytes, self._room = self.rows + len(head), self.bytes + head.nbytes, self._room - len(head)
 
     def close(self) -> None:
+        """Write the last shard's footer."""
         if self._writer is not None:
             self._writer.close()
             self.digest.update(self.files[-1].read_bytes())
@@ -120,24 +125,24 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     """
     (folder / "data").mkdir(parents=True)
     features, rejects = row_features(task), Features(REJECTS)
-    shards: dict[str, _Shards] = {}
+    shards: dict[str, Shards] = {}
     labels: dict[str, Counter[int]] = {}
     for split, table in split_tables(work / "rows.parquet", task):
         if split not in shards:
-            shards[split] = _Shards(folder / "data", split, features.arrow_schema)
+            shards[split] = Shards(folder / "data", split, features.arrow_schema)
             labels[split] = Counter()
         shards[split].write(table)
         labels[split].update(table[task.label_column].to_pylist())
-    dropped = _Shards(folder / "data", "rejects", rejects.arrow_schema)
+    dropped = Shards(folder / "data", "rejects", rejects.arrow_schema)
     for batch in pq.ParquetFile(work / "rejects.parquet").iter_batches(8192):
         dropped.write(pa.Table.from_batches([batch]).cast(rejects.arrow_schema))
-    configs: dict[str, tuple[Features, Mapping[str, _Shards]]] = {
+    configs: dict[str, tuple[Features, Mapping[str, Shards]]] = {
         "default": (features, {name: shards[name] for name in ("train", "validation") if name in shards})
     }
     if dropped.rows:
         configs["rejects"] = (rejects, {"train": dropped})
     names = list(task.labels)
-    header = _header(configs)
+    header = config_header(configs)
     return {
         "splits": {name: one.rows for name, one in configs["default"][1].items()},
         "labels": {name: {label: labels[name][at] for at, label in enumerate(names)} for name in labels},
@@ -147,8 +152,15 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     }
 
 
-def _header(configs: Mapping[str, tuple[Features, Mapping[str, _Shards]]]) -> dict[str, Any]:
-    """Return the `configs` and `dataset_info` keys of the card, as `datasets` itself writes them."""
+def config_header(
+    configs: Mapping[str, tuple[Features, Mapping[str, Shards]]], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the `configs` and `dataset_info` keys of the card, as `datasets` itself writes them.
+
+    Args:
+        configs: Features and written splits of each config.
+        before: The keys as they were without these configs, which are added to them.
+    """
     from huggingface_hub import DatasetCardData
 
     files, infos = {}, {}
@@ -163,13 +175,13 @@ def _header(configs: Mapping[str, tuple[Features, Mapping[str, _Shards]]]) -> di
             download_size=sum(sizes),
             dataset_size=sum(shards.bytes for shards in splits.values()),
         )
-    data = DatasetCardData()
+    data = DatasetCardData(**copy.deepcopy(dict(before or {})))  # `datasets` writes into what it is given
     DatasetInfosDict(infos).to_dataset_card_data(data)
     MetadataConfigs(files).to_dataset_card_data(data)
     return {key: data.to_dict()[key] for key in ("configs", "dataset_info")}
 
 
-def splits_files(splits: Mapping[str, _Shards]) -> list[Path]:
+def splits_files(splits: Mapping[str, Shards]) -> list[Path]:
     """Return the files of all splits, by the names they have after `finish`."""
     found: list[Path] = []
     for shards in splits.values():
@@ -195,6 +207,29 @@ def restore_folder(target: Path) -> None:
         old.rename(target)
 
 
+@contextmanager
+def rewriting(folder: Path) -> Iterator[Path]:
+    """Yield the path where a data set folder is written anew; it is moved into place whole unless that fails."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        fresh = Path(scratch) / "dataset"
+        yield fresh
+        os.sync()
+        replace_folder(fresh, folder)
+
+
+def write_card(fresh: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> None:
+    """Record the facts in a folder being written and state them on its card, with a person's words of the old one."""
+    from .card import dataset_card
+    from .card_merge import merge_card
+
+    write_whole(fresh / "hf_synth" / "facts.json", _json(facts))
+    before = folder / "README.md"
+    theirs = before.read_text(encoding="utf-8") if before.exists() else None
+    write_whole(fresh / "README.md", merge_card(dataset_card(task, facts), theirs))
+
+
 def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write the Hub-ready folder of a finished work folder; what a person wrote in an earlier card stays.
 
@@ -202,35 +237,25 @@ def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any])
         work: Folder with `rows.parquet`, `rejects.parquet`, `chunks.parquet`, `prompts.parquet`.
         folder: Where the data set goes; replaced whole.
         task: The task.
-        facts: What `produce` recorded; the card adds what is read from the data.
+        facts: What `produce` recorded; what else the card states is added.
 
     Returns:
         All facts that the card states.
     """
-    from .card import dataset_card
-    from .card_merge import merge_card
+    from .card import samples
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    restore_folder(folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        fresh = Path(scratch) / "dataset"
-        whole = {**facts, **write_data(work, fresh, task)}
+    described = {"description": task.description, "language": list(task.language), "samples": samples(task, work)}
+    with rewriting(folder) as fresh:
+        whole = {**facts, **described, **write_data(work, fresh, task)}
         own = fresh / "hf_synth"
         own.mkdir()
         for name in ("chunks", "prompts"):
             shutil.copyfile(work / f"{name}.parquet", own / f"{name}.parquet")
         write_whole(own / "ledger.json", _json(facts["ledger"]))
         write_whole(own / "config.yaml", yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True))
-        write_whole(own / "facts.json", _json({k: v for k, v in whole.items() if k != "header"}))
-        before = folder / "README.md"
-        ours = dataset_card(task, whole, work)
-        write_whole(fresh / "README.md", merge_card(ours, before.read_text() if before.exists() else None))
-        os.sync()
-        replace_folder(fresh, folder)
+        write_card(fresh, folder, task, whole)
     return whole
 
 
 def _json(value: Any) -> str:
-    import json
-
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

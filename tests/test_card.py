@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard
 from jinja2 import UndefinedError
 
-from hf_synth.card import dataset_card, model_card
+from hf_synth.card import dataset_card, model_card, samples
 from hf_synth.tasks import load_task
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,6 +40,22 @@ FACTS = {
     "rejects": 23,
     "header": {"configs": [{"config_name": "default"}], "dataset_info": [{"config_name": "default"}]},
 }
+WEIGHTS = {
+    "trainer": "bilevel",
+    "reason": "raising the row's weight would raise the loss on the other rows.",
+    "settings": {"outer_loss": "rce", "outer_steps": 3},
+    "source": "the texts and generated labels of this data set alone; no person's label was used",
+    "rows": 11,
+    "splits": {"train": 10, "validation": 1},
+    "kept": 9,
+    "effective_rows": 7,
+    "per_label": {"negative": 0.75, "positive": None},
+    "suspects": 1,
+    "header": {
+        "configs": [{"config_name": name} for name in ("default", "weighted")],
+        "dataset_info": [{"config_name": name} for name in ("default", "weighted")],
+    },
+}
 SCORES = {"rows": 100, "accuracy": 0.81, "accuracy_interval": [0.722, 0.8749], "macro_f1": 0.8075}
 REPORT = {
     "method": "zerogen",
@@ -49,6 +65,15 @@ REPORT = {
     "metrics": SCORES,
     "baselines": {"prompting": {**SCORES, "accuracy": 0.7}},
     "not_evaluated": None,
+    "deployment": {
+        "cores": 1,
+        "parameters": 22713986,
+        "megabytes": 91.58,
+        "milliseconds_per_text": 12.345,
+        "rows_per_second": 96.04,
+        "rows": 81,
+        "prompting": {"rows": 4, "rows_per_second": 0.48},
+    },
 }
 TRAINING = {
     "student": "org/encoder",
@@ -56,6 +81,7 @@ TRAINING = {
     "rows": 10,
     "validation_rows": 1,
     "settings": {"student": "org/encoder", "learning_rate": 5e-5},
+    "pictures": ["curves.png", "weights.png"],
 }
 
 
@@ -66,20 +92,33 @@ def work_of(folder):
     return folder
 
 
+def facts_of(folder):
+    return {**FACTS, "samples": samples(load_task("sst2"), work_of(folder))}
+
+
 def cards(folder):
     task = load_task("sst2")
+    facts = facts_of(folder)
     return {
-        "dataset.md": dataset_card(task, FACTS, work_of(folder)),
+        "dataset.md": dataset_card(task, facts),
+        "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
         "model.md": model_card(task, REPORT, TRAINING),
         "model_not_evaluated.md": model_card(
             task,
-            {**REPORT, "metrics": None, "reference": None, "baselines": {}, "not_evaluated": "no network."},
-            TRAINING,
+            {
+                **REPORT,
+                "metrics": None,
+                "reference": None,
+                "baselines": {},
+                "not_evaluated": "no network.",
+                "deployment": {**REPORT["deployment"], "prompting": None},
+            },
+            {key: value for key, value in TRAINING.items() if key != "pictures"},
         ),
     }
 
 
-@pytest.mark.parametrize("name", ["dataset.md", "model.md", "model_not_evaluated.md"])
+@pytest.mark.parametrize("name", ["dataset.md", "dataset_weighted.md", "model.md", "model_not_evaluated.md"])
 def test_golden(name, tmp_path):
     assert cards(tmp_path)[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
@@ -108,9 +147,9 @@ def test_a_copy_is_never_called_the_hubs_revision(tmp_path):
 
 
 def test_a_forgotten_fact_is_an_error(tmp_path):
-    facts = {key: value for key, value in FACTS.items() if key != "wanted"}
+    facts = {key: value for key, value in facts_of(tmp_path).items() if key != "wanted"}
     with pytest.raises(UndefinedError, match="wanted"):
-        dataset_card(load_task("sst2"), facts, work_of(tmp_path))
+        dataset_card(load_task("sst2"), facts)
 
 
 if __name__ == "__main__":

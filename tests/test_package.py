@@ -13,8 +13,9 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
+    ("config",),
     ("losses",),
-    ("records", "config", "ranks", "trainers", "students", "metrics", "directional"),
+    ("records", "ranks", "trainers", "students", "metrics", "directional"),
     ("task", "settings"),
     ("tasks",),
     ("prompts", "parse", "journal", "models", "card_merge", "cells", "answers"),
@@ -27,10 +28,11 @@ LAYERS = [
     ("produce",),
     ("card", "backends"),
     ("folder",),
-    ("builder", "progress", "student"),
-    ("train",),
+    ("builder", "progress", "student", "weighted", "curves"),
+    ("train", "export"),
+    ("denoise",),
     ("report",),
-    ("hub",),
+    ("hub", "deploy"),
     ("commands",),
 ]
 RANK = {name: at for at, names in enumerate(LAYERS) for name in names}

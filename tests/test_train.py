@@ -110,9 +110,7 @@ def test_seeds_change_the_student(student_folder, tmp_path):
         train_student(
             data_of(), load_task("sst2"), config_of(student_folder, num_train_epochs=1), tmp_path / str(seed), seed
         )
-        weights.append(
-            AutoModelForSequenceClassification.from_pretrained(tmp_path / str(seed)).classifier.weight
-        )
+        weights.append(AutoModelForSequenceClassification.from_pretrained(tmp_path / str(seed)).classifier.weight)
     assert not torch.allclose(*weights)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..backends import open_generator
 from ..card import model_card
 from ..card_merge import merge_card
+from ..deploy import footprint, prompting_rate, sentence
 from ..errors import InputError
 from ..generators.base import Generator, Scorer
 from ..journal import write_whole
@@ -18,6 +19,7 @@ from ..report import judge_prompting, judge_student, report_of, score_labels, sh
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .generate import console, output_folder
 from .options import parse
+from .train import load_splits
 
 
 def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str, generator: Generator | None) -> dict:
@@ -42,31 +44,50 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
         )
     report = report_of(facts, training)
     report["dataset_id"] = output.hub_id
+    rows = load_splits(folder / "dataset", plan.task)["train"] if isinstance(reference, str) else reference.data
+    texts = [rows[column] for column in plan.task.columns]
+    max_length = training["settings"]["max_length"]
+    report["deployment"] = footprint(folder / "model", texts, max_length)
     if isinstance(reference, str):
         report["not_evaluated"] = reference
     else:
-        student = judge_student(folder / "model", reference, plan.task, training["settings"]["max_length"])
+        student = judge_student(folder / "model", reference, plan.task, max_length)
         report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
         report["metrics"] = score_labels(plan.task, student, reference.data[plan.task.label_column])
         if output.baseline_rows:
             write_whole(folder / "report.json", _json(report))  # what is known so far is not lost with the baseline
-            generator = generator or open_generator(plan, private=output.private)
-            if generator.source.get("sha256") != facts["generator"].get("sha256"):
-                raise InputError(
-                    f"the rows were written by {facts['generator']['name']!r}, and `model` is {generator.name!r}: "
-                    "its prompting baseline says nothing of them. Give the same `model`, or `baseline_rows: 0`."
-                )
-            if not isinstance(generator, Scorer):
-                console.print(f"no prompting baseline: {generator.name} tells no likelihoods", markup=False)
+            generator = _baseline_generator(plan, output, facts["generator"], generator)
             report["baselines"] = judge_prompting(
                 generator, reference, plan.task, output.baseline_rows, plan.config.batch_size, student
             )
+    if generator and output.baseline_rows:
+        report["deployment"]["prompting"] = prompting_rate(generator, texts, plan.task, plan.config.batch_size)
     write_whole(folder / "report.json", _json(report))
     card = folder / "model" / "README.md"
     ours = model_card(plan.task, report, training)
     write_whole(card, merge_card(ours, card.read_text() if card.exists() else None))
     show(report, console)
+    console.print(sentence(report["deployment"]), markup=False)
     return report
+
+
+def _baseline_generator(
+    plan: Plan, output: OutputConfig, wrote: dict[str, Any], generator: Generator | None
+) -> Generator:
+    """Return the generator that labels by prompting; opened where it is not given.
+
+    Raises:
+        InputError: If it is not the one that wrote the rows.
+    """
+    generator = generator or open_generator(plan, private=output.private)
+    if generator.source.get("sha256") != wrote.get("sha256"):
+        raise InputError(
+            f"the rows were written by {wrote['name']!r}, and `model` is {generator.name!r}: "
+            "its prompting baseline says nothing of them. Give the same `model`, or `baseline_rows: 0`."
+        )
+    if not isinstance(generator, Scorer):
+        console.print(f"no prompting baseline: {generator.name} tells no likelihoods", markup=False)
+    return generator
 
 
 def reference_or_reason(plan: Plan, output: OutputConfig) -> Judge | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -57,11 +57,13 @@ class PhasedTrainer(WeightedTrainer):
         """Make the schedule that starts anew in each phase.
 
         Raises:
-            InputError: For a schedule that is no function of the step alone.
+            InputError: For a schedule that is no function of the step alone, or one that was given.
         """
-        if self.lr_scheduler is not None:
-            return self.lr_scheduler
         self._phases = list(self.phases(num_training_steps))
+        if self.lr_scheduler is not None:
+            if len(self._phases) > 1 and not self._created_lr_scheduler:
+                raise InputError("`optimizers` must hold no schedule: it could not start anew in each phase")
+            return self.lr_scheduler
         factors: list[float] = []
         for phase in self._phases:
             shape = get_scheduler(
@@ -69,7 +71,7 @@ class PhasedTrainer(WeightedTrainer):
                 torch.optim.SGD([torch.zeros(1)], lr=self.args.learning_rate),
                 num_warmup_steps=self.args.get_warmup_steps(phase.steps),
                 num_training_steps=phase.steps,
-                scheduler_specific_kwargs=self.args.lr_scheduler_kwargs,
+                scheduler_specific_kwargs=cast(Any, self.args.lr_scheduler_kwargs),
             )
             if not isinstance(shape, LambdaLR):
                 raise InputError(f"`lr_scheduler_type`: {self.args.lr_scheduler_type} cannot start anew in each phase")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from hf_synth.errors import InputError
@@ -18,7 +19,7 @@ class Rows:
 
     A row of a token task makes one prediction for each labelled token, every other row one; `labels` holds the labels
     of all predictions, [P], or [N, K] where each class is a choice of its own, and `starts` where each row's begin,
-    [N + 1].
+    [N + 1]. `tokens` tells whether it is a token task.
 
     Args:
         data: The training set; it has a length and columns.
@@ -32,13 +33,16 @@ class Rows:
         names = getattr(data, "column_names", ())
         if "index" not in names:
             raise InputError(f"`train_dataset` needs a column `index` that names each row; it has {list(names)!r}")
-        index = np.asarray(data["index"], np.int64)
+        data = data.with_format(None) if isinstance(data, Dataset) else data  # tensors would hide what labels are
+        index = np.asarray(data["index"][:], np.int64)
         self._order = np.argsort(index, kind="stable")
         self._sorted = index[self._order]
         if len(twice := self._sorted[1:][self._sorted[1:] == self._sorted[:-1]]):
             raise InputError(f"`index` must name each row once; {twice[0]} stands on several rows")
         column = data["labels" if "labels" in names else "label"][:]
-        if column and isinstance(column[0], (list, np.ndarray)) and not isinstance(column[0][0], float):
+        several = len(column) > 0 and isinstance(column[0], (list, np.ndarray))
+        self.tokens = several and not any(isinstance(label, float) for label in column[0])
+        if self.tokens:
             flat = [np.asarray(labels, np.int64) for labels in column]
             flat = [labels[labels != IGNORED] for labels in flat]
             self.labels, lengths = np.concatenate(flat), [len(labels) for labels in flat]

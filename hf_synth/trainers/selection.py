@@ -154,7 +154,7 @@ def confident(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Rows, NDArra
     """Return the rows that confident learning keeps, and the quality of each row's label, from 0 to 1.
 
     cleanlab (https://huggingface.co/papers/1911.00068) estimates how many rows of each class belong to each other
-    class and drops the likeliest ones. It never drops a row for a class that has no rows, nor a class's last row.
+    class and drops the likeliest ones. It counts none towards a class without rows, and leaves each class a row.
 
     Args:
         probabilities: [N, K], each row's by a model that did not see it.
@@ -227,8 +227,9 @@ def _judged(probabilities: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.flo
     found = _matrix(probabilities, "probabilities")
     if found.min() < 0 or found.max() > 1 + ROUNDING:
         raise InputError(f"`probabilities` must be between 0 and 1; got {found.min():g} to {found.max():g}")
-    _check_sums(found.sum(axis=1), "probabilities")
-    return found, _labels(labels, *found.shape)
+    sums = found.sum(axis=1)
+    _check_sums(sums, "probabilities")
+    return found / sums[:, None], _labels(labels, *found.shape)
 
 
 def _check_sums(sums: NDArray[np.float64], name: str) -> None:

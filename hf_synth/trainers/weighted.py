@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -37,6 +39,9 @@ class WeightedTrainer(Trainer):
     # Stock Trainer believes that BERT-family heads divided by `num_items_in_batch`; they did not, and the loss grows
     # with accumulation steps and ranks (https://github.com/huggingface/transformers/issues/47688). Ours is divided.
     loss_is_scaled_for_ga = True
+    model: Any  # never None here, whatever Trainer's own annotations allow
+    train_dataset: Any
+    lr_scheduler: Any
     example_columns: tuple[str, ...] = ("index", "synthetic", "weight")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -115,15 +120,19 @@ class WeightedTrainer(Trainer):
             losses = losses + extra
         return torch.where(counted(labels), losses, 0.0)
 
-    def batches_of(self, data: Any, rows: Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
+    def batches_of(
+        self, data: Any, rows: Sequence[int] | None = None, size: int | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield this rank's share of a data set's rows for a pass outside training, which moves no random state.
 
-        Every rank gets equally many batches, of `per_device_eval_batch_size` rows, with all columns of a training
-        batch; the labels of a batch that a rank has only to keep the others company are -100.
+        All rows come longest first, so that those of a batch are of one length; given ones in their order. Every rank
+        gets equally many batches, of `per_device_eval_batch_size` rows or `size`, with all columns of a
+        training batch; the labels of a batch that a rank has only to keep the others company are -100.
         """
         data = self._remove_unused_columns(data, "pass") if isinstance(data, Dataset) else data
-        order = list(range(len(data)) if rows is None else rows)
-        size, ranks, rank = self.args.per_device_eval_batch_size, self.args.world_size, self.args.process_index
+        order = longest_first(data) if rows is None else list(rows)
+        size = min(size or self.args.per_device_eval_batch_size, self.args.per_device_eval_batch_size)
+        ranks, rank = self.args.world_size, self.args.process_index
         for start in range(0, len(order), size * ranks):
             mine = order[start + rank * size : start + (rank + 1) * size]
             chosen = mine or order[:1]
@@ -196,3 +205,12 @@ class WeightedTrainer(Trainer):
         if not (path := Path(checkpoint, SIDE_STATE)).is_file():
             raise InputError(f"`resume_from_checkpoint` must hold {SIDE_STATE}, which is missing in {checkpoint!r}.")
         self.load_side_state(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def longest_first(data: Any) -> list[int]:
+    """Return the positions of all rows, those of most tokens first: what does not fit the memory shows at once."""
+    if not isinstance(data, Dataset) or "input_ids" not in data.column_names:
+        return list(range(len(data)))
+    tables = data.select_columns("input_ids").with_format("arrow").iter(10_000)
+    lengths = np.concatenate([pc.list_value_length(table["input_ids"]).to_numpy() for table in tables])
+    return np.argsort(-lengths, kind="stable").tolist()

@@ -1,6 +1,10 @@
 """What we write goes to the Hub and comes back; what we need comes from the Hub, then from its cache."""
 
+import pytest
+from datasets import load_dataset
+
 from hf_synth.models import weights_digest
+from hf_synth.weighted import write_weights
 
 
 def by_index(splits):
@@ -20,6 +24,38 @@ def test_a_generated_folder_is_pushed_and_grows(hub, server, tmp_path):
     assert all(second[index] == row for index, row in by_index(first).items())
     commits = [line for line in server.log if "/commit/main" in str(line)]
     assert len(commits) == 2
+
+
+def config(repo_id, name):
+    """Load one config by name from the Hub; called in the process that sees the Hub."""
+    rows = load_dataset(repo_id, name, split="train")
+    return rows.to_list(), rows.features["label"].names
+
+
+def test_row_weights_go_to_the_hub_and_leave_it(hub, server, tmp_path):
+    hub.generate(tmp_path / "out", 60)
+    folder = tmp_path / "out/dataset"
+    rows = hub.load_folder(folder)["train"][0]
+    weights = {row["index"]: 2 * n / (len(rows) - 1) for n, row in enumerate(rows)}
+    scores = {index: float(-index) for index in weights}
+    facts = {"trainer": "bilevel", "reason": "because.", "settings": {}}
+    columns = {"index": list(weights), "weight": list(weights.values()), "score": list(scores.values())}
+    write_weights(folder, columns, facts)
+    hub.push(folder, "user/weighted")
+    assert hub.load("user/weighted") == hub.load_folder(folder)
+    there, names = hub.pool.submit(config, "user/weighted", "weighted").result(timeout=120)
+    assert names == ["negative", "positive"]
+    assert {row["index"]: row["hf_synth_weight"] for row in there} == pytest.approx(weights)
+    suspects, names = hub.pool.submit(config, "user/weighted", "suspects").result(timeout=120)
+    assert names == ["negative", "positive"]
+    assert [row["index"] for row in suspects] == sorted(weights, reverse=True)[: len(weights) // 10]
+    assert {row["reason"] for row in suspects} == {"because."}
+    hub.generate(tmp_path / "out", 70)  # drops them here, and the next push there
+    hub.push(folder, "user/weighted")
+    left = [name for name in server.repo("user/weighted", "dataset").head.files if "weighted" in name]
+    assert left == []
+    with pytest.raises(ValueError, match="weighted"):
+        hub.pool.submit(config, "user/weighted", "weighted").result(timeout=120)
 
 
 def test_weights_come_from_the_hub_with_their_revision_then_from_the_cache(hub, server, causal_folder):

@@ -1,5 +1,5 @@
 """Train a tiny BERT on 55 rows and write down every loss: run in the test's process, or alone as
-`trajectory.py out.json '[{"folder": "a", "batch": 8}, …]'`, under torchrun too."""
+`trajectory.py out.json '[{"folder": "a", "batch": 8, "kind": "weighted"}, …]'`, under torchrun too."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from kinds import KINDS
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -18,13 +19,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_synth.trainers.weighted import WeightedTrainer
-
 ROWS, EVAL_ROWS, LENGTH, CLASSES = 55, 13, 12, 3
 
 
 def rows(count: int, seed: int) -> Dataset:
-    """Return random rows of unequal length; the weights have mean 1 and differ widely."""
+    """Return random rows of unequal length, two thirds synthetic; the weights have mean 1 and differ widely."""
     draw = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, 50, (count, LENGTH), generator=draw)
     lengths = torch.randint(3, LENGTH + 1, (count, 1), generator=draw)
@@ -36,6 +35,7 @@ def rows(count: int, seed: int) -> Dataset:
             "labels": torch.randint(CLASSES, (count,), generator=draw).tolist(),
             "weight": (weight / weight.mean()).tolist(),
             "index": list(range(count)),
+            "synthetic": [row % 3 != 0 for row in range(count)],
         }
     )
 
@@ -72,33 +72,33 @@ def train(
     dropout: float = 0.0,
     optim: str = "sgd",
     stock: bool = False,
+    kind: str = "weighted",
     save: bool = False,
     kill_at: int | None = None,
     resume: bool = False,
     **arguments,
 ) -> dict:
     """Train 3 epochs (4 steps each at global batch 16) and return the trajectory, by step, and the parameters."""
-    args = TrainingArguments(
-        output_dir=folder,
-        per_device_train_batch_size=batch,
-        per_device_eval_batch_size=4,
-        gradient_accumulation_steps=accumulate,
-        num_train_epochs=3,
-        learning_rate=0.1 if optim == "sgd" else 1e-3,
-        optim=optim,
-        max_grad_norm=0.0,
-        logging_steps=1,
-        logging_strategy="steps",
-        save_strategy="steps" if save else "no",
-        save_steps=6,
-        disable_tqdm=True,
-        use_cpu=True,
-        ddp_backend="gloo" if "RANK" in os.environ else None,
-        **arguments,
-    )
+    defaults = {
+        "per_device_train_batch_size": batch,
+        "per_device_eval_batch_size": 4,
+        "gradient_accumulation_steps": accumulate,
+        "num_train_epochs": 3,
+        "learning_rate": 0.1 if optim == "sgd" else 1e-3,
+        "optim": optim,
+        "max_grad_norm": 0.0,
+        "logging_steps": 1,
+        "logging_strategy": "steps",
+        "save_strategy": "steps" if save else "no",
+        "save_steps": 6,
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "ddp_backend": "gloo" if "RANK" in os.environ else None,
+    }
+    args = TrainingArguments(folder, **defaults | arguments)
     model = tiny_bert(dropout)
     data, held_out = rows(ROWS, seed=1), rows(EVAL_ROWS, seed=2)
-    trainer = (Trainer if stock else WeightedTrainer)(model, args, train_dataset=data, eval_dataset=held_out)
+    trainer = (Trainer if stock else KINDS[kind])(model, args, train_dataset=data, eval_dataset=held_out)
     trainer.remove_callback(PrinterCallback)
     if kill_at is not None:
         trainer.add_callback(KillAt(kill_at))

@@ -1,0 +1,80 @@
+"""Pictures for the model card: training curves and the histogram of example weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from .models import console
+
+COSTS = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+
+
+def draw(history: Sequence[Mapping[str, Any]], weights: Sequence[float] | None, folder: Path) -> list[str]:
+    """Draw `curves.png` and, with weights, `weights.png` into a folder.
+
+    Args:
+        history: `trainer.state.log_history`: what was logged, each with its `step`.
+        weights: How much each training example counts.
+        folder: The model's folder.
+
+    Returns:
+        The names of the files written: none for a history without a loss, or (said on the console) without matplotlib.
+    """
+    if find_spec("matplotlib") is None:
+        sentence = "no training curves: they need the package matplotlib: pip install 'hf_synth[plots]'"
+        console.print(sentence, markup=False, soft_wrap=True)
+        return []
+    written = []
+    if any("loss" in entry for entry in history):
+        _curves(history, folder / "curves.png")
+        written.append("curves.png")
+    if weights is not None and len(weights):
+        _histogram(weights, folder / "weights.png")
+        written.append("weights.png")
+    return written
+
+
+def _figure(panels: int) -> tuple[Any, list[Any]]:
+    """Return a figure with so many panels side by side; no pyplot, so no window system and no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5 * panels, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [*figure.subplots(1, panels, squeeze=False)[0]]
+
+
+def _curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the losses, the scores of the evaluations and the learning rate over the steps."""
+    names = [name for name in dict.fromkeys(key for entry in history for key in entry) if name not in COSTS]
+    scores = [name for name in names if name.startswith("eval_") and name != "eval_loss"]
+    wanted: dict[str, list[str]] = {
+        "loss": [name for name in ("loss", "eval_loss") if name in names],
+        "on the synthetic validation split": scores,
+        "learning rate": [name for name in ("learning_rate",) if name in names],
+    }
+    panels = {title: lines for title, lines in wanted.items() if lines}
+    figure, axes = _figure(len(panels))
+    words = {"loss": "training", "eval_loss": "validation", "learning_rate": "learning rate"}
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for name in lines:
+            logged = [entry for entry in history if name in entry]
+            label = words.get(name, name.removeprefix("eval_"))
+            marker = "o" if name.startswith("eval_") or len(logged) == 1 else None
+            steps, values = [entry["step"] for entry in logged], [entry[name] for entry in logged]
+            axis.plot(steps, values, label=label, marker=marker, markersize=4)
+        axis.set(title=title, xlabel="step")
+        if lines != ["learning_rate"]:
+            axis.legend()
+    figure.savefig(path, dpi=100)
+
+
+def _histogram(weights: Sequence[float], path: Path) -> None:
+    """Draw how many examples have which weight."""
+    figure, (axis,) = _figure(1)
+    axis.hist([float(weight) for weight in weights], bins=50)
+    axis.set(title="weights of the training examples", xlabel="weight", ylabel="examples")
+    figure.savefig(path, dpi=100)

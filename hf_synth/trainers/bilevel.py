@@ -1,0 +1,302 @@
+"""Learning how much each example counts, by what its gradient does to a noise-robust loss on other rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hf_synth.config import strict
+from hf_synth.directional import directional_derivatives, mean_gradient
+from hf_synth.errors import InputError
+from hf_synth.losses import IGNORED, example_loss
+from hf_synth.trainers.lookahead import LookAhead
+from hf_synth.trainers.phases import Phase, PhasedTrainer
+from hf_synth.trainers.rows import Rows
+from hf_synth.trainers.weighted import counted
+from hf_synth.trainers.weights import ExampleWeights, Feature, Features, WeightNetwork
+
+
+@strict
+class BilevelConfig:
+    """How weights are learnt.
+
+    Attributes:
+        mode: `sungen` trains from the same start in every round and then steps all weights; `online` steps those of
+            the batch before each optimizer step.
+        rounds: Of `sungen`: how many; the published run has 100.
+        outer_loss: What the outer rows judge by; see `losses.example_loss`.
+        scale: Of `rce` and `sce`.
+        outer_rows: Size of the outer set, drawn from the training set where none is given.
+        redraw: Draw it anew in each round (UniGen), not once (SunGen).
+        confident: Of `sungen`: share of each class's rows, by weight, whose outer loss counts. (The published code
+            takes it of all rows; a class whose weights fall then loses its say, and they fall on.)
+        weigh: A free weight per example, or a small network from features to weights.
+        step: How free weights move. `scaled`: down the gradient over its root mean square, in `sungen` that of the
+            first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
+            as far in the first rounds, however small its gradient. A network moves by Adam.
+        weight_lr: Step size: 0.2 (`scaled`), 0.25 (`adam`), 0.001 (`network`) where left out.
+        features: What the network sees.
+        hidden: Width of its hidden layer.
+        inner: Of `online`: `reused` goes along the gradient that the look-ahead took, so that new weights count from
+            an example's next visit; `exact` computes it again under the new weights.
+        outer_batch: Of `online`: outer rows for each inner row.
+        derivative: See `directional.directional_derivatives`.
+        seed: Draws the outer rows.
+    """
+
+    mode: Literal["sungen", "online"] = "sungen"
+    rounds: int = Field(10, ge=1)
+    outer_loss: Literal["rce", "mae", "gce", "sce", "ce"] = "rce"
+    scale: float = Field(10.0, gt=0)
+    outer_rows: int = Field(50_000, ge=2)
+    redraw: bool = False
+    confident: float = Field(0.9, gt=0, le=1)
+    weigh: Literal["examples", "network"] = "examples"
+    step: Literal["scaled", "adam"] = "scaled"
+    weight_lr: float | None = Field(None, gt=0)
+    features: tuple[Feature, ...] = Field(("loss", "margin"), min_length=1)
+    hidden: int = Field(100, ge=1)
+    inner: Literal["reused", "exact"] = "reused"
+    outer_batch: float = Field(0.5, gt=0)
+    derivative: Literal["forward", "difference"] = "forward"
+    seed: int = Field(0, ge=0)
+
+
+class BilevelTrainer(PhasedTrainer):
+    """Trainer that learns how much each example counts (SunGen, https://huggingface.co/papers/2205.12679).
+
+    The outer problem is to choose weights `w` so that a student trained on `sum_i w_i CE_i / S` has a small
+    noise-robust loss on outer rows, which may be as noisy as the others. One step of plain gradient descent stands for
+    the training, `theta' = theta - lr/S sum_i w_i grad CE_i(theta)` with `S` held constant, so
+
+        dL/dw_i = - lr/S <grad L_robust(theta'), grad CE_i(theta)>
+
+    and a row gains weight when its own gradient points where the outer rows' does. Each product is the derivative of
+    the row's loss along one direction: no second-order graph is built, so any model works. In `sungen` mode `theta'`
+    is where the round's training ended, and the student starts over; `num_train_epochs` is then that of one round. In
+    `online` mode `theta'` is one step ahead (https://huggingface.co/papers/1803.09050). No dropout in either.
+
+    After training, `weights` and `scores` tell how far each row can be trusted; see `selection` for what may be done
+    with them. The model that `sungen` leaves is the last round's.
+
+    Args:
+        config: See `BilevelConfig`.
+        outer_dataset: Rows to judge by, with the training set's columns, such as a few that a person has checked.
+
+    Raises:
+        InputError: For rows without `index`, one that stands twice, labels that are no class, or outer rows of one
+            class; under FSDP or DeepSpeed.
+    """
+
+    def __init__(
+        self, *args: Any, config: BilevelConfig | None = None, outer_dataset: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._refuse_sharding("each rank must hold all parameters")
+        self.config = config = config or BilevelConfig()
+        classes = self.model.config.num_labels
+        self.rows = Rows(self.train_dataset, classes)
+        self.outer: Any = self.train_dataset if outer_dataset is None else outer_dataset
+        self.outer_rows = self._draw_outer(0)
+        self.robust_loss, self.loss = example_loss(config.outer_loss, scale=config.scale), example_loss()
+        self.features: Features | None = None
+        self.rule: torch.nn.Module = ExampleWeights(len(self.rows))
+        if config.weigh == "network":
+            self.features = Features(self.model, config.features, classes)
+            self.rule = WeightNetwork(self.features.width, config.hidden, config.seed)
+        speed = config.weight_lr or (
+            0.001 if config.weigh == "network" else {"scaled": 0.2, "adam": 0.25}[config.step]
+        )
+        # The gradient is scaled to a root mean square of 1: left as it comes it shrinks with the number of rows, until
+        # Adam's epsilon outweighs it.
+        kind = torch.optim.SGD if config.weigh == "examples" and config.step == "scaled" else torch.optim.Adam
+        self.rule_optimizer = kind(self.rule.parameters(), lr=speed)
+        self.scale = torch.zeros(())
+        self.raw_weights = torch.full((len(self.rows),), 0.5)
+        self.step_batches: list[Any] = []
+        self.step_features: list[Tensor] = []
+        if config.mode == "online":
+            self.add_callback(LookAhead(self))
+        else:
+            self.args = copy.copy(self.args)
+            self.args.num_train_epochs *= config.rounds
+            self._start = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+
+    @property
+    def weights(self) -> Tensor:
+        """Return how much each row of the training set counts, in its order: [N], of mean 1."""
+        return self.raw_weights / self.raw_weights.mean()
+
+    @property
+    def scores(self) -> Tensor:
+        """Return the rows' weights before the sigmoid, [N]: these tell apart what the sigmoid flattens."""
+        return self.raw_weights.double().logit(eps=1e-9)
+
+    def example_weights(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """Return the weights in use, times those of the data set's own column `weight`."""
+        at, device = self.rows.at(columns["index"]), columns["index"].device
+        weights = (self.raw_weights[at] / self.raw_weights.mean()).to(device)
+        return weights * columns["weight"] if "weight" in columns else weights
+
+    def regularizer(self, logits: Tensor, labels: Tensor, columns: Mapping[str, Tensor]) -> None:
+        """Add nothing; remember what a weight network sees of the step's rows."""
+        if self.config.mode == "online":
+            self.step_features.append(
+                self.features(logits, labels) if self.features else logits.new_zeros(len(labels), 0)
+            )
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
+        """Collect the batches of one optimizer step, and remember them until it is taken."""
+        self.step_features = []
+        self.step_batches, self.step_count = super().get_batch_samples(*args, **kwargs)
+        return self.step_batches, self.step_count
+
+    def phases(self, steps: int) -> list[Phase]:
+        """Return the rounds of `sungen`; `online` is one phase."""
+        rounds = self.config.rounds if self.config.mode == "sungen" else 1
+        if steps < rounds:
+            raise InputError(f"`rounds` is {rounds}, and training has {steps} optimizer steps in all")
+        each = steps // rounds
+        return [Phase(f"round {at}", each + (steps % rounds if at + 1 == rounds else 0)) for at in range(rounds)]
+
+    def leave(self, at: int) -> None:
+        """Step all weights by what the round's student says of every row, and start over."""
+        if self.config.mode == "online":
+            return
+        if self.config.redraw and at:
+            self.outer_rows = self._draw_outer(at)
+        self._step_weights()
+        if at + 1 < len(self._phases):
+            self.model.load_state_dict(self._start)
+        total, squares = self.raw_weights.sum(), (self.raw_weights**2).sum()
+        self.log({"bilevel/effective_share": (total**2 / squares / len(self.rows)).item()})
+
+    def _step_weights(self) -> None:
+        parameters = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        direction = self.outer_gradient(parameters, self.outer_rows, confident=self.config.confident)
+        derivatives = torch.zeros(len(self.rows))
+        seen = torch.zeros(len(self.rows), self.features.width) if self.features else None
+        for batch in self.batches_of(self.train_dataset):
+            columns, inputs, labels = self.split(batch)
+            mine = counted(labels).cpu()
+            at = self.rows.at(columns["index"])[mine]
+            derivatives[at] = self.derivatives(inputs, labels, direction).cpu()[mine]
+            if self.features is not None and seen is not None:
+                with torch.no_grad():
+                    seen[at] = self.features(self.model(**inputs).logits, labels).cpu()[mine]
+        derivatives, seen = self._summed(derivatives), None if seen is None else self._summed(seen)
+        everywhere = torch.arange(len(self.rows))
+        self.rule_optimizer.zero_grad()
+        self.rule(everywhere, seen).backward(-derivatives)
+        self._scale_gradient()
+        self.rule_optimizer.step()
+        with torch.no_grad():
+            self.raw_weights = self.rule(everywhere, seen)
+
+    def _scale_gradient(self) -> None:
+        """Divide the gradient of the weights by its root mean square: for free weights, that of the first round.
+
+        Raises:
+            InputError: If it is zero or no number, so that no weight can move.
+        """
+        gradients = [p.grad for p in self.rule.parameters() if p.grad is not None]
+        size = torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
+        if not torch.isfinite(size) or size == 0:
+            raise InputError(f"the gradient of the weights is {size.item()}: the outer loss does not depend on them")
+        if self.scale == 0 or not isinstance(self.rule_optimizer, torch.optim.SGD):
+            self.scale = size
+        for gradient in gradients:
+            gradient.div_(self.scale)
+
+    def outer_gradient(
+        self, parameters: Mapping[str, Tensor], rows: Sequence[int], confident: float = 1.0, size: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return the gradient of the robust loss, the mean over outer rows, at some parameters, alike on all ranks.
+
+        Args:
+            parameters: Name -> tensor that takes gradients.
+            rows: Of the outer set.
+            confident: Share of each class, by weight, that rows of the training set must belong to.
+            size: Rows of a rank's batch.
+        """
+        unsure = self._unsure(confident)
+
+        def batches() -> Any:
+            for batch in self.batches_of(self.outer, rows, size):
+                columns, inputs, labels = self.split(batch)
+                if unsure is not None:
+                    labels[unsure[self.rows.at(columns["index"])].to(labels.device)] = IGNORED
+                yield inputs, labels
+
+        with self.accelerator.autocast():
+            total, count = mean_gradient(self.model, parameters, batches(), self.robust_loss)
+        count = self._summed(count).clamp(min=1)
+        return {name: self._summed(gradient) / count for name, gradient in total.items()}
+
+    def _unsure(self, confident: float) -> Tensor | None:
+        """Return which rows of the training set have the lowest weights of their class, [N], if any."""
+        if confident == 1 or self.outer is not self.train_dataset:
+            return None
+        weights, labels = self.raw_weights.numpy(), self.rows.labels
+        groups = [labels == label for label in np.unique(labels)] if labels.shape == weights.shape else [weights >= 0]
+        least = np.zeros_like(weights)
+        for group in groups:
+            least[group] = np.quantile(weights[group], 1 - confident)
+        return torch.from_numpy(weights < least)
+
+    def derivatives(self, inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]) -> Tensor:
+        """Return the derivative of each row's loss along a direction, [N]."""
+        batch, by = {**inputs, "labels": labels}, self.config.derivative
+        with self.accelerator.autocast():
+            return directional_derivatives(self.model, batch, direction, loss=self.loss, by=by)
+
+    def _summed(self, value: Tensor) -> Tensor:
+        if self.args.world_size == 1:
+            return value
+        return self.accelerator.reduce(value.to(self.args.device)).to(value.device)
+
+    def _draw_outer(self, at: int) -> list[int]:
+        """Draw the outer rows, all of a set that was given."""
+        if self.outer is not self.train_dataset:
+            chosen = np.arange(len(self.outer))
+        else:
+            draw = np.random.default_rng([self.config.seed, at])
+            chosen = np.sort(draw.permutation(len(self.outer))[: self.config.outer_rows])
+        names = self.outer.column_names
+        labels = self.outer.select(chosen)["labels" if "labels" in names else "label"]
+        if len({value for row in labels for value in np.ravel(row).tolist()} - {IGNORED}) < 2:
+            raise InputError(f"the {len(chosen)} outer rows have one class only; give more of them, of each class")
+        return chosen.tolist()
+
+    def side_state(self) -> dict[str, Any]:
+        """Return the weights, what makes them, and where each round starts."""
+        return {
+            "rows": self.rows.fingerprint(),
+            "weights": self.raw_weights,
+            "rule": self.rule.state_dict(),
+            "rule_optimizer": self.rule_optimizer.state_dict(),
+            "scale": self.scale,
+            "start": getattr(self, "_start", None),
+            "outer_rows": torch.tensor(self.outer_rows),
+        }
+
+    def load_side_state(self, state: dict[str, Any]) -> None:
+        """Go on with the weights of a checkpoint.
+
+        Raises:
+            InputError: If they are of other rows.
+        """
+        if state["rows"] != self.rows.fingerprint():
+            raise InputError("the checkpoint holds weights of other rows or labels than those of `train_dataset`")
+        self.rule.load_state_dict(state["rule"])
+        self.rule_optimizer.load_state_dict(state["rule_optimizer"])
+        self.raw_weights, self.scale = state["weights"], state["scale"]
+        self.outer_rows = state["outer_rows"].tolist()
+        if state["start"] is not None:
+            self._start = state["start"]

@@ -1,0 +1,104 @@
+"""One step ahead, for weights that are learnt while training: what an example of the batch does to the outer loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from hf_synth.errors import InputError
+from hf_synth.trainers.weighted import counted
+from hf_synth.trainers.weights import ExampleWeights
+
+if TYPE_CHECKING:
+    from hf_synth.trainers.bilevel import BilevelTrainer
+
+
+class LookAhead(TrainerCallback):
+    """Steps the weights of a batch before each optimizer step of a `BilevelTrainer` in `online` mode.
+
+    The gradients of the global batch have been added up by then, so nothing depends on how it was cut. The outer rows
+    of a step are a function of its number, so a resumed run sees the same.
+    """
+
+    def __init__(self, trainer: BilevelTrainer) -> None:
+        self.trainer = trainer
+        if trainer.config.inner == "exact" and trainer.args.fp16:
+            raise InputError("`inner: exact` computes gradients that fp16's loss scaling does not reach; use bf16")
+        size = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
+        self.outer_size = max(2, round(trainer.config.outer_batch * size))
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Step the weights of the rows whose gradients have just been added up."""
+        trainer = self.trainer
+        speed = trainer.lr_scheduler.get_last_lr()[0]
+        named = {name: value for name, value in trainer.model.named_parameters() if value.grad is not None}
+        ahead = {name: (value.detach() - speed * value.grad).requires_grad_() for name, value in named.items()}
+        share = -(-self.outer_size // args.world_size)
+        direction = trainer.outer_gradient(ahead, self.outer_rows(state.global_step), size=share)
+        at, derivatives, seen = self._of_batch(direction)
+        self._step(at, derivatives, seen)
+        if trainer.config.inner == "exact":
+            self._again(named)
+
+    def outer_rows(self, step: int) -> list[int]:
+        """Return the outer rows of a step: the next ones of an endless series of shuffles."""
+        rows = self.trainer.outer_rows
+        chosen: list[int] = []
+        place = step * self.outer_size
+        while len(chosen) < self.outer_size:
+            turn, start = divmod(place, len(rows))
+            shuffled = np.random.default_rng([self.trainer.config.seed, turn]).permutation(rows)
+            order = shuffled[start : start + self.outer_size - len(chosen)]
+            chosen += order.tolist()
+            place += len(order)
+        return chosen
+
+    def _of_batch(self, direction: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return positions, derivatives and features of the global batch's rows."""
+        trainer, found = self.trainer, []
+        for batch, seen in zip(trainer.step_batches, trainer.step_features, strict=True):
+            columns, inputs, labels = trainer.split(trainer._prepare_inputs(batch))
+            derivatives = trainer.derivatives(inputs, labels, direction)
+            parts = [columns["index"].double(), counted(labels).double(), derivatives.double()]
+            found.append(torch.cat([torch.stack(parts, -1), seen.to(parts[0])], -1))
+        table = trainer.accelerator.gather(torch.cat(found)).cpu()
+        table = table[table[:, 1] > 0]
+        features = table[:, 3:].float() if trainer.features is not None else None
+        return trainer.rows.at(table[:, 0].long()), table[:, 2].float(), features
+
+    def _step(self, at: Tensor, derivatives: Tensor, seen: Tensor | None) -> None:
+        trainer = self.trainer
+        trainer.rule_optimizer.zero_grad()
+        trainer.rule(at, seen).backward(-derivatives)
+        if isinstance(trainer.rule, ExampleWeights):
+            # Rows that are not in the batch must not move, as Adam's momentum would have them.
+            logit: Any = trainer.rule.logit
+            gradient = logit.grad[at]
+            size = gradient.square().mean().sqrt().clamp(min=1e-30)
+            with torch.no_grad():
+                logit[at] -= trainer.rule_optimizer.param_groups[0]["lr"] * gradient / size
+        else:
+            trainer.rule_optimizer.step()
+        with torch.no_grad():
+            trainer.raw_weights[at] = trainer.rule(at, seen)
+
+    def _again(self, named: dict[str, Tensor]) -> None:
+        """Compute the batch's gradient once more, under the new weights."""
+        trainer = self.trainer
+        total = {name: torch.zeros_like(value) for name, value in named.items()}
+        for batch in trainer.step_batches:
+            loss = trainer.compute_loss(
+                trainer.model, trainer._prepare_inputs(batch), num_items_in_batch=trainer.step_count
+            )
+            gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+            for name, gradient in zip(named, gradients, strict=True):
+                if gradient is not None:
+                    total[name] += gradient
+        for name, value in named.items():
+            value.grad = trainer.accelerator.reduce(total[name], reduction="mean")
+        if trainer.args.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(list(named.values()), trainer.args.max_grad_norm)

@@ -1,0 +1,101 @@
+"""How much each example counts, as something that a gradient can move: a number per row, or a small network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hf_synth.losses import IGNORED, example_loss
+
+Feature = Literal["loss", "margin", "embedding"]
+
+
+class ExampleWeights(nn.Module):
+    """One free number `a` per row, whose weight is `sigmoid(a)`; all start at 1/2 (SunGen).
+
+    Args:
+        rows: How many.
+    """
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.logit = nn.Parameter(torch.zeros(rows))
+
+    def forward(self, at: Tensor, features: Tensor | None = None) -> Tensor:
+        """Return the weights of the rows at positions `at`, [N]."""
+        return self.logit[at].sigmoid()
+
+
+class WeightNetwork(nn.Module):
+    """A network from an example's features to its weight (Meta-Weight-Net, https://huggingface.co/papers/1902.07379).
+
+    Args:
+        features: Width of the features.
+        hidden: Width of its hidden layer.
+        seed: Decides how it starts; its last layer starts at zero, so that all weights start at 1/2.
+    """
+
+    def __init__(self, features: int, hidden: int, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.ReLU())
+        self.head = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, at: Tensor, features: Tensor | None = None) -> Tensor:
+        """Return the weights of rows by their features, [N, F] -> [N]."""
+        return self.head(self.layers(features)).squeeze(-1).sigmoid()
+
+
+class Features:
+    """What a weight network sees of an example under the student: its loss, its margin, its embedding.
+
+    The margin is the label's logit less the best other one (the mean over labelled tokens, or over classes of their
+    signed logits); the embedding is what goes into the student's last layer.
+
+    Args:
+        model: The student.
+        names: Which of them.
+        classes: Its number of labels.
+    """
+
+    def __init__(self, model: nn.Module, names: tuple[Feature, ...], classes: int) -> None:
+        self.names = names
+        self._loss = example_loss()
+        linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+        head = [m for m in linear if m.out_features == classes][-1]
+        self.width = sum(head.in_features if name == "embedding" else 1 for name in names)
+        self._embedding: Tensor | None = None
+        if "embedding" in names:
+            head.register_forward_pre_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._embedding = inputs[0].detach().float()
+
+    @torch.no_grad()
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the features, [N, F], of the batch that went through the student last."""
+        found = {"loss": self._loss(logits, labels)[:, None], "margin": _margin(logits.float(), labels)[:, None]}
+        if self._embedding is not None:
+            found["embedding"] = _mean_over_labelled(self._embedding, labels)
+        return torch.cat([found[name] for name in self.names], -1)
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    if labels.is_floating_point():
+        return torch.where(labels > 0.5, logits, -logits).mean(-1)
+    place = labels.clamp(min=0).unsqueeze(-1)
+    others = logits.scatter(-1, place, float("-inf")).amax(-1)
+    return _mean_over_labelled((logits.gather(-1, place).squeeze(-1) - others).unsqueeze(-1), labels).squeeze(-1)
+
+
+def _mean_over_labelled(values: Tensor, labels: Tensor) -> Tensor:
+    """Return values [N, F] as they are, [N, T, F] as means over the labelled tokens of each example."""
+    if values.dim() == 2:
+        return values
+    mask = (labels != IGNORED).unsqueeze(-1).to(values)
+    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)

@@ -1,0 +1,21 @@
+"""The trainers whose losses must not depend on how a run is cut up; each is made of model, arguments and data."""
+
+from functools import partial
+
+from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer
+from hf_synth.trainers.ensemble import EnsembleConfig, EnsembleTrainer
+from hf_synth.trainers.weighted import WeightedTrainer
+
+KINDS = {
+    "weighted": WeightedTrainer,
+    "annealing-rounds": AnnealingTrainer,
+    "annealing-share": partial(AnnealingTrainer, config=AnnealingConfig(kind="share", curve="cosine")),
+    "annealing-weight": partial(AnnealingTrainer, config=AnnealingConfig(kind="weight", curve="exponential")),
+    "ensemble-prediction": partial(
+        EnsembleTrainer, config=EnsembleConfig(momentum=0.6, weight=2, ramp=4, every=3, keep_above=0.4, least_kept=4)
+    ),
+    "ensemble-training": partial(  # 5 steps are more than an epoch, so some rows are seen twice between updates
+        EnsembleTrainer,
+        config=EnsembleConfig.preset("laine_aila", weight=10, ramp=2, every=5, keep_above=0.35, least_kept=4),
+    ),
+}
