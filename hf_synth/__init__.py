@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 _EXPORTS = {
+    "AnnealingConfig": "trainers.annealing",
+    "AnnealingTrainer": "trainers.annealing",
+    "BilevelConfig": "trainers.bilevel",
+    "BilevelTrainer": "trainers.bilevel",
     "ChatGenerator": "generators.chat",
     "Completion": "records",
+    "DenoiseConfig": "denoise",
+    "EnsembleConfig": "trainers.ensemble",
+    "EnsembleTrainer": "trainers.ensemble",
     "Example": "records",
     "InputError": "errors",
     "Journal": "journal",
@@ -24,13 +31,18 @@ _EXPORTS = {
     "VLLMGenerator": "generators.vllm",
     "WeightedTrainer": "trainers.weighted",
     "build": "builder",
+    "directional_derivatives": "directional",
+    "example_loss": "losses",
     "load_task": "tasks",
     "push": "hub",
     "write_folder": "folder",
+    "write_weights": "weighted",
 }
 
 if TYPE_CHECKING:
     from .builder import SynthBuilder, build
+    from .denoise import DenoiseConfig
+    from .directional import directional_derivatives
     from .errors import InputError
     from .folder import write_folder
     from .generators.chat import ChatGenerator
@@ -41,15 +53,27 @@ if TYPE_CHECKING:
     from .hub import push
     from .journal import Journal
     from .ledger import Ledger
+    from .losses import example_loss
     from .records import Completion, Example, Prompt
     from .run import Run
     from .task import Task
     from .tasks import load_task
+    from .trainers.annealing import AnnealingConfig, AnnealingTrainer
+    from .trainers.bilevel import BilevelConfig, BilevelTrainer
+    from .trainers.ensemble import EnsembleConfig, EnsembleTrainer
     from .trainers.weighted import WeightedTrainer
+    from .weighted import write_weights
 
 __all__ = [
+    "AnnealingConfig",
+    "AnnealingTrainer",
+    "BilevelConfig",
+    "BilevelTrainer",
     "ChatGenerator",
     "Completion",
+    "DenoiseConfig",
+    "EnsembleConfig",
+    "EnsembleTrainer",
     "Example",
     "InputError",
     "Journal",
@@ -65,9 +89,12 @@ __all__ = [
     "WeightedTrainer",
     "__version__",
     "build",
+    "directional_derivatives",
+    "example_loss",
     "load_task",
     "push",
     "write_folder",
+    "write_weights",
 ]
 
 

@@ -31,6 +31,18 @@ SIZES = (
     (10**12, "100B<n<1T"),
 )
 
+TRAINERS = {
+    "weighted": "cross entropy",
+    "ensemble": "temporal ensembling (https://huggingface.co/papers/1610.02242)",
+    "bilevel": "how much each row counts was learnt (https://huggingface.co/papers/2205.12679)",
+    "annealing": "gradual annealing between synthetic and real rows (https://huggingface.co/papers/2306.08966)",
+}
+DENOISING = {
+    "confident": "confident learning (https://huggingface.co/papers/1911.00068)",
+    "hard": "the hardest rows of each class went (https://huggingface.co/papers/2312.03025)",
+    "information": "rows that tell little of their label went (https://huggingface.co/papers/2312.03025)",
+}
+
 
 def size_category(rows: int) -> str:
     """Return the Hub's size class of a number of rows."""
@@ -124,8 +136,9 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
     header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
     if task.language:
         header["language"] = list(task.language)
-    if report["dataset_id"]:
-        header["datasets"] = [report["dataset_id"]]
+    real = training["real"]["name"] if training["real"] else ""
+    if datasets := [name for name in (report["dataset_id"], real) if name and "/" in name]:
+        header["datasets"] = datasets
     if "/" in training["student"] and not Path(training["student"]).exists():
         header["base_model"] = training["student"]
     header["tags"] = ["hf_synth", "text-classification", "synthetic-data", report["method"]]
@@ -138,6 +151,9 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         report=report,
         training=training,
         pictures=training.get("pictures", []),
+        trainer=TRAINERS[training["trainer"]],
+        denoising=training["denoise"] and DENOISING[training["denoise"]["how"]],
+        trainer_settings=yaml.safe_dump(training["trainer_settings"], sort_keys=False, allow_unicode=True),
         settings=yaml.safe_dump(dict(training["settings"]), sort_keys=False, allow_unicode=True),
     )
 

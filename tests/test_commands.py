@@ -21,11 +21,11 @@ def real(tmp_path):
     return real_rows(tmp_path / "real")
 
 
-def real_rows(folder):
+def real_rows(folder, split="test"):
     (folder / "data").mkdir(parents=True)
     features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
     rows = {"sentence": ["a good film", "a dull story", "very fine"] * 5, "label": [1, 0, 1] * 5}
-    Dataset.from_dict(rows, features=features).to_parquet(folder / "data/test-0.parquet")
+    Dataset.from_dict(rows, features=features).to_parquet(folder / f"data/{split}-0.parquet")
     return str(folder)
 
 
@@ -123,6 +123,27 @@ def test_what_a_person_may_change_afterwards(flags, tmp_path, capsys):
     assert "holds 80: train again first" in capsys.readouterr().err
 
 
+def test_run_with_learnt_weights_and_real_rows(flags, tmp_path):
+    """All stages in one go; a second time nothing is trained, though the rows were written anew without weights."""
+    real_rows(tmp_path / "mixed", "train")
+    argv = ["run", *flags, "--denoise", "hard", "--denoise_args", "{folds: 2}", "--trainer", "bilevel"]
+    argv += ["--trainer_args", "{rounds: 2}", "--real_rows", str(tmp_path / "mixed"), "--real_per_class", "4"]
+    assert main(argv) == 0
+    out = tmp_path / "out"
+    training = json.loads((out / "model/training.json").read_text())
+    card = " ".join((out / "model/README.md").read_text().split())
+    kept = training["denoised"]["kept"]
+    assert f"trained on {kept} rows that" in card
+    assert "plus 8 real rows of mixed, split train; no longer zero-shot" in card
+    assert f"generated rows {kept} were kept before training" in card
+    assert f"effectively {training['weights']['effective_rows']} are left" in card
+    before = load_dataset(str(out / "dataset"), "weighted", cache_dir=str(tmp_path / "cache"))["train"][:]
+    trained = (out / "model/model.safetensors").stat().st_mtime_ns
+    assert main(argv) == 0
+    assert (out / "model/model.safetensors").stat().st_mtime_ns == trained
+    assert load_dataset(str(out / "dataset"), "weighted", cache_dir=str(tmp_path / "cache"))["train"][:] == before
+
+
 def test_train_runs_under_a_launcher(flags, tmp_path):
     """Two ranks on the CPU give the model that one rank gives."""
     assert main(["generate", *flags[:4], *flags[8:10], *ROWS]) == 0
@@ -137,7 +158,7 @@ def test_train_runs_under_a_launcher(flags, tmp_path):
     assert main(["train", *shared, "--train_batch_size", "32", "--output_dir", str(tmp_path / "one")]) == 0
     one, two = (json.loads((tmp_path / name / "model/training.json").read_text()) for name in ("one", "two"))
     assert one["rows"] == two["rows"] > 0
-    assert [entry.name for entry in (tmp_path / "two").iterdir()] == ["model"]
+    assert sorted(entry.name for entry in (tmp_path / "two").iterdir()) == [".lock", "model"]
 
 
 def test_preview_shows_rows_with_prompts_and_writes_nothing(flags, tmp_path, capsys):

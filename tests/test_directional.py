@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from hf_synth.directional import directional_derivatives
+from hf_synth.directional import directional_derivatives, mean_gradient
 from hf_synth.losses import example_loss
 from hf_synth.students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
 
@@ -99,3 +99,47 @@ def test_token_heads_and_sets_of_labels():
     direction = outer_gradient(model, lambda name: "layer.1" in name)
     expected = by_backward(model, several, direction, example_loss("ce"))
     torch.testing.assert_close(directional_derivatives(model, several, direction), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "bilstm"])
+def test_a_gradient_over_batches_equals_one_backward_pass(kind):
+    """Rows of a label that does not count are in a batch; one batch has no others; the pass leaves no trace."""
+    model, inputs, loss = build(kind), batch(), example_loss("rce")
+    inputs["labels"][[3, *range(16, 24)]] = -100
+    kept = inputs["labels"] != -100
+    model.eval()
+    logits = model(inputs["input_ids"][kept], attention_mask=inputs["attention_mask"][kept]).logits
+    loss(logits, inputs["labels"][kept]).sum().backward()
+    expected = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+
+    def cut():
+        for start in (0, 8, 16):
+            part = {name: value[start : start + 8] for name, value in inputs.items()}
+            labels = part.pop("labels")
+            yield part, labels
+
+    model.train()
+    random = torch.get_rng_state()
+    found, count = mean_gradient(model, dict(model.named_parameters()), cut(), loss)
+    assert count == 15
+    assert set(found) == set(expected)
+    for name, gradient in found.items():
+        wanted = torch.zeros_like(gradient) if expected[name] is None else expected[name]
+        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-5, msg=name)
+    assert model.training
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_gradient_at_other_parameters():
+    """The parameters of the model itself stay out of it."""
+    model, inputs = build("bert"), batch()
+    labels = inputs.pop("labels")
+    other = {name: (2 * p.detach()).requires_grad_() for name, p in model.named_parameters() if "classifier" in name}
+    found, _ = mean_gradient(model, other, [(inputs, labels)], example_loss("ce"))
+    model.classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in other.items()})
+    model.eval()
+    example_loss("ce")(model(**inputs).logits, labels).sum().backward()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, model.get_parameter(name).grad, msg=name)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from hf_synth.commands.options import parse
+from hf_synth.fit import trainer_config
 from hf_synth.produce import Plan
 from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.tasks import load_task
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name not in ("accelerate", "cluster"))
 TASKS = [p for p in FILES if p.stem.endswith("_task")]
 RECIPES = [p for p in FILES if p not in TASKS]
+TRAINERS = {"ensemble": "ensemble", "bilevel": "sungen", "annealing": "annealing"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -21,8 +23,19 @@ def test_recipes_parse(path):
     found = parse(["--config", str(path)], "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
     plan = Plan.of(found[SynthConfig], found["method"])
     assert path.parent.name == plan.task.name
-    assert path.stem.startswith(plan.method.name)
+    assert path.stem.startswith(TRAINERS.get(found[StudentConfig].trainer, plan.method.name))
     assert found[OutputConfig].output_dir == f"outputs/{plan.task.name}-{path.stem}"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_trainers_of_recipes_are_made_by_the_command_in_their_first_lines(path):
+    """Annealing needs real rows, which the command names and the recipe cannot."""
+    command = next(line for line in path.read_text().splitlines() if line.startswith("#   hf-synth run"))
+    words = command.removeprefix("#   hf-synth run ").split()
+    assert words[:2] == ["--config", str(path.relative_to(ROOT))]
+    config = parse(["--config", str(path), *words[2:]], "hf-synth run", SynthConfig, StudentConfig, OutputConfig)
+    made = trainer_config(config[StudentConfig], 0)
+    assert TRAINERS[config[StudentConfig].trainer] == path.stem if made else path.stem == "zerogen"
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: str(p.relative_to(ROOT)))
@@ -38,11 +51,12 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes/accelerate").glob("*.yaml")), ids=lambda p: p.name)
 def test_accelerate_configs_are_known_to_accelerate(path):
     from accelerate.commands.config.config_args import ClusterConfig
+    from accelerate.commands.launch import launch_command_parser
 
-    assert (
-        ClusterConfig.from_yaml_file(yaml_file=str(path)).num_processes
-        == yaml.safe_load(path.read_text())["num_processes"]
-    )
+    config = ClusterConfig.from_yaml_file(yaml_file=str(path))
+    assert config.num_processes == yaml.safe_load(path.read_text())["num_processes"]
+    flags = vars(launch_command_parser().parse_args(["script.py"]))
+    assert {*config.fsdp_config, *config.deepspeed_config} <= {*flags}
 
 
 @pytest.mark.parametrize("heading", ["## Run it", "## Test it"])

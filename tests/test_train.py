@@ -7,13 +7,15 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from transformers import AutoModelForSequenceClassification
 
-from hf_synth import train as module
+from hf_synth.arguments import training_arguments
 from hf_synth.errors import InputError
 from hf_synth.report import check_labels, prompting, score_labels
 from hf_synth.settings import StudentConfig
+from hf_synth.stages import open_scratch
 from hf_synth.student import predict
 from hf_synth.tasks import load_task
 from hf_synth.train import train_student
+from hf_synth.trainers.weighted import WeightedTrainer
 
 
 def data_of(rows=96):
@@ -71,11 +73,8 @@ def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch)
     class Killed(BaseException):
         pass
 
-    def dies(self, *args, **kwargs):
-        raise Killed
-
     steps = []
-    step = module.WeightedTrainer.training_step
+    step = WeightedTrainer.training_step
 
     def counted(self, *args, **kwargs):
         steps.append(self.state.global_step)
@@ -83,7 +82,7 @@ def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch)
             raise Killed
         return step(self, *args, **kwargs)
 
-    monkeypatch.setattr(module.WeightedTrainer, "training_step", counted)
+    monkeypatch.setattr(WeightedTrainer, "training_step", counted)
     with pytest.raises(Killed):
         train_student(data_of(), task, config, tmp_path / "model", seed=0)
     assert not (tmp_path / "model").exists()
@@ -97,11 +96,13 @@ def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch)
 
 def test_another_training_does_not_resume_it(student_folder, tmp_path):
     scratch = tmp_path / ".model-training"
-    args = module.training_arguments(config_of(student_folder), scratch, 0, True)
-    assert module._unfinished(args, "one") is None
+    args = training_arguments(config_of(student_folder), scratch, 0, True)
+    open_scratch(args, "one")
     (scratch / "checkpoint-3").mkdir()
-    assert module._unfinished(args, "one").endswith("checkpoint-3")
-    assert module._unfinished(args, "two") is None
+    open_scratch(args, "one")
+    assert (scratch / "checkpoint-3").exists()
+    open_scratch(args, "two")
+    assert not (scratch / "checkpoint-3").exists()
 
 
 def test_seeds_change_the_student(student_folder, tmp_path):
@@ -125,7 +126,7 @@ def test_seeds_change_the_student(student_folder, tmp_path):
 )
 def test_bad_training_args(tmp_path, given, message):
     with pytest.raises(InputError) as error:
-        module.training_arguments(StudentConfig(training_args=given), tmp_path, 0, True)
+        training_arguments(StudentConfig(training_args=given), tmp_path, 0, True)
     assert message in str(error.value)
 
 

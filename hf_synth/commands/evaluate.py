@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,13 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     """
     facts = _read(folder / "dataset" / "hf_synth" / "facts.json")
     training = _read(folder / "model" / "training.json")
-    if training["rows"] + training["validation_rows"] != facts["rows"]:
+    given = training["given_rows"] + training["validation_rows"]
+    if given != facts["rows"] and not training["given_weights"]:  # rows with weights may be some of all
         raise InputError(
-            f"{str(folder / 'model')!r} was trained on {training['rows'] + training['validation_rows']} rows, and "
-            f"{str(folder / 'dataset')!r} holds {facts['rows']}: train again first"
+            f"{str(folder / 'model')!r} was trained on {given} rows, and {str(folder / 'dataset')!r} holds "
+            f"{facts['rows']}: train again first"
         )
+    refuse_leak(training["real"], reference)
     report = report_of(facts, training)
     report["dataset_id"] = output.hub_id
     rows = load_splits(folder / "dataset", plan.task)["train"] if isinstance(reference, str) else reference.data
@@ -96,6 +99,19 @@ def reference_or_reason(plan: Plan, output: OutputConfig) -> Judge | str:
         return load_reference(plan.task, output.reference, output.reference_split)
     except NotEvaluated as reason:
         return str(reason)
+
+
+def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str) -> None:
+    """Refuse to judge a student on the real rows that it is trained on.
+
+    Raises:
+        InputError: If they are of one data set and split.
+    """
+    if real and not isinstance(reference, str) and (real["name"], real["split"]) == (reference.name, reference.split):
+        raise InputError(
+            f"`real_rows` and `reference` are both the split {reference.split!r} of {reference.name!r}: a student "
+            "must be judged on other real rows than it is trained on"
+        )
 
 
 def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:

@@ -8,7 +8,7 @@ from ..backends import open_generator
 from ..errors import InputError
 from ..produce import locked
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
-from .evaluate import judge, reference_or_reason, say_not_evaluated
+from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder
 from .options import parse
 from .train import train
@@ -28,11 +28,11 @@ def main(argv: list[str]) -> int:
 
         check_access(output.hub_id)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
-    check_training(found[StudentConfig])
+    refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder)
-        train(plan, found[StudentConfig], folder / "dataset", folder)
+        train(plan, found[StudentConfig], folder)
         judge(plan, output, folder, reference, generator)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):

@@ -8,10 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from ..config import strict
 from ..errors import InputError
-from ..produce import Plan
+from ..produce import Plan, locked
+from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
+from ..weighted import GIVEN, WEIGHT, write_weights
 from .generate import console, output_folder
 from .options import parse
 
@@ -22,23 +27,22 @@ class DataConfig:
 
     Attributes:
         dataset: Folder or Hub id of the data set; `dataset/` of the output folder where left out.
+        dataset_config: Its config; of `weighted`, which an earlier training wrote, rows count by their weights.
     """
 
     dataset: str | None = None
+    dataset_config: str = "default"
 
 
-def load_splits(path: str | Path, task: Any) -> Any:
-    """Load a generated data set and check it against the task.
+def load_splits(path: str | Path, task: Any, config: str = "default") -> Any:
+    """Load a generated data set and check it against the task; `hf_synth_weight` becomes the column `weight`.
 
     Raises:
         InputError: If it cannot be loaded, has no `train` split, or its labels or columns are not the task's.
     """
-    from datasets import ClassLabel, load_dataset
+    from datasets import ClassLabel
 
-    try:
-        data = load_dataset(str(path))
-    except (OSError, ValueError) as error:
-        raise InputError(f"`dataset`: {str(path)!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+    data = _load(path, config)
     if "train" not in data:
         raise InputError(f"{str(path)!r} has no split `train`; it has {sorted(data)!r}")
     features = data["train"].features
@@ -52,28 +56,68 @@ def load_splits(path: str | Path, task: Any) -> Any:
         raise InputError(
             f"the labels of {str(path)!r} are {getattr(label, 'names', label)!r}, the task's {list(task.labels)!r}"
         )
-    return data
+    return _with_weights(data, path) if WEIGHT in features else data
 
 
-def train(plan: Plan, config: StudentConfig, dataset: str | Path, folder: Path) -> dict[str, Any]:
-    """Train into `folder/model` and return the training facts."""
-    data = load_splits(dataset, plan.task)
-    from ..train import train_student
+def _load(path: str | Path, config: str) -> Any:
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(str(path), None if config == "default" else config)
+    except (OSError, ValueError) as error:
+        what = f"the config {config!r} of {str(path)!r}" if config != "default" else repr(str(path))
+        raise InputError(f"`dataset`: {what} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def _with_weights(data: Any, path: str | Path) -> Any:
+    """Return rows with their weights, and the rows of `validation` of the data set, which must be no others."""
+    from datasets import DatasetDict
+
+    validation = _load(path, "default").get("validation")
+    train = data["train"].rename_column(WEIGHT, "weight")
+    if validation is None:
+        return DatasetDict(train=train)
+    held = np.asarray(validation["index"][:])
+    seen = np.isin(train["index"][:], held)
+    return DatasetDict(train=train.select(np.flatnonzero(~seen)) if seen.any() else train, validation=validation)
+
+
+def train(plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None) -> dict[str, Any]:
+    """Train into `folder/model`, whose lock is held, and return the training facts.
+
+    Weights that the training makes for the rows of the run's own data set are written into that.
+    """
+    given = given or DataConfig()
+    own = folder / "dataset"
+    dataset = given.dataset or own
+    data = load_splits(dataset, plan.task, given.dataset_config)
+    from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
-    return train_student(data, plan.task, config, folder / "model", plan.config.seed)
+    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed)
+    if facts["weights"] and _rank() == 0 and Path(dataset).resolve() == own.resolve():
+        told = {name: facts["weights"][name] for name in GIVEN}
+        write_weights(own, pq.read_table(folder / "model" / WEIGHTS), told)
+        console.print(f"weights of its rows: load_dataset({str(own)!r}, 'weighted')", markup=False)
+    return facts
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
 
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth train", SynthConfig, StudentConfig, OutputConfig, DataConfig)
-    plan = Plan.of(found[SynthConfig], found["method"])
+    plan, given = Plan.of(found[SynthConfig], found["method"]), found[DataConfig]
     folder = output_folder(found[OutputConfig], plan)
-    dataset = found[DataConfig].dataset or folder / "dataset"
-    if found[DataConfig].dataset is None and not Path(dataset).is_dir():
-        raise InputError(f"no data set in {str(dataset)!r}: run `hf-synth generate` first, or give `dataset`")
-    facts = train(plan, found[StudentConfig], dataset, folder)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if given.dataset is None and not (folder / "dataset").is_dir():
+        raise InputError(
+            f"no data set in {str(folder / 'dataset')!r}: run `hf-synth generate` first, or give `dataset`"
+        )
+    with locked(folder, Ranks(_rank())):
+        facts = train(plan, found[StudentConfig], folder, given)
+    if _rank() == 0:
         console.print(json.dumps({k: facts[k] for k in ("rows", "validation_rows", "validation_accuracy", "seconds")}))
         console.print(f"model in {folder / 'model'}")
     return 0

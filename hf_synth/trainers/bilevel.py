@@ -12,14 +12,14 @@ from pydantic import Field
 from torch import Tensor
 
 from hf_synth.config import strict
-from hf_synth.directional import directional_derivatives, mean_gradient
+from hf_synth.directional import directional_derivatives, mean_gradient, still
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
 from hf_synth.trainers.lookahead import LookAhead
 from hf_synth.trainers.phases import Phase, PhasedTrainer
 from hf_synth.trainers.rows import Rows
 from hf_synth.trainers.weighted import counted
-from hf_synth.trainers.weights import ExampleWeights, Feature, Features, WeightNetwork
+from hf_synth.trainers.weights import ExampleWeights, Feature, Features, WeightNetwork, follow, lowest_of_classes
 
 
 @strict
@@ -104,15 +104,13 @@ class BilevelTrainer(PhasedTrainer):
         self.rows = Rows(self.train_dataset, classes)
         self.outer: Any = self.train_dataset if outer_dataset is None else outer_dataset
         self.outer_rows = self._draw_outer(0)
-        self.robust_loss, self.loss = example_loss(config.outer_loss, scale=config.scale), example_loss()
+        self.robust_loss = example_loss(config.outer_loss, scale=config.scale)
         self.features: Features | None = None
         self.rule: torch.nn.Module = ExampleWeights(len(self.rows))
         if config.weigh == "network":
             self.features = Features(self.model, config.features, classes)
             self.rule = WeightNetwork(self.features.width, config.hidden, config.seed)
-        speed = config.weight_lr or (
-            0.001 if config.weigh == "network" else {"scaled": 0.2, "adam": 0.25}[config.step]
-        )
+        speed = config.weight_lr or {"network": 0.001}.get(config.weigh, {"scaled": 0.2, "adam": 0.25}[config.step])
         # The gradient is scaled to a root mean square of 1: left as it comes it shrinks with the number of rows, until
         # Adam's epsilon outweighs it.
         kind = torch.optim.SGD if config.weigh == "examples" and config.step == "scaled" else torch.optim.Adam
@@ -147,12 +145,14 @@ class BilevelTrainer(PhasedTrainer):
     def regularizer(self, logits: Tensor, labels: Tensor, columns: Mapping[str, Tensor]) -> None:
         """Add nothing; remember what a weight network sees of the step's rows."""
         if self.config.mode == "online":
-            self.step_features.append(
-                self.features(logits, labels) if self.features else logits.new_zeros(len(labels), 0)
-            )
+            seen = self.features(logits, labels) if self.features else logits.new_zeros(len(labels), 0)
+            self.step_features.append(seen)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
-        """Collect the batches of one optimizer step, and remember them until it is taken."""
+        """Collect the batches of one optimizer step, and remember them until it is taken; start a round over."""
+        # Not in `leave`: what is evaluated and saved at the end of a round is what it has trained.
+        if self.phase and self.state.global_step == self.phase * self._phases[0].steps:
+            self.model.load_state_dict(self._start)
         self.step_features = []
         self.step_batches, self.step_count = super().get_batch_samples(*args, **kwargs)
         return self.step_batches, self.step_count
@@ -166,16 +166,18 @@ class BilevelTrainer(PhasedTrainer):
         return [Phase(f"round {at}", each + (steps % rounds if at + 1 == rounds else 0)) for at in range(rounds)]
 
     def leave(self, at: int) -> None:
-        """Step all weights by what the round's student says of every row, and start over."""
+        """Step all weights by what the round's student says of every row."""
         if self.config.mode == "online":
             return
         if self.config.redraw and at:
             self.outer_rows = self._draw_outer(at)
         self._step_weights()
-        if at + 1 < len(self._phases):
-            self.model.load_state_dict(self._start)
-        total, squares = self.raw_weights.sum(), (self.raw_weights**2).sum()
-        self.log({"bilevel/effective_share": (total**2 / squares / len(self.rows)).item()})
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as Trainer does; to training logs, add the share of the rows that still count."""
+        if "loss" in logs:
+            logs["bilevel/effective_share"] = 1 / self.weights.square().mean().item()
+        super().log(logs, start_time)
 
     def _step_weights(self) -> None:
         parameters = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
@@ -188,12 +190,11 @@ class BilevelTrainer(PhasedTrainer):
             at = self.rows.at(columns["index"])[mine]
             derivatives[at] = self.derivatives(inputs, labels, direction).cpu()[mine]
             if self.features is not None and seen is not None:
-                with torch.no_grad():
-                    seen[at] = self.features(self.model(**inputs).logits, labels).cpu()[mine]
+                with still(self.model), torch.no_grad():
+                    seen[at] = self.features(self.model(**inputs)["logits"], labels).cpu()[mine]
         derivatives, seen = self._summed(derivatives), None if seen is None else self._summed(seen)
         everywhere = torch.arange(len(self.rows))
-        self.rule_optimizer.zero_grad()
-        self.rule(everywhere, seen).backward(-derivatives)
+        follow(self.rule, everywhere, seen, derivatives)
         self._scale_gradient()
         self.rule_optimizer.step()
         with torch.no_grad():
@@ -243,22 +244,15 @@ class BilevelTrainer(PhasedTrainer):
         """Return which rows of the training set have the lowest weights of their class, [N], if any."""
         if confident == 1 or self.outer is not self.train_dataset:
             return None
-        weights, labels = self.raw_weights.numpy(), self.rows.labels
-        groups = [labels == label for label in np.unique(labels)] if labels.shape == weights.shape else [weights >= 0]
-        least = np.zeros_like(weights)
-        for group in groups:
-            least[group] = np.quantile(weights[group], 1 - confident)
-        return torch.from_numpy(weights < least)
+        return lowest_of_classes(self.raw_weights, self.rows.labels, 1 - confident)
 
     def derivatives(self, inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]) -> Tensor:
         """Return the derivative of each row's loss along a direction, [N]."""
         batch, by = {**inputs, "labels": labels}, self.config.derivative
         with self.accelerator.autocast():
-            return directional_derivatives(self.model, batch, direction, loss=self.loss, by=by)
+            return directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=by)
 
     def _summed(self, value: Tensor) -> Tensor:
-        if self.args.world_size == 1:
-            return value
         return self.accelerator.reduce(value.to(self.args.device)).to(value.device)
 
     def _draw_outer(self, at: int) -> list[int]:
@@ -268,10 +262,12 @@ class BilevelTrainer(PhasedTrainer):
         else:
             draw = np.random.default_rng([self.config.seed, at])
             chosen = np.sort(draw.permutation(len(self.outer))[: self.config.outer_rows])
-        names = self.outer.column_names
-        labels = self.outer.select(chosen)["labels" if "labels" in names else "label"]
-        if len({value for row in labels for value in np.ravel(row).tolist()} - {IGNORED}) < 2:
+        labels = self.outer.select(chosen)["labels" if "labels" in self.outer.column_names else "label"]
+        found = {value for row in labels for value in np.ravel(row).tolist()} - {IGNORED}
+        if len(found) < 2:
             raise InputError(f"the {len(chosen)} outer rows have one class only; give more of them, of each class")
+        if min(found) < 0 or max(found) >= (classes := self.model.config.num_labels):
+            raise InputError(f"labels of outer rows must lie between 0 and {classes - 1}; got {sorted(found)}")
         return chosen.tolist()
 
     def side_state(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from hf_synth.errors import InputError
 from hf_synth.trainers.weighted import counted
-from hf_synth.trainers.weights import ExampleWeights
+from hf_synth.trainers.weights import ExampleWeights, follow
 
 if TYPE_CHECKING:
     from hf_synth.trainers.bilevel import BilevelTrainer
@@ -36,6 +36,8 @@ class LookAhead(TrainerCallback):
         trainer = self.trainer
         speed = trainer.lr_scheduler.get_last_lr()[0]
         named = {name: value for name, value in trainer.model.named_parameters() if value.grad is not None}
+        if args.fp16 and not all(value.grad.isfinite().all() for value in named.values()):
+            return  # loss scaling was too high; the optimizer leaves this step out too
         ahead = {name: (value.detach() - speed * value.grad).requires_grad_() for name, value in named.items()}
         share = -(-self.outer_size // args.world_size)
         direction = trainer.outer_gradient(ahead, self.outer_rows(state.global_step), size=share)
@@ -72,8 +74,7 @@ class LookAhead(TrainerCallback):
 
     def _step(self, at: Tensor, derivatives: Tensor, seen: Tensor | None) -> None:
         trainer = self.trainer
-        trainer.rule_optimizer.zero_grad()
-        trainer.rule(at, seen).backward(-derivatives)
+        follow(trainer.rule, at, seen, derivatives)
         if isinstance(trainer.rule, ExampleWeights):
             # Rows that are not in the batch must not move, as Adam's momentum would have them.
             logit: Any = trainer.rule.logit

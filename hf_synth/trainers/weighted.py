@@ -30,10 +30,15 @@ class WeightedTrainer(Trainer):
     The loss of an optimizer step is the *sum* of `weight * loss + regularizer` over the examples of the global batch
     (all gradient accumulation steps, all ranks), divided by their number, so micro-batch size, accumulation and ranks
     do not change it. It is never divided by the sum of the weights in a batch: whoever makes the weights normalises
-    them once, over the whole data set, to mean 1. An example's loss is `losses.example_loss("ce")`: labels are class
+    them once, over the whole data set, to mean 1. An example's loss is `losses.example_loss(loss)`: labels are class
     indices, `[N]`, or `[N, T]` for tokens (the mean over an example's labelled ones; -100 is not counted), or targets
     between 0 and 1 for each class, `[N, K]`. `example_columns` reach the hooks (those that the data set has) and not
     the model. Evaluation is plain cross entropy: no weights, no regularizer, no label smoothing.
+
+    Args:
+        *args: As of `transformers.Trainer`.
+        loss: A name that `losses.example_loss` knows, such as `gce`, which label noise harms less than `ce`.
+        **kwargs: As of `transformers.Trainer`.
     """
 
     # Stock Trainer believes that BERT-family heads divided by `num_items_in_batch`; they did not, and the loss grows
@@ -44,11 +49,13 @@ class WeightedTrainer(Trainer):
     lr_scheduler: Any
     example_columns: tuple[str, ...] = ("index", "synthetic", "weight")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, loss: str = "ce", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refuse_uneven_ranks()
-        self._smoothed = example_loss(smoothing=self.args.label_smoothing_factor)
-        self._plain = example_loss()
+        smoothing = self.args.label_smoothing_factor
+        if smoothing and loss != "ce":
+            raise InputError(f"`label_smoothing_factor` belongs to the loss `ce`; got {smoothing} with {loss!r}")
+        self._training_loss, self._plain = example_loss(loss, smoothing=smoothing), example_loss()
 
     def example_weights(self, columns: Mapping[str, Tensor]) -> Tensor | None:
         """Return how much each example counts, [N] (mean 1 over the data set), or None where all count the same."""
@@ -113,7 +120,7 @@ class WeightedTrainer(Trainer):
     def _losses(self, logits: Tensor, labels: Tensor, columns: Mapping[str, Tensor] | None) -> Tensor:
         if columns is None:
             return self._plain(logits, labels)
-        losses = self._smoothed(logits, labels)
+        losses = self._training_loss(logits, labels)
         if (weights := self.example_weights(columns)) is not None:
             losses = losses * weights.to(losses)
         if (extra := self.regularizer(logits, labels, columns)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -41,14 +42,38 @@ class WeightNetwork(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.layers = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.ReLU())
-        self.head = nn.Linear(hidden, 1)
+            self.layers = nn.Sequential(nn.Linear(features, hidden), nn.ReLU())
+            # Without a bias: only what tells rows apart counts, and Adam would step along the rounding noise of its 0.
+            self.head = nn.Linear(hidden, 1, bias=False)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def forward(self, at: Tensor, features: Tensor | None = None) -> Tensor:
         """Return the weights of rows by their features, [N, F] -> [N]."""
         return self.head(self.layers(features)).squeeze(-1).sigmoid()
+
+
+def follow(rule: nn.Module, at: Tensor, features: Tensor | None, derivatives: Tensor) -> None:
+    """Give a rule's parameters the gradient of the outer loss, from each row's product with the outer gradient, [N].
+
+    The weights in use are divided by their mean, so that all of them rising alike changes nothing. Free weights can
+    leave that out, as published; a network would learn to raise all weights before it learns to tell rows apart, by
+    whatever feature serves, until its sigmoid is flat.
+    """
+    weights = rule(at, features)
+    if isinstance(rule, WeightNetwork):
+        derivatives = derivatives - ((weights * derivatives).sum() / weights.sum()).detach()
+    rule.zero_grad()
+    weights.backward(-derivatives)
+
+
+def lowest_of_classes(weights: Tensor, labels: np.ndarray, share: float) -> Tensor:
+    """Tell which rows, [N], have the lowest weights of their class; of all rows where a row has several labels."""
+    values, least = weights.numpy(), np.zeros(len(weights), np.float32)
+    for label in np.unique(labels) if labels.shape == values.shape else [None]:
+        group = slice(None) if label is None else labels == label
+        # A weight itself, not a value in between, which rounding could put on either side of it.
+        least[group] = np.quantile(values[group], share, method="higher")
+    return torch.from_numpy(values < least)
 
 
 class Features:

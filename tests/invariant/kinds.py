@@ -3,6 +3,7 @@
 from functools import partial
 
 from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer
+from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
 from hf_synth.trainers.ensemble import EnsembleConfig, EnsembleTrainer
 from hf_synth.trainers.weighted import WeightedTrainer
 
@@ -17,5 +18,13 @@ KINDS = {
     "ensemble-training": partial(  # 5 steps are more than an epoch, so some rows are seen twice between updates
         EnsembleTrainer,
         config=EnsembleConfig.preset("laine_aila", weight=10, ramp=2, every=5, keep_above=0.35, least_kept=4),
+    ),
+    "bilevel-sungen": partial(
+        BilevelTrainer, config=BilevelConfig(rounds=4, outer_rows=40, redraw=True, weight_lr=0.5)
+    ),
+    "bilevel-online-reused": partial(BilevelTrainer, config=BilevelConfig(mode="online", outer_loss="gce")),
+    "bilevel-online-exact": partial(BilevelTrainer, config=BilevelConfig(mode="online", inner="exact")),
+    "bilevel-network-online": partial(
+        BilevelTrainer, config=BilevelConfig(mode="online", weigh="network", weight_lr=0.03)
     ),
 }

@@ -1,0 +1,69 @@
+"""The Trainer's arguments, made from a student's settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from .errors import InputError, unknown
+from .settings import StudentConfig
+
+SHARED = {
+    "seed": "seed",
+    "learning_rate": "learning_rate",
+    "num_train_epochs": "num_train_epochs",
+    "per_device_train_batch_size": "train_batch_size",
+    "label_smoothing_factor": "label_smoothing",
+    "output_dir": "output_dir",
+}
+
+
+def training_arguments(config: StudentConfig, output_dir: Path, seed: int, evaluates: bool) -> TrainingArguments:
+    """Return the Trainer's arguments: ours, then the user's `training_args`.
+
+    Raises:
+        InputError: For an argument that `TrainingArguments` does not have, or one that has a key of ours.
+    """
+    known = {f.name for f in dataclasses.fields(TrainingArguments)}
+    for key in config.training_args:
+        if key in SHARED:
+            raise InputError(f"`training_args.{key}`: set `{SHARED[key]}` instead")
+        if key not in known:
+            raise unknown("`training_args`: a key", key, sorted(known))
+    ours: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "seed": seed,
+        "learning_rate": config.learning_rate,
+        "num_train_epochs": config.num_train_epochs,
+        "per_device_train_batch_size": config.train_batch_size,
+        "per_device_eval_batch_size": 128,
+        "label_smoothing_factor": config.label_smoothing,
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+        "eval_strategy": "epoch" if evaluates else "no",
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "load_best_model_at_end": evaluates,
+        "metric_for_best_model": "accuracy" if evaluates else None,
+        "logging_strategy": "steps",
+        "logging_steps": 0.05,  # of all steps: 20 points make a curve, whatever the number of rows
+        "report_to": "none",
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+    }
+    try:
+        return TrainingArguments(**{**ours, **config.training_args})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`training_args`: {error}") from None
+
+
+def preparing(config: StudentConfig, **changes: Any) -> StudentConfig:
+    """Return settings for a student that is trained for what it says of the rows: not evaluated, chosen or pushed."""
+    aside = {"eval_strategy": "no", "load_best_model_at_end": False, "metric_for_best_model": None}
+    given = {**config.training_args, **aside, "push_to_hub": False}
+    return dataclasses.replace(config, training_args={**given, **changes})

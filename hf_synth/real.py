@@ -1,0 +1,65 @@
+"""Real labelled rows beside generated ones: a few of each class, marked as what they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .reference import Judge, load_labelled
+from .task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SPLIT = "train"
+SEED = 0
+
+
+def load_real_rows(task: Task, path: str, per_class: int | None) -> Judge:
+    """Load real rows to train on: all of the split `train`, or so many of each class, the same ones every time.
+
+    Args:
+        task: Names columns and labels; those of the rows are mapped by name.
+        path: A folder or Hub id.
+        per_class: How many of each class; all where `None`.
+
+    Raises:
+        InputError: If they cannot be loaded, do not fit the task, or a class has too few.
+    """
+    found = load_labelled(task, path, SPLIT, "real_rows")
+    if per_class is None:
+        return found
+    labels = np.asarray(found.data[task.label_column][:])
+    shuffled = np.random.default_rng(SEED).permutation(len(labels))
+    chosen: list[int] = []
+    for name in task.labels:
+        members = shuffled[labels[shuffled] == name]
+        if len(members) < per_class:
+            raise InputError(f"`real_per_class` is {per_class}, and {found.name} has {len(members)} rows of {name!r}")
+        chosen += members[:per_class].tolist()
+    return Judge(found.data.select(sorted(chosen)), found.name, found.split)
+
+
+def mix_in(train: Dataset, real: Judge, task: Task, above: int) -> Dataset:
+    """Return generated rows, then real ones, told apart by the column `synthetic`.
+
+    Args:
+        train: Generated rows: the task's columns and, if any, `index` and `weight`.
+        real: Real rows, which weigh 1 where the others have weights.
+        task: Names columns and labels.
+        above: The largest `index` of the data set; those of real rows come after it.
+    """
+    from datasets import Features, Value, concatenate_datasets
+
+    wanted = (*task.columns, task.label_column, "index", "weight")
+    kept = {name: train.features[name] for name in wanted if name in train.features}
+    features = Features({**kept, "synthetic": Value("bool")})
+    ours = train.select_columns(list(kept)).add_column("synthetic", [True] * len(train))
+    count = len(real.data)
+    columns: dict[str, Any] = {name: real.data[name][:] for name in task.columns}
+    columns[task.label_column] = kept[task.label_column].str2int(real.data[task.label_column][:])
+    columns |= {"index": list(range(above + 1, above + 1 + count)), "weight": [1.0] * count}
+    columns = {name: values for name, values in columns.items() if name in kept} | {"synthetic": [False] * count}
+    return concatenate_datasets([ours.cast(features), type(train).from_dict(columns, features=features)])

@@ -1,0 +1,130 @@
+"""What a training is asked to be: the student's settings, checked, with the real rows and the teacher they name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .config import checked
+from .denoise import DenoiseConfig
+from .errors import InputError
+from .fit import TrainerConfig, trainer_config
+from .journal import digest
+from .models import Source, resolve
+from .real import load_real_rows
+from .reference import Judge
+from .settings import StudentConfig
+from .task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request.
+
+    Attributes:
+        task: Names columns and labels.
+        config: The student's settings.
+        seed: Of the run.
+        made: Settings of the trainer; `None` for the weighted one.
+        judging: Settings of denoising, if any is wanted.
+        real: Real rows to train on, if any are named.
+        teacher: Who judges instead of students, if anyone.
+    """
+
+    task: Task
+    config: StudentConfig
+    seed: int
+    made: TrainerConfig
+    judging: DenoiseConfig | None
+    real: Judge | None
+    teacher: Source | None
+
+    @classmethod
+    def of(cls, task: Task, config: StudentConfig, seed: int) -> Request:
+        """Check the settings and load what they name.
+
+        Raises:
+            InputError: If they cannot work.
+        """
+        made, judging, real = trainer_config(config, seed), _judging(config), None
+        if config.real_rows is not None:
+            real = load_real_rows(task, config.real_rows, config.real_per_class)
+        teacher = resolve(judging.teacher) if judging and judging.teacher else None
+        return cls(task, config, seed, made, judging, real, teacher)
+
+    def texts(self, train: Dataset) -> list[str]:
+        """Return all training texts, generated and real."""
+        tables = [train, self.real.data] if self.real else [train]
+        return [text for table in tables for column in self.task.columns for text in table[column]]
+
+    def settings(self, student: str) -> dict[str, Any]:
+        """Return all settings, JSON-ready; folders go by their last part, since their path is nobody's business."""
+        told = {**dataclasses.asdict(self.config), "student": student, "seed": self.seed}
+        if self.real:
+            told["real_rows"] = self.real.name
+        if self.teacher:
+            told["denoise_args"] = {**told["denoise_args"], "teacher": self.teacher.name}
+        return told
+
+    def key(self, data: DatasetDict, source: dict[str, Any]) -> str:
+        """Return what tells this training from every other: settings, starting weights, rows."""
+        tables = [*data.values(), *([self.real.data] if self.real else [])]
+        names = (*self.task.columns, self.task.label_column, "index", "weight")
+        given = [
+            hashlib.sha256(repr(table[name][:]).encode()).hexdigest()
+            for table in tables
+            for name in names
+            if name in table.column_names
+        ]
+        return digest([self.settings(source["name"]), source, self.teacher and self.teacher.facts(), given])
+
+    def facts(self, source: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known before training."""
+        denoising = self.judging and {"how": self.config.denoise, **dataclasses.asdict(self.judging)}
+        if denoising and self.teacher:
+            denoising["teacher"] = self.teacher.name
+        return {
+            "student": source["name"],
+            "source": source,
+            "settings": self.settings(source["name"]),
+            "trainer": self.config.trainer,
+            "trainer_settings": None if self.made is None else dataclasses.asdict(self.made),
+            "denoise": denoising,
+            "real": self.real_facts(),
+        }
+
+    def real_facts(self) -> dict[str, Any] | None:
+        """Return what is known of the real rows, if there are any."""
+        if self.real is None:
+            return None
+        return {"name": self.real.name, "split": self.real.split, "rows": len(self.real.data)}
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what the data set's card says of weights that this training makes for its rows."""
+        known = self.facts({"name": self.config.student})
+        learns = self.config.trainer == "bilevel"
+        steps = ([f"denoising ({self.config.denoise})"] if self.judging else []) + (["bilevel"] if learns else [])
+        settings = {"denoise": known["denoise"]} if self.judging else {}
+        if learns:
+            settings |= {"bilevel": known["trainer_settings"], "select": self.config.select, "keep": self.config.keep}
+        given = ["the texts and generated labels of this data set"]
+        if learns and self.real:
+            given.append(f"{len(self.real.data)} real rows of {self.real.name}, split {self.real.split}")
+        if self.teacher:
+            given.append(f"the classifier {self.teacher.name}")
+        alone = len(given) == 1
+        source = given[0] + " alone; no person's label was used" if alone else " and ".join(given)
+        return {"trainer": ", then ".join(steps), "settings": settings, "source": source}
+
+
+def _judging(config: StudentConfig) -> DenoiseConfig | None:
+    if config.denoise != "none":
+        return checked(DenoiseConfig, config.denoise_args, "`denoise_args`")
+    if config.denoise_args:
+        raise InputError("`denoise_args` needs `denoise`: one of confident, hard, information")
+    return None

@@ -1,0 +1,93 @@
+"""What comes before a student's own training: rows judged, weights learnt. Each is kept until the model is saved."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers import TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from .arguments import preparing, training_arguments
+from .denoise import denoise
+from .fit import make_trainer
+from .journal import write_whole
+from .request import Request
+from .row_weights import Weights
+from .trainers.bilevel import BilevelTrainer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What a stage found out, the seconds it took and, of training, its logs."""
+
+    weights: Weights
+    seconds: float
+    log_history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def open_scratch(args: TrainingArguments, key: str) -> None:
+    """Make the folder of an unfinished training; what belongs to another training is removed."""
+    scratch = Path(str(args.output_dir))
+    record = scratch / "training.key"
+    with args.main_process_first():
+        if not (record.exists() and record.read_text() == key):
+            shutil.rmtree(scratch, ignore_errors=True)
+            write_whole(record, key)
+
+
+def judge_rows(train: Dataset, request: Request, args: TrainingArguments) -> Stage:
+    """Return the weights that denoising gives generated rows."""
+    config, judging = request.config, request.judging
+
+    def compute() -> Stage:
+        started = perf_counter()
+        assert config.denoise != "none"
+        assert judging is not None
+        weights = denoise(train, request.task, config, config.denoise, judging, request.seed)
+        return Stage(weights, perf_counter() - started)
+
+    return _once(args, "denoised", compute)
+
+
+def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, args: TrainingArguments) -> Stage:
+    """Return the weights that rounds of training give tokenised rows."""
+
+    def compute() -> Stage:
+        scratch = Path(str(args.output_dir), "rounds")
+        rounds = training_arguments(preparing(request.config), scratch, request.seed, False)
+        trainer = make_trainer(request.made, model, tokenizer, rounds, {"train": train}, loss=request.config.loss)
+        assert isinstance(trainer, BilevelTrainer)
+        outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(scratch)) if scratch.exists() else None)
+        return Stage(learnt(trainer, train), outcome.metrics["train_runtime"], trainer.state.log_history)
+
+    return _once(args, "rounds", compute)
+
+
+def learnt(trainer: BilevelTrainer, train: Dataset) -> Weights:
+    """Return the weights that a trainer has learnt."""
+    loss = trainer.config.outer_loss
+    reason = f"more weight on the row would make the student's loss ({loss}) on the outer rows larger"
+    weight, score = (np.asarray(values.double()) for values in (trainer.weights, trainer.scores))
+    return Weights(np.asarray(train["index"][:]), weight, score, reason)
+
+
+def _once(args: TrainingArguments, name: str, compute: Callable[[], Stage]) -> Stage:
+    """Return what was found before, or compute it on all ranks together and keep it."""
+    path = Path(str(args.output_dir), f"{name}.parquet")
+    if path.exists():
+        weights, facts = Weights.load(path)
+        return Stage(weights, **facts)
+    stage = compute()
+    if args.process_index == 0:
+        stage.weights.save(path, {"seconds": stage.seconds, "log_history": stage.log_history})
+        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+    return stage

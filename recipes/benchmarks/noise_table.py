@@ -1,0 +1,87 @@
+"""Tables of what noise.py wrote: accuracy, the share of the gap to clean labels that is closed, flip detection."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+RESAMPLES = 2000
+SEEDS = (0, 1, 2)
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean accuracy difference and its 95% interval, resampling test rows and seeds in pairs; [S, N]."""
+    random = np.random.default_rng(0)
+    gains = ours.astype(float) - theirs
+    found = []
+    for _ in range(RESAMPLES):
+        seeds = random.integers(0, len(gains), len(gains))
+        rows = random.integers(0, gains.shape[1], gains.shape[1])
+        found.append(gains[seeds][:, rows].mean())
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(gains.mean()), float(low), float(high)
+
+
+def verdict(low: float, high: float) -> str:
+    """Say whether a difference holds."""
+    return "holds" if low > 0 else "reversed" if high < 0 else "not shown"
+
+
+def show(path: Path) -> None:
+    """Print the tables, and the cells that are missing."""
+    right: dict[tuple, dict[int, np.ndarray]] = defaultdict(dict)
+    areas: dict[tuple, list[float]] = defaultdict(list)
+    groups: dict[tuple, set[str]] = defaultdict(set)
+    for line in map(json.loads, path.open()):
+        student, dataset, noise, seed, group = line["cell"]
+        groups[student, dataset, noise, seed].add(group)
+        for name, found in line["methods"].items():
+            if found["right"]:
+                right[student, dataset, noise, name][seed] = np.array([int(bit) for bit in found["right"]])
+            if found.get("auroc") is not None:
+                areas[student, dataset, noise, name].append(found["auroc"])
+    for place in dict.fromkeys(key[:3] for key in right):
+        _accuracies(place, right)
+    _detection(areas)
+    every = set().union(*groups.values())
+    for place, found in sorted(groups.items()):
+        if every - found:
+            print(f"missing: {place}: {', '.join(sorted(every - found))}")
+    for student, dataset, noise in dict.fromkeys(key[:3] for key in groups):
+        if gone := [seed for seed in SEEDS if (student, dataset, noise, seed) not in groups]:
+            print(f"missing: {(student, dataset, noise)}: seeds {gone}")
+
+
+def _accuracies(place: tuple, right: dict[tuple, dict[int, np.ndarray]]) -> None:
+    print(f"\n### {' · '.join(place)}\n\n| method | seeds | accuracy | ± | minus plain, 95% | | gap closed |")
+    print("|---|---|---|---|---|---|---|")
+    base, clean = right[(*place, "plain")], right.get((*place[:2], "clean", "plain"), {})
+    for key, found in right.items():
+        seeds = sorted(set(found) & set(base))
+        if key[:3] != place or not seeds:
+            continue
+        ours, theirs = (np.stack([group[seed] for seed in seeds]) for group in (found, base))
+        gain, low, high = difference(ours, theirs)
+        closed = ""
+        if place[2] != "clean" and set(seeds) <= set(clean):
+            gap = np.mean([clean[seed].mean() for seed in seeds]) - theirs.mean()
+            closed = f"{gain / gap:.0%} of {gap:.3f}" if gap > 0.005 else f"no gap ({gap:.3f})"
+        accuracy = ours.mean(1)
+        what = "" if key[3] == "plain" else f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
+        say = "" if key[3] == "plain" else verdict(low, high)
+        print(
+            f"| {key[3]} | {len(seeds)} | {accuracy.mean():.4f} | {accuracy.std():.4f} | {what} | {say} | {closed} |"
+        )
+
+
+def _detection(areas: dict[tuple, list[float]]) -> None:
+    names = list(dict.fromkeys(key[3] for key in areas))
+    print("\n### AUROC of low scores as a detector of flipped rows (mean over seeds)\n")
+    print(f"| student, data, noise | {' | '.join(names)} |")
+    print(f"|---|{'---|' * len(names)}")
+    for place in dict.fromkeys(key[:3] for key in areas):
+        cells = [areas.get((*place, name)) for name in names]
+        print(f"| {' '.join(place)} | {' | '.join(f'{np.mean(c):.3f}' if c else '' for c in cells)} |")
