@@ -428,7 +428,7 @@ def test_rows_kept_have_better_labels(make):
 
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(
-        InputError, match="`preset` must be one of laine_aila, supergen, fewgen; got 'supergn'. Did you"
+        InputError, match="`preset` must be one of laine_aila, supergen, fewgen, agreement; got 'supergn'. Did you"
     ):
         EnsembleConfig.preset("supergn")
     with pytest.raises(InputError, match="momentum"):
@@ -437,7 +437,7 @@ def test_settings_that_cannot_work_are_refused():
         EnsembleConfig.preset("laine_aila", update_first=True)
     with pytest.raises(InputError, match="a key"):
         EnsembleConfig.preset("supergen", gamma=0.5)
-    assert list(PRESETS) == ["laine_aila", "supergen", "fewgen"]
+    assert list(PRESETS) == ["laine_aila", "supergen", "fewgen", "agreement"]
 
 
 def test_a_filter_that_no_row_can_pass_is_refused(make):

@@ -40,12 +40,13 @@ class BilevelConfig:
         step: How free weights move. `scaled`: down the gradient over its root mean square, in `sungen` that of the
             first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
             as far in the first rounds, however small its gradient. A network moves by Adam.
-        weight_lr: Step size: 0.2 (`scaled`), 0.25 (`adam`), 0.001 (`network`) where left out.
+        weight_lr: Step size: 0.2 (`scaled`; 1 if `online`), 0.25 (`adam`), 0.001 (`network`) where left out.
         features: What the network sees.
         hidden: Width of its hidden layer.
         inner: Of `online`: `reused` goes along the gradient that the look-ahead took, so that new weights count from
             an example's next visit; `exact` computes it again under the new weights.
         outer_batch: Of `online`: outer rows for each inner row.
+        outer_momentum: Of `online`: share of the past in the outer gradient; a step's outer rows alone say little.
         derivative: See `directional.directional_derivatives`.
         seed: Draws the outer rows.
     """
@@ -64,6 +65,7 @@ class BilevelConfig:
     hidden: int = Field(100, ge=1)
     inner: Literal["reused", "exact"] = "reused"
     outer_batch: float = Field(0.5, gt=0)
+    outer_momentum: float = Field(0.97, ge=0, lt=1)
     derivative: Literal["forward", "difference"] = "forward"
     seed: int = Field(0, ge=0)
 
@@ -110,13 +112,15 @@ class BilevelTrainer(PhasedTrainer):
         if config.weigh == "network":
             self.features = Features(self.model, config.features, classes)
             self.rule = WeightNetwork(self.features.width, config.hidden, config.seed)
-        speed = config.weight_lr or {"network": 0.001}.get(config.weigh, {"scaled": 0.2, "adam": 0.25}[config.step])
+        scaled = 0.2 if config.mode == "sungen" else 1.0
+        speed = config.weight_lr or {"network": 0.001}.get(config.weigh, {"scaled": scaled, "adam": 0.25}[config.step])
         # The gradient is scaled to a root mean square of 1: left as it comes it shrinks with the number of rows, until
         # Adam's epsilon outweighs it.
         kind = torch.optim.SGD if config.weigh == "examples" and config.step == "scaled" else torch.optim.Adam
         self.rule_optimizer = kind(self.rule.parameters(), lr=speed)
         self.scale = torch.zeros(())
         self.raw_weights = torch.full((len(self.rows),), 0.5)
+        self.outer_average: dict[str, Tensor] = {}
         self.step_batches: list[Any] = []
         self.step_features: list[Tensor] = []
         if config.mode == "online":
@@ -280,6 +284,7 @@ class BilevelTrainer(PhasedTrainer):
             "scale": self.scale,
             "start": getattr(self, "_start", None),
             "outer_rows": torch.tensor(self.outer_rows),
+            "outer_average": self.outer_average,
         }
 
     def load_side_state(self, state: dict[str, Any]) -> None:
@@ -293,6 +298,6 @@ class BilevelTrainer(PhasedTrainer):
         self.rule.load_state_dict(state["rule"])
         self.rule_optimizer.load_state_dict(state["rule_optimizer"])
         self.raw_weights, self.scale = state["weights"], state["scale"]
-        self.outer_rows = state["outer_rows"].tolist()
+        self.outer_rows, self.outer_average = state["outer_rows"].tolist(), state["outer_average"]
         if state["start"] is not None:
             self._start = state["start"]

@@ -32,9 +32,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "keep_above": None,
     },
     "supergen": {},
+    "fewgen": {"momentum": 0.9, "weight": 20.0, "ramp": 0, "every": 200, "update_first": True},
     # Ours: a row is trained on while its own average still prefers its label; for labels of which many are wrong.
     "agreement": {"momentum": 0.6, "weight": 1.0, "ramp": 0, "every": None, "keep_above": 0.0},
-    "fewgen": {"momentum": 0.9, "weight": 20.0, "ramp": 0, "every": 200, "update_first": True},
 }
 
 

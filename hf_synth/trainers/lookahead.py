@@ -40,11 +40,17 @@ class LookAhead(TrainerCallback):
             return  # loss scaling was too high; the optimizer leaves this step out too
         ahead = {name: (value.detach() - speed * value.grad).requires_grad_() for name, value in named.items()}
         share = -(-self.outer_size // args.world_size)
-        direction = trainer.outer_gradient(ahead, self.outer_rows(state.global_step), size=share)
+        direction = self._averaged(trainer.outer_gradient(ahead, self.outer_rows(state.global_step), size=share))
         at, derivatives, seen = self._of_batch(direction)
         self._step(at, derivatives, seen)
         if trainer.config.inner == "exact":
             self._again(named)
+
+    def _averaged(self, gradient: dict[str, Tensor]) -> dict[str, Tensor]:
+        past, momentum = self.trainer.outer_average, self.trainer.config.outer_momentum
+        for name, value in gradient.items():
+            past[name] = value if name not in past else past[name].to(value).lerp(value, 1 - momentum)
+        return {name: past[name] for name in gradient}
 
     def outer_rows(self, step: int) -> list[int]:
         """Return the outer rows of a step: the next ones of an endless series of shuffles."""

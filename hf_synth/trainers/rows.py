@@ -35,20 +35,23 @@ class Rows:
             raise InputError(f"`train_dataset` needs a column `index` that names each row; it has {list(names)!r}")
         data = data.with_format(None) if isinstance(data, Dataset) else data  # tensors would hide what labels are
         index = np.asarray(data["index"][:], np.int64)
-        self._order = np.argsort(index, kind="stable")
+        small = np.int32 if len(index) < 2**31 else np.int64
+        self._order = np.argsort(index, kind="stable").astype(small)
         self._sorted = index[self._order]
         if len(twice := self._sorted[1:][self._sorted[1:] == self._sorted[:-1]]):
             raise InputError(f"`index` must name each row once; {twice[0]} stands on several rows")
         column = data["labels" if "labels" in names else "label"][:]
         several = len(column) > 0 and isinstance(column[0], (list, np.ndarray))
         self.tokens = several and not any(isinstance(label, float) for label in column[0])
+        lengths: Any
         if self.tokens:
             flat = [np.asarray(labels, np.int64) for labels in column]
             flat = [labels[labels != IGNORED] for labels in flat]
             self.labels, lengths = np.concatenate(flat), [len(labels) for labels in flat]
         else:
-            self.labels, lengths = np.asarray(column), [1] * len(index)
-        self.starts = np.concatenate([[0], np.cumsum(lengths)])
+            self.labels, lengths = np.asarray(column), np.ones(len(index), small)
+        self.labels = self.labels if self.labels.ndim == 2 else self.labels.astype(np.int32)
+        self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(small)
         low, high = (0, 0) if not self.labels.size else (self.labels.min(), self.labels.max())
         if low < 0 or high >= (classes if self.labels.ndim == 1 else 1 + 1e-6):
             raise InputError(f"labels must lie between 0 and {classes - 1}; they go from {low} to {high}")
@@ -58,7 +61,8 @@ class Rows:
 
     def at(self, index: Tensor) -> Tensor:
         """Return the positions in the data set of rows named by `index`, [N], on the CPU."""
-        return torch.from_numpy(self._order[np.searchsorted(self._sorted, index.cpu().numpy())])
+        found = self._order[np.searchsorted(self._sorted, index.cpu().numpy())]
+        return torch.from_numpy(found.astype(np.int64))
 
     def fingerprint(self) -> str:
         """Return what tells these rows and labels from others, so that a checkpoint of others is refused."""

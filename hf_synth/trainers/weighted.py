@@ -132,12 +132,12 @@ class WeightedTrainer(Trainer):
     ) -> Iterator[dict[str, Any]]:
         """Yield this rank's share of a data set's rows for a pass outside training, which moves no random state.
 
-        All rows come longest first, so that those of a batch are of one length; given ones in their order. Every rank
-        gets equally many batches, of `per_device_eval_batch_size` rows or `size`, with all columns of a
+        Rows come longest first, so that those of a batch are of one length, or in the order given where `size` is.
+        Every rank gets equally many batches, of `per_device_eval_batch_size` rows or `size`, with all columns of a
         training batch; the labels of a batch that a rank has only to keep the others company are -100.
         """
         data = self._remove_unused_columns(data, "pass") if isinstance(data, Dataset) else data
-        order = longest_first(data) if rows is None else list(rows)
+        order = list(rows) if rows is not None and size else longest_first(data, rows)
         size = min(size or self.args.per_device_eval_batch_size, self.args.per_device_eval_batch_size)
         ranks, rank = self.args.world_size, self.args.process_index
         for start in range(0, len(order), size * ranks):
@@ -214,10 +214,11 @@ class WeightedTrainer(Trainer):
         self.load_side_state(torch.load(path, map_location="cpu", weights_only=True))
 
 
-def longest_first(data: Any) -> list[int]:
-    """Return the positions of all rows, those of most tokens first: what does not fit the memory shows at once."""
+def longest_first(data: Any, rows: Sequence[int] | None = None) -> list[int]:
+    """Return positions of rows, all or some, the longest first: what does not fit the memory shows at once."""
+    chosen = np.arange(len(data)) if rows is None else np.asarray(rows)
     if not isinstance(data, Dataset) or "input_ids" not in data.column_names:
-        return list(range(len(data)))
+        return chosen.tolist()
     tables = data.select_columns("input_ids").with_format("arrow").iter(10_000)
     lengths = np.concatenate([pc.list_value_length(table["input_ids"]).to_numpy() for table in tables])
-    return np.argsort(-lengths, kind="stable").tolist()
+    return chosen[np.argsort(-lengths[chosen], kind="stable")].tolist()

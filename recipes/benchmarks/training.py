@@ -41,6 +41,7 @@ from transformers import DataCollatorWithPadding, PrinterCallback, TrainerCallba
 from transformers.utils import logging
 
 from hf_synth.directional import still
+from hf_synth.losses import example_loss
 from hf_synth.settings import StudentConfig
 from hf_synth.student import encode, load_student
 from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
@@ -102,7 +103,7 @@ class DoubleBackward(BilevelTrainer):
         scale = 1 / self.raw_weights.mean().item()
         weights = self.raw_weights[at].to(labels.device).requires_grad_()
         with sdpa_kernel(SDPBackend.MATH):
-            loss = (weights * scale * self.loss(self.model(**rest).logits, labels)).mean()
+            loss = (weights * scale * example_loss()(self.model(**rest).logits, labels)).mean()
             gradients = torch.autograd.grad(loss, list(named.values()), create_graph=True)
             slope = self._slope(weights, dict(zip(named, gradients, strict=True)), named)
         self.ahead._step(at, -slope.cpu(), None)
@@ -167,8 +168,7 @@ def rows_of(options: argparse.Namespace) -> tuple[Dataset, list[str]]:
 
 def run(name: str, data: Dataset, names: list[str], seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train as one contender and return its seconds."""
-    make, kind, _ = CONTENDERS[name]
-    student = StudentConfig(train_batch_size=options.batch)
+    (make, kind, _), student = CONTENDERS[name], StudentConfig()
     torch.manual_seed(seed)
     model, tokenizer, _ = load_student(student, names, [])
     text = next(column for column, feature in data.features.items() if getattr(feature, "dtype", "") == "string")
@@ -264,8 +264,8 @@ def table(done: list[dict[str, Any]]) -> str:
         verdict = " | " if asked is None else f"{asked:.2f} | {'met' if middle <= asked else 'not met'}"
         span = f"{middle:.2f} ({min(times):.2f} to {max(times):.2f})"
         lines.append(f"| {name}, {kind} | {statistics.median(took):.3f} | {span} | {verdict} |")
-    sizes = [record["megabytes"] for record in done if "megabytes" in record]
-    facts = [f"State of 1,000,000 rows of 2 classes, MB, asked below 64: {json.dumps(size)}" for size in sizes[-1:]]
+    sizes = [json.dumps(record["megabytes"]) for record in done if "megabytes" in record]
+    facts = [f"State of 1,000,000 rows of 2 classes, MB, asked below 64: {size}" for size in sizes[-1:]]
     return "\n".join([*lines, f"\n{len(repeats)} repeats.", *facts])
 
 
