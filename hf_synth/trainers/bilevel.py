@@ -19,7 +19,15 @@ from hf_synth.trainers.lookahead import LookAhead
 from hf_synth.trainers.phases import Phase, PhasedTrainer
 from hf_synth.trainers.rows import Rows
 from hf_synth.trainers.weighted import counted
-from hf_synth.trainers.weights import ExampleWeights, Feature, Features, WeightNetwork, follow, lowest_of_classes
+from hf_synth.trainers.weights import (
+    ExampleWeights,
+    Feature,
+    Features,
+    WeightNetwork,
+    follow,
+    lowest_of_classes,
+    scale_gradient,
+)
 
 
 @strict
@@ -40,7 +48,7 @@ class BilevelConfig:
         step: How free weights move. `scaled`: down the gradient over its root mean square, in `sungen` that of the
             first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
             as far in the first rounds, however small its gradient. A network moves by Adam.
-        weight_lr: Step size: 0.2 (`scaled`; 1 if `online`), 0.25 (`adam`), 0.001 (`network`) where left out.
+        weight_lr: Step size: 0.2 (`scaled`; 0.5 if `online`), 0.25 (`adam`), 0.001 (`network`) where left out.
         features: What the network sees.
         hidden: Width of its hidden layer.
         inner: Of `online`: `reused` goes along the gradient that the look-ahead took, so that new weights count from
@@ -65,9 +73,13 @@ class BilevelConfig:
     hidden: int = Field(100, ge=1)
     inner: Literal["reused", "exact"] = "reused"
     outer_batch: float = Field(0.5, gt=0)
-    outer_momentum: float = Field(0.97, ge=0, lt=1)
+    outer_momentum: float = Field(0.9, ge=0, lt=1)
     derivative: Literal["forward", "difference"] = "forward"
     seed: int = Field(0, ge=0)
+
+    def __post_init__(self) -> None:
+        if self.mode == "online" and self.step == "adam":
+            raise InputError("`step: adam` is of the mode sungen; `online` steps a batch's weights, `scaled`")
 
 
 class BilevelTrainer(PhasedTrainer):
@@ -112,7 +124,7 @@ class BilevelTrainer(PhasedTrainer):
         if config.weigh == "network":
             self.features = Features(self.model, config.features, classes)
             self.rule = WeightNetwork(self.features.width, config.hidden, config.seed)
-        scaled = 0.2 if config.mode == "sungen" else 1.0
+        scaled = 0.2 if config.mode == "sungen" else 0.5
         speed = config.weight_lr or {"network": 0.001}.get(config.weigh, {"scaled": scaled, "adam": 0.25}[config.step])
         # The gradient is scaled to a root mean square of 1: left as it comes it shrinks with the number of rows, until
         # Adam's epsilon outweighs it.
@@ -196,28 +208,13 @@ class BilevelTrainer(PhasedTrainer):
             if self.features is not None and seen is not None:
                 with still(self.model), torch.no_grad():
                     seen[at] = self.features(self.model(**inputs)["logits"], labels).cpu()[mine]
-        derivatives, seen = self._summed(derivatives), None if seen is None else self._summed(seen)
-        everywhere = torch.arange(len(self.rows))
-        follow(self.rule, everywhere, seen, derivatives)
-        self._scale_gradient()
+        seen, everywhere = None if seen is None else self._summed(seen), torch.arange(len(self.rows))
+        follow(self.rule, everywhere, seen, self._summed(derivatives))
+        first = self.scale if isinstance(self.rule_optimizer, torch.optim.SGD) else torch.zeros(())
+        self.scale = scale_gradient(self.rule, first)
         self.rule_optimizer.step()
         with torch.no_grad():
             self.raw_weights = self.rule(everywhere, seen)
-
-    def _scale_gradient(self) -> None:
-        """Divide the gradient of the weights by its root mean square: for free weights, that of the first round.
-
-        Raises:
-            InputError: If it is zero or no number, so that no weight can move.
-        """
-        gradients = [p.grad for p in self.rule.parameters() if p.grad is not None]
-        size = torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
-        if not torch.isfinite(size) or size == 0:
-            raise InputError(f"the gradient of the weights is {size.item()}: the outer loss does not depend on them")
-        if self.scale == 0 or not isinstance(self.rule_optimizer, torch.optim.SGD):
-            self.scale = size
-        for gradient in gradients:
-            gradient.div_(self.scale)
 
     def outer_gradient(
         self, parameters: Mapping[str, Tensor], rows: Sequence[int], confident: float = 1.0, size: int | None = None

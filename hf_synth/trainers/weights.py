@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
 
 Feature = Literal["loss", "margin", "embedding"]
@@ -64,6 +65,22 @@ def follow(rule: nn.Module, at: Tensor, features: Tensor | None, derivatives: Te
         derivatives = derivatives - ((weights * derivatives).sum() / weights.sum()).detach()
     rule.zero_grad()
     weights.backward(-derivatives)
+
+
+def scale_gradient(rule: nn.Module, size: Tensor) -> Tensor:
+    """Divide the gradient of a rule by `size`, or by its root mean square where that is 0; return what it was.
+
+    Raises:
+        InputError: If it is zero or no number, so that no weight can move.
+    """
+    gradients = [p.grad for p in rule.parameters() if p.grad is not None]
+    own = torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
+    if not torch.isfinite(own) or own == 0:
+        raise InputError(f"the gradient of the weights is {own.item()}: the outer loss does not depend on them")
+    size = own if size == 0 else size
+    for gradient in gradients:
+        gradient.div_(size)
+    return size
 
 
 def lowest_of_classes(weights: Tensor, labels: np.ndarray, share: float) -> Tensor:

@@ -247,7 +247,8 @@ def bilevel(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
             yield "sungen top 60%", {**cell.final(rows=selection.top(scores, 0.6), arguments=SMOOTH), "scores": scores}
             yield "sungen, gce", {**cell.final(weight=weights, loss="gce"), "scores": scores}
     if cell.student == "head":
-        found = cell.final(BilevelTrainer, config=BilevelConfig(mode="online", derivative="difference"))
+        online = BilevelConfig(mode="online", derivative="difference", outer_momentum=0.97, weight_lr=1.0)
+        found = cell.final(BilevelTrainer, config=online)
         yield "online", {**found, "scores": found["trainer"].scores.numpy()}
 
 
