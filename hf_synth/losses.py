@@ -69,6 +69,22 @@ def example_loss(
     return by_example
 
 
+def balanced(loss: Loss, counts: Tensor) -> Loss:
+    """Return a loss in which each class counts the same, however many examples have its label.
+
+    Args:
+        loss: Gives each example its loss.
+        counts: Examples of each class, [K]. Examples with several labels, [N, T] or [N, K], all count the same.
+    """
+    weights = counts.sum() / (counts > 0).sum() / counts.clamp(min=1)
+
+    def by_class(logits: Tensor, labels: Tensor) -> Tensor:
+        values = loss(logits, labels)
+        return values if labels.dim() > 1 else values * weights.to(values)[labels.clamp(min=0)]
+
+    return by_class
+
+
 def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     return cross_entropy(logits.transpose(1, -1), labels, reduction="none", label_smoothing=smoothing)
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from hf_synth.config import strict
 from hf_synth.directional import directional_derivatives, mean_gradient, still
 from hf_synth.errors import InputError
-from hf_synth.losses import IGNORED, example_loss
+from hf_synth.losses import IGNORED, balanced, example_loss
 from hf_synth.trainers.lookahead import LookAhead
 from hf_synth.trainers.phases import Phase, PhasedTrainer
-from hf_synth.trainers.rows import Rows
+from hf_synth.trainers.rows import Rows, class_counts
 from hf_synth.trainers.weighted import counted
 from hf_synth.trainers.weights import (
     ExampleWeights,
@@ -41,6 +41,8 @@ class BilevelConfig:
         outer_loss: What the outer rows judge by; see `losses.example_loss`.
         scale: Of `rce` and `sce`.
         outer_rows: Size of the outer set, drawn from the training set where none is given.
+        balanced: Each label counts the same in the outer loss, however many rows have it. Labels that are asked for
+            equally often are in excess by mistakes only, which would otherwise gather weight. (Not in the paper.)
         redraw: Draw it anew in each round (UniGen), not once (SunGen).
         confident: Of `sungen`: share of each class's rows, by weight, whose outer loss counts. (The published code
             takes it of all rows; a class whose weights fall then loses its say, and they fall on.)
@@ -64,6 +66,7 @@ class BilevelConfig:
     outer_loss: Literal["rce", "mae", "gce", "sce", "ce"] = "rce"
     scale: float = Field(10.0, gt=0)
     outer_rows: int = Field(50_000, ge=2)
+    balanced: bool = True
     redraw: bool = False
     confident: float = Field(0.9, gt=0, le=1)
     weigh: Literal["examples", "network"] = "examples"
@@ -117,8 +120,7 @@ class BilevelTrainer(PhasedTrainer):
         classes = self.model.config.num_labels
         self.rows = Rows(self.train_dataset, classes)
         self.outer: Any = self.train_dataset if outer_dataset is None else outer_dataset
-        self.outer_rows = self._draw_outer(0)
-        self.robust_loss = example_loss(config.outer_loss, scale=config.scale)
+        self._judge_by(self._draw_outer(0))
         self.features: Features | None = None
         self.rule: torch.nn.Module = ExampleWeights(len(self.rows))
         if config.weigh == "network":
@@ -186,7 +188,7 @@ class BilevelTrainer(PhasedTrainer):
         if self.config.mode == "online":
             return
         if self.config.redraw and at:
-            self.outer_rows = self._draw_outer(at)
+            self._judge_by(self._draw_outer(at))
         self._step_weights()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -259,17 +261,14 @@ class BilevelTrainer(PhasedTrainer):
     def _draw_outer(self, at: int) -> list[int]:
         """Draw the outer rows, all of a set that was given."""
         if self.outer is not self.train_dataset:
-            chosen = np.arange(len(self.outer))
-        else:
-            draw = np.random.default_rng([self.config.seed, at])
-            chosen = np.sort(draw.permutation(len(self.outer))[: self.config.outer_rows])
-        labels = self.outer.select(chosen)["labels" if "labels" in self.outer.column_names else "label"]
-        found = {value for row in labels for value in np.ravel(row).tolist()} - {IGNORED}
-        if len(found) < 2:
-            raise InputError(f"the {len(chosen)} outer rows have one class only; give more of them, of each class")
-        if min(found) < 0 or max(found) >= (classes := self.model.config.num_labels):
-            raise InputError(f"labels of outer rows must lie between 0 and {classes - 1}; got {sorted(found)}")
-        return chosen.tolist()
+            return list(range(len(self.outer)))
+        draw = np.random.default_rng([self.config.seed, at])
+        return np.sort(draw.permutation(len(self.outer))[: self.config.outer_rows]).tolist()
+
+    def _judge_by(self, rows: list[int]) -> None:
+        counts = class_counts(self.outer, rows, self.model.config.num_labels)
+        loss = example_loss(self.config.outer_loss, scale=self.config.scale)
+        self.outer_rows, self.robust_loss = rows, balanced(loss, counts) if self.config.balanced else loss
 
     def side_state(self) -> dict[str, Any]:
         """Return the weights, what makes them, and where each round starts."""
@@ -295,6 +294,7 @@ class BilevelTrainer(PhasedTrainer):
         self.rule.load_state_dict(state["rule"])
         self.rule_optimizer.load_state_dict(state["rule_optimizer"])
         self.raw_weights, self.scale = state["weights"], state["scale"]
-        self.outer_rows, self.outer_average = state["outer_rows"].tolist(), state["outer_average"]
+        self._judge_by(state["outer_rows"].tolist())
+        self.outer_average = state["outer_average"]
         if state["start"] is not None:
             self._start = state["start"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,19 @@ class Rows:
     def fingerprint(self) -> str:
         """Return what tells these rows and labels from others, so that a checkpoint of others is refused."""
         return hashlib.sha256(self._order.tobytes() + self._sorted.tobytes() + self.labels.tobytes()).hexdigest()
+
+
+def class_counts(data: Any, rows: Sequence[int], classes: int) -> Tensor:
+    """Return how many labels of each class some rows of a data set hold, [K].
+
+    Raises:
+        InputError: If they are all of one class, or not all classes of the model.
+    """
+    labels = data.select(rows)["labels" if "labels" in data.column_names else "label"]
+    found = np.concatenate([np.ravel(row) for row in labels]).astype(int)
+    found = found[found != IGNORED]
+    if len(there := np.unique(found)) < 2:
+        raise InputError(f"the {len(rows)} outer rows have one class only; give more of them, of each class")
+    if there[0] < 0 or there[-1] >= classes:
+        raise InputError(f"labels of outer rows must lie between 0 and {classes - 1}; got {there.tolist()}")
+    return torch.from_numpy(np.bincount(found, minlength=classes))
