@@ -1,7 +1,11 @@
 """Tiny models built in memory and a scripted generator: nothing is downloaded."""
 
+import os
 import random
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch comes: workers that share cores slow each other tenfold
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
