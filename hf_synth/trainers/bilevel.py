@@ -45,7 +45,7 @@ class BilevelConfig:
             equally often are in excess by mistakes only, which would otherwise gather weight. (Not in the paper.)
         redraw: Draw it anew in each round (UniGen), not once (SunGen).
         confident: Of `sungen`: share of each class's rows, by weight, whose outer loss counts. (The published code
-            takes it of all rows; a class whose weights fall then loses its say, and they fall on.)
+            takes it of all rows together; a class whose weights fall then loses its say.)
         weigh: A free weight per example, or a small network from features to weights.
         step: How free weights move. `scaled`: down the gradient over its root mean square, in `sungen` that of the
             first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
@@ -57,7 +57,7 @@ class BilevelConfig:
             an example's next visit; `exact` computes it again under the new weights.
         outer_batch: Of `online`: outer rows for each inner row.
         outer_momentum: Of `online`: share of the past in the outer gradient; a step's outer rows alone say little.
-        derivative: See `directional.directional_derivatives`.
+        derivative: See `directional.directional_derivatives`; `forward` where left out, `difference` if `online`.
         seed: Draws the outer rows.
     """
 
@@ -77,7 +77,7 @@ class BilevelConfig:
     inner: Literal["reused", "exact"] = "reused"
     outer_batch: float = Field(0.5, gt=0)
     outer_momentum: float = Field(0.9, ge=0, lt=1)
-    derivative: Literal["forward", "difference"] = "forward"
+    derivative: Literal["forward", "difference"] | None = None
     seed: int = Field(0, ge=0)
 
     def __post_init__(self) -> None:
@@ -128,8 +128,7 @@ class BilevelTrainer(PhasedTrainer):
             self.rule = WeightNetwork(self.features.width, config.hidden, config.seed)
         scaled = 0.2 if config.mode == "sungen" else 0.5
         speed = config.weight_lr or {"network": 0.001}.get(config.weigh, {"scaled": scaled, "adam": 0.25}[config.step])
-        # The gradient is scaled to a root mean square of 1: left as it comes it shrinks with the number of rows, until
-        # Adam's epsilon outweighs it.
+        # The gradient is scaled: as it comes, each of many rows has so little of it that Adam's epsilon outweighs it.
         kind = torch.optim.SGD if config.weigh == "examples" and config.step == "scaled" else torch.optim.Adam
         self.rule_optimizer = kind(self.rule.parameters(), lr=speed)
         self.scale = torch.zeros(())
@@ -251,7 +250,8 @@ class BilevelTrainer(PhasedTrainer):
 
     def derivatives(self, inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]) -> Tensor:
         """Return the derivative of each row's loss along a direction, [N]."""
-        batch, by = {**inputs, "labels": labels}, self.config.derivative
+        batch = {**inputs, "labels": labels}
+        by = self.config.derivative or ("forward" if self.config.mode == "sungen" else "difference")
         with self.accelerator.autocast():
             return directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=by)
 
