@@ -57,7 +57,7 @@ class BilevelConfig:
             an example's next visit; `exact` computes it again under the new weights.
         outer_batch: Of `online`: outer rows for each inner row.
         outer_momentum: Of `online`: share of the past in the outer gradient; a step's outer rows alone say little.
-        derivative: See `directional.directional_derivatives`; `forward` where left out, `difference` if `online`.
+        derivative: See `directional_derivatives`; `difference` where left out, online in full precision; else `forward`.
         seed: Draws the outer rows.
     """
 
@@ -99,8 +99,7 @@ class BilevelTrainer(PhasedTrainer):
     is where the round's training ended, and the student starts over; `num_train_epochs` is then that of one round. In
     `online` mode `theta'` is one step ahead (https://huggingface.co/papers/1803.09050). No dropout in either.
 
-    After training, `weights` and `scores` tell how far each row can be trusted; see `selection` for what may be done
-    with them. The model that `sungen` leaves is the last round's.
+    After training, `weights` and `scores` tell how far rows can be trusted. `sungen` leaves the last round's model.
 
     Args:
         config: See `BilevelConfig`.
@@ -251,7 +250,8 @@ class BilevelTrainer(PhasedTrainer):
     def derivatives(self, inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]) -> Tensor:
         """Return the derivative of each row's loss along a direction, [N]."""
         batch = {**inputs, "labels": labels}
-        by = self.config.derivative or ("forward" if self.config.mode == "sungen" else "difference")
+        exact = self.config.mode == "sungen" or self.accelerator.mixed_precision != "no"  # bf16 blurs differences
+        by = self.config.derivative or ("forward" if exact else "difference")
         with self.accelerator.autocast():
             return directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=by)
 
