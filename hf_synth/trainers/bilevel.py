@@ -57,7 +57,7 @@ class BilevelConfig:
             an example's next visit; `exact` computes it again under the new weights.
         outer_batch: Of `online`: outer rows for each inner row.
         outer_momentum: Of `online`: share of the past in the outer gradient; a step's outer rows alone say little.
-        derivative: See `directional_derivatives`; `difference` where left out, online in full precision; else `forward`.
+        derivative: See `directional_derivatives`; left out, `difference` if `online` in fp32, and `forward` else.
         seed: Draws the outer rows.
     """
 
