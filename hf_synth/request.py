@@ -104,15 +104,18 @@ class Request:
             return None
         return {"name": self.real.name, "split": self.real.split, "rows": len(self.real.data)}
 
-    def provenance(self) -> dict[str, Any]:
-        """Return what the data set's card says of weights that this training makes for its rows."""
+    def provenance(self, weighted: bool = False) -> dict[str, Any]:
+        """Return what the cards say of weights that this training makes for rows, which may have had some."""
         known = self.facts({"name": self.config.student})
         learns = self.config.trainer == "bilevel"
         steps = ([f"denoising ({self.config.denoise})"] if self.judging else []) + (["bilevel"] if learns else [])
         settings = {"denoise": known["denoise"]} if self.judging else {}
         if learns:
             settings |= {"bilevel": known["trainer_settings"], "select": self.config.select, "keep": self.config.keep}
-        given = ["the texts and generated labels of this data set"]
+        given = [
+            "the texts and generated labels of this data set",
+            *(["the weights it had before"] if weighted else []),
+        ]
         if learns and self.real:
             given.append(f"{len(self.real.data)} real rows of {self.real.name}, split {self.real.split}")
         if self.teacher:

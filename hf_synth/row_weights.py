@@ -87,9 +87,14 @@ def weigh(rows: Dataset, weight: ArrayLike = 1.0) -> Dataset:
     Args:
         rows: With a column `weight` or without.
         weight: What their weights are multiplied by, [N].
+
+    Raises:
+        InputError: For weights that are negative, no numbers, or all 0.
     """
     given = np.asarray(rows["weight"][:] if "weight" in rows.column_names else np.ones(len(rows)), float)
     product = given * weight
+    if not np.isfinite(product).all() or product.min(initial=0) < 0 or not product.any():
+        raise InputError("`weight` must be a number, 0 or more, in each row, and above 0 in some")
     kept = np.flatnonzero(product > 0)
     values = (product[kept] / product[kept].mean()).astype(np.float32)
     rows = rows.select(kept) if len(kept) < len(rows) else rows

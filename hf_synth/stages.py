@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from .arguments import preparing, training_arguments
 from .denoise import denoise
@@ -44,6 +44,18 @@ def open_scratch(args: TrainingArguments, key: str) -> None:
             write_whole(record, key)
 
 
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the last checkpoint that was written to its end; Trainer writes its state last."""
+    whole = []
+    for state in folder.glob("checkpoint-*/trainer_state.json"):
+        try:
+            json.loads(state.read_text())
+            whole.append(state.parent)
+        except ValueError:  # cut short by a kill
+            continue
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
 def judge_rows(train: Dataset, request: Request, args: TrainingArguments) -> Stage:
     """Return the weights that denoising gives generated rows."""
     config, judging = request.config, request.judging
@@ -66,7 +78,7 @@ def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, 
         rounds = training_arguments(preparing(request.config), scratch, request.seed, False)
         trainer = make_trainer(request.made, model, tokenizer, rounds, {"train": train}, loss=request.config.loss)
         assert isinstance(trainer, BilevelTrainer)
-        outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(scratch)) if scratch.exists() else None)
+        outcome = trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
         return Stage(learnt(trainer, train), outcome.metrics["train_runtime"], trainer.state.log_history)
 
     return _once(args, "rounds", compute)

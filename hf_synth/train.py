@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from .arguments import training_arguments
 from .curves import draw
@@ -23,7 +22,7 @@ from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
-from .stages import judge_rows, learn_weights, learnt, open_scratch
+from .stages import judge_rows, last_checkpoint, learn_weights, learnt, open_scratch
 from .student import check_student, encode, load_student
 from .trainers.bilevel import BilevelTrainer
 from .trainers.weighted import WeightedTrainer
@@ -104,10 +103,11 @@ def _train(
         chosen, made = choose(rounds.weights, encoded["train"], config.select, config.keep, request.seed), None
         encoded["train"] = weigh(encoded["train"], chosen.weight)
     trainer = make_trainer(made, model, tokenizer, args, encoded, config.early_stopping_patience, config.loss)
-    outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(args.output_dir)))
+    outcome = trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(args.output_dir))))
     if isinstance(trainer, BilevelTrainer):
         chosen = learnt(trainer, encoded["train"])
     weights = joined(dropped, _of_generated(chosen, data) if chosen else None)
+    made_by = {**request.provenance(facts["given_weights"]), "reason": weights.reason} if weights else {}
     before = sum(stage.seconds for stage in (judged, rounds) if stage)
     facts |= {
         "rows": len(encoded["train"]),
@@ -115,7 +115,7 @@ def _train(
         "validation_accuracy": trainer.state.best_metric,
         "seconds": round(before + outcome.metrics["train_runtime"], 1),
         "denoised": dropped and dropped.counts(),
-        "weights": weights and {**request.provenance(), "reason": weights.reason, **weights.counts()},
+        "weights": weights and {**made_by, **weights.counts()},
         "log_history": trainer.state.log_history,
         "rounds_log_history": rounds and rounds.log_history,
     }

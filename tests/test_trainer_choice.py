@@ -18,6 +18,7 @@ from hf_synth.real import load_real_rows, mix_in
 from hf_synth.request import Request
 from hf_synth.row_weights import Weights, choose, joined, weigh
 from hf_synth.settings import StudentConfig, SynthConfig
+from hf_synth.stages import last_checkpoint
 from hf_synth.student import predict
 from hf_synth.tasks import load_task
 from hf_synth.train import train_student
@@ -352,3 +353,18 @@ def test_a_config_that_is_not_there(out, tmp_path, student_folder, capsys):
     argv = ["train", "--task", "sst2", "--student", str(student_folder), "--output_dir", str(out)]
     assert main([*argv, "--dataset_config", "weighted"]) == 2
     assert "the config 'weighted' of" in capsys.readouterr().err
+
+
+def test_a_checkpoint_cut_short_by_a_kill_is_passed_over(tmp_path):
+    for step, state in ((9, '{"global_step": 9}'), (12, '{"global'), (15, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
+    assert last_checkpoint(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("weight", [[1.0, float("nan")], [1.0, -1.0], [0.0, 0.0]])
+def test_weights_that_are_none_are_refused(weight):
+    with pytest.raises(InputError, match="`weight` must be a number, 0 or more"):
+        weigh(Dataset.from_dict({"index": [0, 1], "weight": weight}))

@@ -95,7 +95,8 @@ def train(plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | N
 
     folder.mkdir(parents=True, exist_ok=True)
     facts = train_student(data, plan.task, config, folder / "model", plan.config.seed)
-    if facts["weights"] and _rank() == 0 and Path(dataset).resolve() == own.resolve():
+    plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced
+    if facts["weights"] and plain and _rank() == 0 and Path(dataset).resolve() == own.resolve():
         told = {name: facts["weights"][name] for name in GIVEN}
         write_weights(own, pq.read_table(folder / "model" / WEIGHTS), told)
         console.print(f"weights of its rows: load_dataset({str(own)!r}, 'weighted')", markup=False)

@@ -140,7 +140,6 @@ class BilevelTrainer(PhasedTrainer):
         else:
             self.args = copy.copy(self.args)
             self.args.num_train_epochs *= config.rounds
-            self._start = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
 
     @property
     def weights(self) -> Tensor:
@@ -166,6 +165,8 @@ class BilevelTrainer(PhasedTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
         """Collect the batches of one optimizer step, and remember them until it is taken; start a round over."""
+        if self.config.mode == "sungen" and self.state.global_step == 0:  # DDP has made all ranks alike by now
+            self._start = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
         # Not in `leave`: what is evaluated and saved at the end of a round is what it has trained.
         if self.phase and self.state.global_step == self.phase * self._phases[0].steps:
             self.model.load_state_dict(self._start)
@@ -213,8 +214,7 @@ class BilevelTrainer(PhasedTrainer):
         first = self.scale if isinstance(self.rule_optimizer, torch.optim.SGD) else torch.zeros(())
         self.scale = scale_gradient(self.rule, first)
         self.rule_optimizer.step()
-        with torch.no_grad():
-            self.raw_weights = self.rule(everywhere, seen)
+        self.raw_weights = self.rule(everywhere, seen).detach()
 
     def outer_gradient(
         self, parameters: Mapping[str, Tensor], rows: Sequence[int], confident: float = 1.0, size: int | None = None

@@ -96,6 +96,9 @@ class _Turns(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer, done = self.trainer, 0
         optimizer: Any = trainer.optimizer
+        schedule: Any = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        while schedule.last_epoch < state.global_step:  # Trainer holds it back where fp16's scaling overflowed
+            schedule.step()
         for at, phase in enumerate(trainer._phases):
             done += phase.steps
             if done == state.global_step:

@@ -43,7 +43,7 @@ class Rows:
             raise InputError(f"`index` must name each row once; {twice[0]} stands on several rows")
         column = data["labels" if "labels" in names else "label"][:]
         several = len(column) > 0 and isinstance(column[0], (list, np.ndarray))
-        self.tokens = several and not any(isinstance(label, float) for label in column[0])
+        self.tokens = several and not any(isinstance(label, (float, np.floating)) for label in column[0])
         lengths: Any
         if self.tokens:
             flat = [np.asarray(labels, np.int64) for labels in column]
@@ -74,7 +74,7 @@ def class_counts(data: Any, rows: Sequence[int], classes: int) -> Tensor:
     """Return how many labels of each class some rows of a data set hold, [K].
 
     Raises:
-        InputError: If they are all of one class, or not all classes of the model.
+        InputError: If they are all of one class, or one is no class of the model.
     """
     labels = data.select(rows)["labels" if "labels" in data.column_names else "label"]
     found = np.concatenate([np.ravel(row) for row in labels]).astype(int)
