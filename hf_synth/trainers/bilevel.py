@@ -249,9 +249,9 @@ class BilevelTrainer(PhasedTrainer):
 
     def derivatives(self, inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]) -> Tensor:
         """Return the derivative of each row's loss along a direction, [N]."""
-        batch = {**inputs, "labels": labels}
+        batch, by = {**inputs, "labels": labels}, self.config.derivative
         with self.accelerator.autocast():
-            return directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=self.config.derivative)
+            return directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=by)
 
     def _summed(self, value: Tensor) -> Tensor:
         return self.accelerator.reduce(value.to(self.args.device)).to(value.device)
