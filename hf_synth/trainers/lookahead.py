@@ -82,14 +82,9 @@ class LookAhead(TrainerCallback):
         trainer = self.trainer
         follow(trainer.rule, at, seen, derivatives)
         if isinstance(trainer.rule, ExampleWeights):
-            # Rows that are not in the batch must not move, as Adam's momentum would have them.
-            logit: Any = trainer.rule.logit
-            gradient = logit.grad[at]
-            size = gradient.square().mean().sqrt().clamp(min=1e-30)
-            with torch.no_grad():
-                logit[at] -= trainer.rule_optimizer.param_groups[0]["lr"] * gradient / size
-        else:
-            trainer.rule_optimizer.step()
+            gradient: Any = trainer.rule.logit.grad
+            gradient /= gradient[at].square().mean().sqrt().clamp(min=1e-30)
+        trainer.rule_optimizer.step()
         with torch.no_grad():
             trainer.raw_weights[at] = trainer.rule(at, seen)
 
