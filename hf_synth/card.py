@@ -56,6 +56,20 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
+def noted(note: Any) -> str:
+    """Return what a method noted as Markdown: a table, a list, or the fenced value."""
+    if isinstance(note, list) and note and all(isinstance(row, Mapping) for row in note):
+        names = list(dict.fromkeys(name for row in note for name in row))
+        lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in note)]
+        return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+    return fenced(yaml.safe_dump(note, sort_keys=False, allow_unicode=True, width=100).removesuffix("...\n").strip())
+
+
+def _cell(value: Any) -> str:
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return shown.replace("|", "\\|").replace("\n", " ")
+
+
 def _template(name: str) -> str:
     return (resources.files("hf_synth.cards") / name).read_text(encoding="utf-8")
 
@@ -66,7 +80,8 @@ def render(template: str, **facts: Any) -> str:
         loader=FunctionLoader(_template), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["fenced"] = fenced
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["noted"] = noted
+    environment.filters["cell"] = _cell
     return environment.get_template(template).render(**facts, begin=BEGIN, end=END) + "\n"
 
 
@@ -87,7 +102,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "size_categories": [size_category(sum(facts["splits"].values()))],
-        "source_datasets": source_datasets(task, facts),
+        "source_datasets": source_datasets(facts),
         "task_categories": ["token-classification" if task.kind == "tokens" else "text-classification"],
         "tags": ["synthetic", "hf_synth", method.name],
         **facts.get("weights", facts)["header"],
@@ -105,11 +120,9 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
     )
 
 
-def source_datasets(task: Task, facts: Mapping[str, Any]) -> list[str]:
-    """Return `original`, or the real corpus that conditioned generation."""
-    if facts["settings"].get("openings") == "corpus" and task.opening and task.opening.corpus:
-        return [f"extended|{task.opening.corpus.path}"]
-    return ["original"]
+def source_datasets(facts: Mapping[str, Any]) -> list[str]:
+    """Return `original`, or the real data that conditioned generation."""
+    return [f"extended|{source['path']}" for source in facts["sources"]] or ["original"]
 
 
 def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import AutoConfig
 
-from .arguments import preparing, training_arguments
+from .classifier import fit, load, log_probabilities
 from .config import strict
 from .errors import InputError, unknown
 from .models import resolve
 from .row_weights import Floats, Weights
 from .settings import StudentConfig
-from .student import encode, load_student
 from .trainers.folds import out_of_fold
 from .trainers.selection import Policy, Rows, calibrate, check_cleanlab, confident, easy, information, informative
-from .trainers.weighted import WeightedTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -114,12 +103,11 @@ def denoise(
     _check_rows(train, task, how, settings)
     names, labels = train.features[task.label_column].names, np.asarray(train[task.label_column][:])
     rows = train.select_columns([*task.columns, task.label_column])
-    with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        args = _arguments(config, scratch, seed)
-        if settings.teacher is not None:
-            probabilities = _by_teacher(rows, task, config, args, settings.teacher)
-        else:
-            probabilities = _by_students(rows, task, config, args, settings.folds)
+    if settings.teacher is not None:
+        teacher = load(resolve(settings.teacher).path, config)
+        probabilities = np.exp(log_probabilities(teacher, task, rows, config))
+    else:
+        probabilities = _by_students(rows, task, config, seed, settings.folds)
     kept, score = _select(how, settings, probabilities, labels, train)
     if gone := sorted(set(labels.tolist()) - set(labels[kept].tolist())):
         raise InputError(f"denoising by {how} leaves no row of {', '.join(repr(names[at]) for at in gone)}")
@@ -168,43 +156,12 @@ def _check_rows(train: Dataset, task: Task, how: How, settings: DenoiseConfig) -
         raise InputError(f"`train` must hold rows of two labels or more; its {len(labels)} rows do not")
 
 
-def _by_teacher(rows: Dataset, task: Task, config: StudentConfig, args: TrainingArguments, teacher: str) -> Floats:
-    """Return a trained classifier's probabilities, its labels in the order of the data set's."""
-    path = resolve(teacher).path
-    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(path), AutoTokenizer.from_pretrained(path)
-    trainer = WeightedTrainer(model, args, DataCollatorWithPadding(tokenizer))
-    data = encode(rows, tokenizer, task.columns, task.label_column, config.max_length)
-    theirs = {name: at for at, name in model.config.id2label.items()}
-    ours = rows.features[task.label_column].names
-    return np.exp(_log_probabilities(trainer, data))[:, [theirs[name] for name in ours]]
-
-
-def _by_students(rows: Dataset, task: Task, config: StudentConfig, args: TrainingArguments, folds: int) -> Floats:
+def _by_students(rows: Dataset, task: Task, config: StudentConfig, seed: int, folds: int) -> Floats:
     """Return each row's probabilities by a student that was trained on the other folds."""
-    label = rows.features[task.label_column]
+    plain = dataclasses.replace(config, label_smoothing=0.0, loss="ce")
 
-    def fit(train: Rows, test: Rows) -> Floats:
-        set_seed(args.seed)
-        texts = [text for column in task.columns for text in rows.select(train)[column]]
-        model, tokenizer, _ = load_student(config, label.names, texts, len(task.columns) == 2)
-        data = [
-            encode(rows.select(part), tokenizer, task.columns, task.label_column, config.max_length)
-            for part in (train, test)
-        ]
-        trainer = WeightedTrainer(model, args, DataCollatorWithPadding(tokenizer), train_dataset=data[0])
-        trainer.train()
-        return _log_probabilities(trainer, data[1])
+    def told(train: Rows, test: Rows) -> Floats:
+        trainer = fit(task, rows.select(train), plain, seed)
+        return log_probabilities(trainer, task, rows.select(test), plain)
 
-    return out_of_fold(len(rows), folds, args.seed, rows[task.label_column][:], fit)
-
-
-def _log_probabilities(trainer: WeightedTrainer, data: Dataset) -> Floats:
-    logits = np.asarray(trainer.predict(data).predictions, float)
-    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-
-
-def _arguments(config: StudentConfig, scratch: str, seed: int) -> TrainingArguments:
-    """Return the student's training arguments, without label smoothing and with nothing kept or reported."""
-    silent = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none"}
-    plain = preparing(dataclasses.replace(config, label_smoothing=0.0), **silent)
-    return training_arguments(plain, Path(scratch), seed, False)
+    return out_of_fold(len(rows), folds, seed, rows[task.label_column][:], told)

@@ -221,4 +221,4 @@ def seed_of(key: str) -> int:
 
 
 def _content(prompt: Prompt) -> list[Any]:
-    return [prompt.text, *prompt.against, dict(prompt.given)]
+    return [prompt.text, *prompt.against, dict(prompt.given), *([prompt.rank] if prompt.rank else [])]

@@ -31,6 +31,7 @@ class Ledger:
 
     stages: dict[str, Stage] = field(default_factory=dict)
     accounts: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def stage(self, name: str) -> Stage:
         """Return a stage's counts, started at zero."""
@@ -53,6 +54,10 @@ class Ledger:
     def account(self, cell: object, sentence: str) -> None:
         """Note why a cell was not filled."""
         self.accounts[str(cell)] = sentence
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep what a method found out on its way: a figure, a list, a mapping, or a table as a list of mappings."""
+        self.notes[name] = value
 
     @property
     def tokens(self) -> int:
@@ -83,4 +88,4 @@ class Ledger:
             }
             for name, stage in self.stages.items()
         }
-        return {"stages": stages, "accounts": dict(self.accounts)}
+        return {"stages": stages, "accounts": dict(self.accounts), "notes": dict(self.notes)}

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from .config import checked
 from .errors import InputError
 from .generators.base import Generator
 from .journal import Journal, digest, write_whole
@@ -22,7 +23,7 @@ from .methods import Method, get
 from .ranks import Ranks
 from .run import Run
 from .settings import BackendConfig, SynthConfig
-from .task import Task
+from .task import Corpus, Task
 from .tasks import load_task
 from .work import Work
 
@@ -51,6 +52,8 @@ class Plan:
         task = load_task(config.task)
         given = {name: getattr(config, name) for name in ("min_words", "max_new_tokens")}
         task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+        if config.corpus is not None:
+            task = _conditioned(task, checked(Corpus, config.corpus, "`corpus`"))
         method_config = method.config() if method_config is None else method_config
         method.check(task, method_config)
         return cls(config, method, method_config, task, backend)
@@ -58,7 +61,7 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
         backend, shared = self.backend, dataclasses.asdict(self.config)
-        for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens"):
+        for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens", "corpus"):
             shared.pop(name)
         task = dataclasses.asdict(self.task)
         for name in ("description", "language", "score_prompt", "reference"):
@@ -76,6 +79,12 @@ class Plan:
                 }
             )
         )
+
+
+def _conditioned(task: Task, corpus: Corpus) -> Task:
+    """Return the task with a corpus in place of its own."""
+    opening = task.opening and dataclasses.replace(task.opening, corpus=corpus)
+    return dataclasses.replace(task, corpus=corpus, opening=opening)
 
 
 def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -201,6 +210,12 @@ def produce(
         return use(work.folder, facts(plan, generator, run, rows))
 
 
+def _told(source: Corpus) -> dict[str, Any]:
+    """Return what is recorded of a corpus; a folder goes by its last part, since its path is nobody's business."""
+    path = Path(source.path)
+    return {**dataclasses.asdict(source), "path": path.resolve().name if path.exists() else source.path}
+
+
 def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:
     """Return what is recorded of a finished run, JSON-ready; cards and reports state nothing else."""
     method = plan.method
@@ -212,6 +227,7 @@ def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, An
         "license": plan.config.license,
         "generator": dict(generator.source),
         "settings": {**plan.settings(), "model": generator.name, "num_rows": plan.config.num_rows},
+        "sources": [_told(source) for source in method.sources(plan.task, plan.method_config)],
         "chunk_size": run.chunk_size,
         "ledger": run.ledger.facts(),
         "versions": {name: version(name) for name in DECIDING},

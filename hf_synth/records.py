@@ -19,6 +19,7 @@ class Prompt:
         given: Columns of the example that the prompt fixes, such as the premise of a pair.
         attributes: Values that condition the text, kept as provenance.
         against: Prompts to steer away from; they see the tokens sampled for `text`.
+        rank: Which answer is wanted of a generator that has them in an order, such as a retriever; 0 is the best.
     """
 
     text: str
@@ -26,6 +27,7 @@ class Prompt:
     given: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     attributes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     against: tuple[str, ...] = ()
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

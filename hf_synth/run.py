@@ -110,10 +110,19 @@ class Run:
                 return
             yield from self._handed_on(self._block(started.popleft(), parse, filters, stage), stage)
 
-    def keep(self, examples: Iterable[Example], *filters: Filter, stage: str = "rows") -> Iterator[Example]:
-        """Yield the examples that no filter drops; each filter sees what the ones before it kept, in blocks."""
+    def keep(
+        self, examples: Iterable[Example], *filters: Filter, whole: bool = False, stage: str = "rows"
+    ) -> Iterator[Example]:
+        """Yield the examples that no filter drops; each filter sees what the ones before it kept.
+
+        Args:
+            examples: Kept so far.
+            *filters: Each gives every example `None` or the reason for dropping it.
+            whole: Show a filter all examples at once, for those that rank; otherwise it sees them in blocks.
+            stage: Name under which the ledger counts.
+        """
         stream = iter(examples)
-        while block := list(islice(stream, self.chunk_size)):
+        while block := list(islice(stream, None if whole else self.chunk_size)):
             yield from self._handed_on(self._filtered(block, filters, stage), stage)
 
     def fill(
@@ -123,6 +132,8 @@ class Run:
         parse: Parse,
         *filters: Filter,
         max_attempts: int = 20,
+        by_cell: Mapping[Any, Mapping[str, Any]] | None = None,
+        over: list[Example] | None = None,
         **decoding: Any,
     ) -> Iterator[Example]:
         """Ask until each cell is full, or give its account.
@@ -138,9 +149,13 @@ class Run:
             *filters: See `keep`.
             max_attempts: A cell is given up once this many completions were asked per row wanted (and at least
                 two chunks); the ledger then says so.
+            by_cell: Decoding of a cell's own, over `decoding`.
+            over: Examples that an earlier fill kept and did not need, which come first here; on return, those that
+                this one did not need. Without it they are dropped as surplus.
             **decoding: Passed to the generator.
         """
         cells = cells_of(targets)
+        left = [] if over is None else [example for example in over if not _waits(example, cells)]
         streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
         decided: deque[tuple[Cell, Asked]] = deque()
         started: deque[tuple[Cell, Asked]] = deque()
@@ -149,7 +164,8 @@ class Run:
                 cell = least_full(c for c in cells if not c.given_up)
                 prompts = list(islice(streams[cell], self._size("rows")))
                 cell.coming += len(prompts)
-                decided.append((cell, self.chunks.decide(prompts, decoding)))
+                own = {**decoding, **(by_cell or {}).get(cell.key, {})}
+                decided.append((cell, self.chunks.decide(prompts, own)))
             while decided and (not started or _short(cells, started)):
                 started.append(decided.popleft())
                 started[-1][1].start()
@@ -165,8 +181,12 @@ class Run:
                 self.ledger.account(cell.key, f"{cell.kept} of {cell.want} rows after {cell.asked} completions")
                 decided = deque(pair for pair in decided if pair[0] is not cell)
             yield from rotation(cells)
-        for cell in cells:
-            for example in cell.waiting:
+        yield from rotation(cells)
+        left += [example for cell in cells for example in cell.waiting]
+        if over is not None:
+            over[:] = left
+        else:
+            for example in left:
                 self.drop(example, "surplus", "rows")
 
     def once(self, name: str, inputs: Any, compute: Callable[[], Any]) -> Any:
@@ -182,6 +202,10 @@ class Run:
     def once_folder(self, name: str, inputs: Any, compute: Callable[[Path], None]) -> Path:
         """Like `once`, for results that are files: `compute` fills the folder it is given."""
         return self.journal.once_folder(name, inputs, compute)
+
+    def note(self, name: str, value: Any) -> None:
+        """Record what the method found out on its way, JSON-able; the card shows it."""
+        self.ledger.note(name, value)
 
     def drop(self, example: Example, reason: str, stage: str) -> None:
         """Count an example as dropped and keep its text for the rejects."""
@@ -243,6 +267,16 @@ class Run:
                 f"{prompts[0].text!r} {self.generator.name} answered {chunk.completions[0].text!r}"
             )
         return kept
+
+
+def _waits(example: Example, cells: Sequence[Cell]) -> bool:
+    """Put an example kept before into its cell; tell whether it has one here."""
+    for cell in cells:
+        if cell.key == example.cell:
+            cell.waiting.append(example)
+            cell.kept += 1
+            return True
+    return False
 
 
 def _short(cells: Sequence[Cell], started: Iterable[tuple[Cell, Asked]]) -> bool:

@@ -23,6 +23,8 @@ class SynthConfig:
         max_new_tokens: Token limit of a text; the task's where left out.
         chunk_size: Prompts recorded at once; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
+        corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
+            id), `column`, and where needed `config` and `split`; named on the card.
         ahead: Chunks decided on at a time, so that as many workers have something to do; how many there are changes
             nothing else.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
@@ -37,6 +39,7 @@ class SynthConfig:
     max_new_tokens: int | None = Field(None, ge=1)
     chunk_size: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
+    corpus: dict[str, Any] | None = None
     ahead: int = Field(4, ge=1)
     license: str | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -106,6 +106,14 @@ class Task:
         chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
         score_prompt: Template for labelling by likelihood; defaults to `prompt` with an empty opening.
         label_column: Name of the label column.
+        corpus: Real unlabelled text, where rows are found in one.
+        queries: Label name -> what to look for in a corpus; the label's words where left out.
+        example: Template of an example shown in a prompt; slots are the text columns, `{label}` and `{opening}`.
+        control: Control code that a generator trained with such (CTRL) expects in front.
+        starts: First words, one of which each text begins with.
+        repetition: Label name -> factors below and above 1 that make the given text's tokens likelier (reward) and
+            tokens already there rarer (penalty).
+        attributes: Name of an attribute -> its values, or label name -> values, that conditions a text.
         reference: See `Reference`.
     """
 
@@ -126,6 +134,13 @@ class Task:
     chat: bool = False
     score_prompt: str | Mapping[str, str] | None = None
     label_column: str = "label"
+    corpus: Corpus | None = None
+    queries: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    example: str | None = None
+    control: str = ""
+    starts: tuple[str, ...] = ()
+    repetition: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
+    attributes: Mapping[str, tuple[str, ...] | Mapping[str, tuple[str, ...]]] = Field(default_factory=dict)
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
@@ -140,13 +155,20 @@ class Task:
             )
         for key in ("prompt", "score_prompt"):
             self._check_template(key, getattr(self, key))
-        for name in self.words:
-            if name not in self.labels:
-                raise InputError(f"`words`: {unknown('a label', name, self.labels)}")
+        self._check_labels()
+        self._check_slots("example", self.example or "", [*self.columns, "label", "opening"])
         for key, known in (("columns", self.columns), ("labels", tuple(self.labels))):
             for name in getattr(self.reference, key) if self.reference else ():
                 if name not in known:
                     raise unknown(f"`reference.{key}`: a name", name, known)
+
+    def _check_labels(self) -> None:
+        by_label = {"words": self.words, "queries": self.queries, "repetition": self.repetition}
+        by_label |= {f"attributes.{key}": own for key, own in self.attributes.items() if isinstance(own, Mapping)}
+        for key, mapping in by_label.items():
+            for name in mapping:
+                if name not in self.labels:
+                    raise InputError(f"`{key}`: {unknown('a label', name, self.labels)}")
 
     def _check_columns(self) -> None:
         wanted = 2 if self.kind == "pair" else 1
@@ -173,11 +195,14 @@ class Task:
             *self.columns[:-1],
         ]
         for text in template.values() if isinstance(template, Mapping) else [template or ""]:
-            for slot in slots(text, key):
-                if slot not in allowed:
-                    raise InputError(f"`{key}`: {unknown('a slot', slot, allowed)}")
+            self._check_slots(key, text, allowed)
         if isinstance(template, str) and not {"label", "word"} & set(slots(template, key)):
             raise InputError(f"`{key}` needs the slot {{label}}, or one template per label; got {template!r}")
+
+    def _check_slots(self, key: str, template: str, allowed: Sequence[str]) -> None:
+        for slot in slots(template, key):
+            if slot not in allowed:
+                raise InputError(f"`{key}`: {unknown('a slot', slot, allowed)}")
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -33,7 +33,12 @@ FACTS = {
         "chat_template": True,
     },
     "settings": {"method": "zerogen", "model": "org/model", "seed": 3, "openings": "generated", "num_rows": 12},
-    "ledger": {"stages": STAGES, "accounts": {"positive": "5 of 6 rows after 300 completions"}},
+    "ledger": {
+        "stages": STAGES,
+        "accounts": {"positive": "5 of 6 rows after 300 completions"},
+        "notes": {"rounds": [{"rows": 100, "accuracy": 0.61234}, {"rows": 400, "gain|per 1,000": 2}], "limit": 0.5},
+    },
+    "sources": [],
     "versions": {"torch": "2", "hf_synth": "0"},
     "splits": {"train": 10, "validation": 1},
     "labels": {"train": {"negative": 5, "positive": 5}, "validation": {"negative": 1, "positive": 0}},

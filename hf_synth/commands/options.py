@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -13,8 +13,16 @@ from pydantic_core import PydanticUndefined
 
 from ..config import checked, read_yaml
 from ..errors import InputError, did_you_mean, unknown
-from ..methods import get
+from ..methods import Method, get
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
+from ..tasks import load_task
+
+# A method's default goes when the user sets what it belongs to.
+BELONGS = {
+    **dict.fromkeys(("trainer_args", "select", "keep"), "trainer"),
+    "denoise_args": "denoise",
+    "model": "backend",
+}
 
 
 def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[Any, Any]:
@@ -24,7 +32,8 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
         argv: The command line after the command's name.
         prog: The command, for help.
         *kinds: Settings dataclasses; their keys are flat in the YAML file and flags on the command line.
-        method: Add the settings of the method that the flags or the file name, under the key `method`.
+        method: Add the settings of the method that the flags or the file name, under the key `method`, and let its
+            defaults stand in for what is left out.
 
     Returns:
         Each dataclass -> its checked settings; `"method"` -> the method's.
@@ -35,14 +44,17 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
     file, rest = _config_file(argv)
     values = read_yaml(file) if file else {}
     all_kinds = list(kinds)
-    if method and SynthConfig in kinds:
-        all_kinds.append(get(_flag(rest, "method") or values.get("method", SynthConfig.method)).config)
+    chosen = get(_flag(rest, "method") or values.get("method", SynthConfig.method)) if method else None
+    if chosen and SynthConfig in kinds:
+        all_kinds.append(chosen.config)
     allowed = {f.name: kind for kind in all_kinds for f in dataclasses.fields(kind)}
     everything = {*allowed, *_other_keys()}
     for key in values:
         if key not in everything:
             raise InputError(f"{file}: {unknown('a key', key, sorted(everything))}")
     values |= _flags(rest, prog, all_kinds)
+    if chosen and isinstance(values.get("task"), str):
+        values = {**_defaults(chosen, values), **values}
     where = file or "command line"
     found: dict[Any, Any] = {
         kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds
@@ -50,6 +62,12 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
     if len(all_kinds) > len(kinds):
         found["method"] = found.pop(all_kinds[-1])
     return found
+
+
+def _defaults(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a method stands in with, but those that belong to one that was given."""
+    found = method.defaults(load_task(given["task"]))
+    return {key: value for key, value in found.items() if BELONGS.get(key) not in given}
 
 
 def _other_keys() -> set[str]:

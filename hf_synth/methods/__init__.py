@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from ..errors import unknown
 if TYPE_CHECKING:
     from ..records import Example
     from ..run import Run
+    from ..task import Corpus, Task
 
 NAMES = ("zerogen",)
 
@@ -41,6 +42,11 @@ class Method:
         generate: The function.
         differs: Every known difference from the paper, a sentence each; rendered on the card.
         check: Raises `InputError` before anything runs where the task and the settings do not go together.
+        needs: The data it is given, in words.
+        cost: What a row costs, in words.
+        sources: Given the task and the settings, the real data that conditions the texts; the card names it.
+        defaults: Given the task, settings that stand in for those left out: how its students train, where texts come
+            from.
     """
 
     name: str
@@ -49,6 +55,10 @@ class Method:
     generate: Callable[[Run, Any], Iterator[Example]]
     differs: tuple[str, ...]
     check: Callable[[Any, Any], None]
+    needs: str = "nothing"
+    cost: str = "one completion a row"
+    sources: Callable[[Task, Any], Sequence[Corpus]] = lambda task, config: ()
+    defaults: Callable[[Task], Mapping[str, Any]] = lambda task: {}
 
 
 def get(name: str) -> Method:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from ..parse import labelled, unlabelled
 from ..prompts import Rotation, label_prompts, opening_prompts
 from ..records import Example, Prompt
 from ..run import Run
-from ..task import Task
+from ..task import Corpus, Task
 from . import Method, Paper
 
 
@@ -51,7 +51,12 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     `p(X | prompt(C, y))`; the label is the `y` of the prompt. Texts end at the closing quote.
     """
     task = run.task
-    sampling = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p, "chat": task.chat}
+    sampling: dict[str, Any] = {
+        "temperature": config.temperature,
+        "top_k": config.top_k,
+        "top_p": config.top_p,
+        "chat": task.chat,
+    }
     openings = Rotation(_openings(run, config, sampling))
 
     def prompts_for(label: str) -> Iterator[Prompt]:
@@ -102,6 +107,12 @@ def check(task: Task, config: ZeroGenConfig) -> None:
         raise InputError(f"{task.name!r} has no prompt for openings; set `openings: corpus`")
 
 
+def sources(task: Task, config: ZeroGenConfig) -> list[Corpus]:
+    """Return the corpus that openings are taken from, if they are."""
+    opening = task.opening
+    return [opening.corpus] if config.openings == "corpus" and opening and opening.corpus else []
+
+
 METHOD = Method(
     name="zerogen",
     paper=Paper(
@@ -118,6 +129,7 @@ METHOD = Method(
     config=ZeroGenConfig,
     generate=zerogen,
     check=check,
+    sources=sources,
     differs=(
         "Texts are unique over the whole run; the released code removes duplicates inside one batch only.",
         "Decoding stops at the closing quote; the released code always decodes to the token limit.",

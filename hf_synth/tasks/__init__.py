@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import checked, read_yaml
 from ..errors import InputError, unknown
-from ..task import Opening, Reference, Task
+from ..task import Corpus, Opening, Reference, Task
 
 
 def task_names() -> tuple[str, ...]:
@@ -24,12 +24,13 @@ def parse_task(values: Mapping[str, Any], where: str) -> Task:
     values = dict(values)
     if isinstance(values.get("labels"), list | tuple | Mapping):
         values["labels"] = _labels(values["labels"], where)
-    if isinstance(values.get("words"), Mapping):
-        values["words"] = {str(k): (w,) if isinstance(w, str) else w for k, w in values["words"].items()}
-    for key in ("columns", "language", "stop"):
+    for key in ("words", "queries"):
+        if isinstance(values.get(key), Mapping):
+            values[key] = {str(k): (w,) if isinstance(w, str) else w for k, w in values[key].items()}
+    for key in ("columns", "language", "stop", "starts"):
         if isinstance(values.get(key), str):
             values[key] = (values[key],)
-    for key, kind in (("opening", Opening), ("reference", Reference)):
+    for key, kind in (("opening", Opening), ("corpus", Corpus), ("reference", Reference)):
         if isinstance(values.get(key), Mapping):
             values[key] = checked(kind, values[key], f"{where}: {key}")
     return checked(Task, values, where)
