@@ -225,6 +225,19 @@ def test_yaml_and_flags_give_the_same_and_flags_win(tmp_path):
     assert found["method"].steer_away is False
 
 
+def test_a_method_stands_in_for_what_is_left_out():
+    from hf_synth.commands.options import parse
+    from hf_synth.settings import StudentConfig, SynthConfig
+
+    def student(*flags):
+        return parse(["--task", "sst2", "--method", "sungen", *flags], "x", SynthConfig, StudentConfig)[StudentConfig]
+
+    assert (student().trainer, student().trainer_args["mode"]) == ("bilevel", "sungen")
+    assert student("--select", "top_k").select == "top_k"
+    plain = student("--trainer", "weighted")  # its settings go with the trainer they belong to
+    assert (plain.trainer, plain.trainer_args) == ("weighted", {})
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -195,3 +195,66 @@ def test_what_an_endpoint_could_not_give_is_dropped_under_its_reason():
     counts = run.ledger.stage("rows")
     assert counts.dropped["malformed"] == counts.asked / 4
     assert len(rows) == 60
+
+
+def test_a_fill_goes_on_where_one_had_rows_over(scripted):
+    run, over = Run(load_task("sst2"), scripted, chunk_size=16), []
+
+    def prompts_for(cell):
+        return repeat(Prompt(f"a {cell} text", cell=cell))
+
+    def fill(each):
+        targets = dict.fromkeys(run.task.cells, each)
+        return list(run.fill(targets, prompts_for, labelled(run.task, 1), Unique(), over=over))
+
+    first = fill(10)
+    held = list(over)
+    assert len(first) == 20
+    assert held
+    second = fill(10)
+    for cell in run.task.cells:  # what was over comes first, in order
+        before = [e for e in held if e.cell == cell][:10]
+        assert [e for e in second if e.cell == cell][: len(before)] == before
+    assert Counter(e.cell for e in second) == {"negative": 10, "positive": 10}
+    ledger = run.ledger.stage("rows")
+    assert ledger.kept == len(first) + len(second) + len(over)
+    assert not ledger.dropped["surplus"]
+
+
+def test_cells_have_decoding_of_their_own():
+    asked = []
+
+    class Noting(ScriptedGenerator):
+        def complete(self, prompts, *, seed, batch_size, **decoding):
+            asked.extend((prompt.cell, decoding["temperature"], decoding["top_k"]) for prompt in prompts)
+            return super().complete(prompts, seed=seed, batch_size=batch_size, **decoding)
+
+    run = Run(load_task("sst2"), Noting(lambda prompt, rng: f"text {rng.random()}"), chunk_size=8)
+    by_cell = {"positive": {"temperature": 0.5}}
+    targets = dict.fromkeys(run.task.cells, 5)
+    list(
+        run.fill(
+            targets,
+            lambda cell: repeat(Prompt("a text", cell=cell)),
+            labelled(run.task, 1),
+            by_cell=by_cell,
+            temperature=1.0,
+            top_k=3,
+        )
+    )
+    assert set(asked) == {("negative", 1.0, 3), ("positive", 0.5, 3)}
+
+
+def test_a_filter_that_ranks_sees_all_at_once(scripted):
+    run = Run(load_task("sst2"), scripted, chunk_size=4)
+    prompts = [Prompt("same", cell="positive") for _ in range(20)]
+    pool = list(run.complete(prompts, labelled(run.task, 1)))
+    sizes = []
+
+    def shortest(examples):
+        sizes.append(len(examples))
+        return [None if at < 3 else "long" for at in range(len(examples))]
+
+    assert len(list(run.keep(pool, shortest, whole=True))) == 3
+    assert sizes == [20]
+    assert run.ledger.stage("rows").dropped["long"] == 17

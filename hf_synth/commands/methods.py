@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 
 from ..methods import NAMES, get
+from .options import documented
 
 
 def main(argv: list[str]) -> int:
@@ -15,9 +17,16 @@ def main(argv: list[str]) -> int:
     for name in argv:
         method = get(name)
         print(f"{method.paper.title}\n{method.paper.link}\n\n{inspect.getdoc(method.generate)}\n")
+        print(f"Data it is given: {method.needs}. Cost: {method.cost}.\n")
         print("Differs from the paper:\n" + "\n".join(f"- {sentence}" for sentence in method.differs))
-        print("\nSettings:\n" + inspect.getdoc(method.config).partition("Attributes:")[2])  # type: ignore[union-attr]
+        print("\nSettings:\n" + "\n".join(_setting(*pair) for pair in documented(method.config).items()))
     if not argv:
         for name in NAMES:
-            print(f"{name:<12}{get(name).paper.link}  {get(name).paper.title}")
+            method = get(name)
+            print(f"{name:<12}{method.paper.link}  {method.paper.title}")
+            print(f"{'':<12}given: {method.needs}; cost: {method.cost}")
     return 0
+
+
+def _setting(name: str, text: str) -> str:
+    return textwrap.fill(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="        ")

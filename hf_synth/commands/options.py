@@ -120,14 +120,18 @@ def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, A
     parser = _Parser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the keys below; flags win.")
     for kind in kinds:
-        group, help_of = parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0]), _help(kind)
+        group, help_of = (
+            parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0]),
+            documented(kind),
+        )
         fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
         for f in dataclasses.fields(kind):
             default = fields[f.name].default
             shown = "" if fields[f.name].is_required() or default in (None, PydanticUndefined) else f" [{default}]"
             switch: dict[str, Any] = {"nargs": "?", "const": True} if default is False else {}
             as_written = str if f.type in ("str", "str | None") else _yaml
-            group.add_argument(f"--{f.name}", type=as_written, metavar="X", help=help_of[f.name] + shown, **switch)
+            text = help_of[f.name].replace("%", "%%") + shown
+            group.add_argument(f"--{f.name}", type=as_written, metavar="X", help=text, **switch)
     return vars(parser.parse_args(argv))
 
 
@@ -138,14 +142,15 @@ def _yaml(text: str) -> Any:
         raise argparse.ArgumentTypeError(f"not valid YAML: {text!r}") from None
 
 
-def _help(kind: type) -> dict[str, str]:
-    """Read the field descriptions out of a dataclass's docstring: they are its only documentation."""
+def documented(kind: type) -> dict[str, str]:
+    """Read the field descriptions out of a dataclass's docstring and its bases': their only documentation."""
     found: dict[str, str] = {}
-    name = ""
-    for line in (kind.__doc__ or "").partition("Attributes:")[2].splitlines():
-        words = line.strip()
-        if line.startswith("        ") and not line.startswith("            ") and ": " in words:
-            name, _, found[name] = (*words.partition(": ")[:2], words.partition(": ")[2])
-        elif name and words:
-            found[name] += " " + words
-    return {key: text.replace("%", "%%") for key, text in found.items()}
+    for base in reversed(kind.__mro__):
+        name = ""
+        for line in (base.__doc__ or "").partition("Attributes:")[2].splitlines():
+            words = line.strip()
+            if line.startswith("        ") and not line.startswith("            ") and ": " in words:
+                name, _, found[name] = words.partition(": ")
+            elif name and words:
+                found[name] += " " + words
+    return found

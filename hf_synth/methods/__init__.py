@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..run import Run
     from ..task import Corpus, Task
 
-NAMES = ("zerogen",)
+NAMES = ("zerogen", "sungen")
 
 
 @dataclass(frozen=True)

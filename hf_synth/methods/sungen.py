@@ -1,0 +1,67 @@
+"""SunGen: learn how far each generated row can be trusted (https://huggingface.co/papers/2205.12679)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..config import strict
+from ..records import Example
+from ..run import Run
+from ..task import Task
+from . import Method, Paper, zerogen
+
+
+@strict
+class SunGenConfig(zerogen.ZeroGenConfig):
+    """Settings of SunGen: those of ZeroGen, and self-debiasing unless the task forbids it.
+
+    Attributes:
+        steer_away: Self-debiasing against the other labels' prompts; null leaves it to the task.
+    """
+
+    steer_away: bool | None = True
+
+
+def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
+    """Write rows as ZeroGen does; the student's trainer then learns how much each of them counts.
+
+    Algorithm: section 3 of the paper. Of weights `w` in [0, 1]^N, those are sought under which a student trained on
+    `sum_i w_i CE_i` has the smallest noise-robust loss on other synthetic rows. `trainer: bilevel` does that, and
+    `select` and `keep` say what the final student does with the weights: the rows of highest weight alone, or all of
+    them weighted.
+    """
+    return zerogen.zerogen(run, config)
+
+
+def defaults(task: Task) -> Mapping[str, Any]:
+    """Train by bilevel weights, in rounds from one start."""
+    return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 6}, "select": "weights"}
+
+
+METHOD = Method(
+    name="sungen",
+    paper=Paper(
+        title="Self-Guided Noise-Free Data Generation for Efficient Zero-Shot Learning",
+        arxiv="2205.12679",
+        bibtex="""@inproceedings{gao2023sungen,
+  title = {Self-Guided Noise-Free Data Generation for Efficient Zero-Shot Learning},
+  author = {Gao, Jiahui and Pi, Renjie and Lin, Yong and Xu, Hang and Ye, Jiacheng and Wu, Zhiyong and
+            Zhang, Weizhong and Liang, Xiaodan and Li, Zhenguo and Kong, Lingpeng},
+  booktitle = {Proceedings of ICLR},
+  year = {2023}
+}""",
+    ),
+    config=SunGenConfig,
+    generate=sungen,
+    check=zerogen.check,
+    sources=zerogen.sources,
+    defaults=defaults,
+    cost="one completion a row; training takes as many more epochs as there are rounds",
+    differs=(
+        *zerogen.METHOD.differs,
+        "Weights move by steps scaled by the first round's gradients, not by Adam, which moves all of them alike.",
+        "In the outer loss each label counts the same, and the least trusted tenth is taken of each label's rows.",
+        "Six rounds over thousands of rows; the paper takes fifty or more over a million.",
+    ),
+)

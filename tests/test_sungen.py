@@ -1,0 +1,40 @@
+from itertools import islice
+
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.methods import get
+from hf_synth.run import Run
+from hf_synth.tasks import load_task
+
+
+def prompts_of(method, **settings):
+    """Return what a method asks for four rows of a task, and the rows."""
+    asked = []
+
+    def script(prompt, rng):
+        asked.append((prompt.text, prompt.against))
+        return f"a review of some more than ten words in all, number {rng.random()}"
+
+    run = Run(load_task("yelp_polarity"), ScriptedGenerator(script), num_rows=4, chunk_size=8)
+    config = get(method).config(**settings)
+    rows = [(example.fields["text"], example.target) for example in islice(get(method).generate(run, config), 4)]
+    return asked, rows
+
+
+def test_it_writes_what_zerogen_writes_and_steers_away_from_other_labels():
+    asked, rows = prompts_of("sungen")
+    plain, _ = prompts_of("zerogen")
+    texts = [(text, against) for text, against in asked if "review in" in text]
+    assert texts
+    assert all(len(against) == 1 and against[0] != text for text, against in texts)
+    assert [text for text, _ in asked] == [text for text, _ in plain]
+    assert {label for _, label in rows} == {"1", "2"}
+
+
+def test_self_debiasing_is_a_switch():
+    assert prompts_of("sungen", steer_away=False) == prompts_of("zerogen")
+
+
+def test_its_students_learn_weights_in_rounds():
+    found = get("sungen").defaults(load_task("sst2"))
+    assert found["trainer"] == "bilevel"
+    assert found["trainer_args"]["mode"] == "sungen"
