@@ -1,0 +1,186 @@
+"""The methods side by side: equal numbers of rows, one student, real test rows, three seeds of everything.
+
+    python recipes/benchmarks/methods.py ../shared/data out [--tasks sst2] [--methods zerogen sungen] [--seeds 0 1]
+    python recipes/benchmarks/methods.py ../shared/data out --table
+
+Real data lies under the first folder, a data set for each task: `test` judges, `train` gives the gold rows and the
+first texts of pairs. What a seed's methods ask in common is asked once. A cell that was done is not done again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from datasets import concatenate_datasets
+from methods_table import diversity, show
+from seeds import gold_of
+
+from hf_synth.backends import open_generator
+from hf_synth.commands.main import main as hf_synth
+from hf_synth.commands.options import parse
+from hf_synth.commands.train import load_splits
+from hf_synth.produce import Plan
+from hf_synth.reference import load_reference
+from hf_synth.report import judge_student, prompting
+from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
+from hf_synth.train import train_student
+
+TASKS = {
+    "sst2": {"rows": 1200, "max_length": 64, "corpus": ("unlabeled_corpus", "reviews", "text")},
+    "ag_news": {"rows": 800, "max_length": 96, "corpus": ("unlabeled_corpus", "news", "text")},
+    "qnli": {"rows": 1200, "max_length": 128, "corpus": ("qnli", None, "sentence")},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pool of rows, the method that writes it and how, and the method whose students learn from it and how."""
+
+    pool: str
+    method: str
+    writes: tuple[str, ...] = ()
+    learns: str | None = None
+    trains: tuple[str, ...] = ()
+
+
+METHODS = {
+    "zerogen": Cell("zerogen", "zerogen"),
+    "zerogen, smoothing": Cell("zerogen", "zerogen", trains=("--label_smoothing", "0.15")),
+    "sungen": Cell("zerogen", "zerogen", learns="sungen"),
+    "sungen, top 60%": Cell(
+        "zerogen", "zerogen", learns="sungen", trains=("--select", "balanced_top_k", "--keep", "0.6")
+    ),
+    "supergen": Cell("supergen", "supergen"),
+    "supergen - selection": Cell("supergen-random", "supergen", ("--selection", "random")),
+    "supergen - smoothing": Cell("supergen", "supergen", trains=("--label_smoothing", "0")),
+    "supergen - ensembling": Cell("supergen", "supergen", trains=("--trainer", "weighted")),
+    "supergen - all three": Cell("supergen-random", "supergen", ("--selection", "random"), learns="zerogen"),
+    "progen": Cell("progen", "progen"),
+    "progen, weights": Cell("progen-weights", "progen", ("--feedback", "weights")),
+    "progen, random": Cell("progen-random", "progen", ("--feedback", "random")),
+    "progen, ce": Cell("progen-ce", "progen", ("--validation_loss", "ce")),
+    "attrprompt": Cell("attrprompt", "attrprompt"),
+    "simprompt": Cell("simprompt", "attrprompt", ("--prompts", "simprompt")),
+    "regen": Cell("regen", "regen"),
+    "regen, first round": Cell("regen-first", "regen", ("--rounds", "1")),
+}
+SINGLE = {"attrprompt", "simprompt", "regen", "regen, first round"}  # write one text a row
+
+
+def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
+    """Write a pool of rows, once, and return its folder; chunks are shared among the pools of a seed."""
+    folder = out / task / f"{cell.pool}-seed{seed}"
+    if (folder / "dataset" / "README.md").exists():
+        return folder
+    shared = (out / task / f"chunks-seed{seed}").resolve()
+    shared.mkdir(parents=True, exist_ok=True)
+    (folder / "journal").mkdir(parents=True, exist_ok=True)
+    if not (folder / "journal" / "chunks").exists():
+        (folder / "journal" / "chunks").symlink_to(shared)
+    path, config, column = TASKS[task]["corpus"]
+    corpus = {"path": str(data / path), "column": column, **({"config": config} if config else {})}
+    flags = [
+        "--task",
+        task,
+        "--num_rows",
+        str(TASKS[task]["rows"]),
+        "--seed",
+        str(seed),
+        "--corpus",
+        json.dumps(corpus),
+    ]
+    flags += ["--openings", "corpus"] if task == "qnli" else []
+    flags += ["--method", cell.method, *cell.writes, "--output_dir", str(folder)]
+    if hf_synth(["generate", *flags]):
+        raise SystemExit(f"{task}, {cell.pool}: not written")
+    return folder
+
+
+def student_of(task: str, method: str, trains: Sequence[str] = ()) -> StudentConfig:
+    """Return the student's settings: the same for all, then the method's, then the cell's."""
+    flags = ["--task", task, "--method", method, "--max_length", str(TASKS[task]["max_length"]), *trains]
+    return parse(flags, "methods", SynthConfig, StudentConfig)[StudentConfig]
+
+
+def right_of(task: str, data: Path, folder: Path, name: str, config: StudentConfig, splits, seed: int) -> dict:
+    """Train a student, judge it, and return what is reported of it."""
+    plan = Plan.of(SynthConfig(task=task))
+    judge = load_reference(plan.task, str(data / task))
+    started = time.perf_counter()
+    facts = train_student(splits, plan.task, config, folder / name, seed)
+    labels = judge_student(folder / name, judge, plan.task, config.max_length)
+    real = judge.data[plan.task.label_column]
+    rows = concatenate_datasets([splits[part] for part in splits])
+    return {
+        "right": "".join("01"[ours == theirs] for ours, theirs in zip(labels, real, strict=True)),
+        "rows": len(rows),
+        "validation": facts["validation_accuracy"],
+        "train_seconds": round(time.perf_counter() - started, 1),
+        **diversity(rows, plan.task),
+    }
+
+
+def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
+    """Return a method's line for one seed."""
+    if method == "prompting":
+        return by_prompting(task, data)
+    if method == "gold":
+        splits = gold_of(Plan.of(SynthConfig(task=task)).task, str(data / task), TASKS[task]["rows"], seed)
+        folder = out / task / f"gold-seed{seed}"
+        return right_of(task, data, folder, "gold", student_of(task, "zerogen"), splits, seed)
+    cell = METHODS[method]
+    folder = write(task, cell, data, out, seed)
+    config = student_of(task, cell.learns or cell.method, cell.trains)
+    splits = load_splits(folder / "dataset", Plan.of(SynthConfig(task=task)).task)
+    ledger = json.loads((folder / "dataset" / "hf_synth" / "ledger.json").read_text())
+    spent = {key: sum(stage[key] for stage in ledger["stages"].values()) for key in ("asked", "tokens", "seconds")}
+    name = method.replace(" ", "").replace(",", "-").replace("%", "")
+    return right_of(task, data, folder, name, config, splits, seed) | spent | {"notes": ledger["notes"]}
+
+
+def by_prompting(task: str, data: Path) -> dict:
+    """Return the generator's own labels of the test rows, calibrated; it knows no seed."""
+    plan = Plan.of(SynthConfig(task=task), backend=BackendConfig())
+    judge = load_reference(plan.task, str(data / task))
+    found = prompting(open_generator(plan), {c: judge.data[c] for c in plan.task.columns}, plan.task, 64)
+    real = judge.data[plan.task.label_column]
+    shares = {
+        name: float(np.mean([a == b for a, b in zip(labels, real, strict=True)])) for name, labels in found.items()
+    }
+    best = max(shares, key=shares.__getitem__)
+    return {"right": "".join("01"[a == b] for a, b in zip(found[best], real, strict=True)), "prompting": shares}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--methods", nargs="+", default=["gold", "prompting", *METHODS])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--table", action="store_true", help="show what was done")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    lines = given.out / "methods.jsonl"
+    if given.table:
+        show(lines)
+        return
+    for seed in given.seeds:
+        for task in given.tasks:
+            for method in given.methods:
+                done = {tuple(json.loads(line)["cell"]) for line in lines.open()} if lines.exists() else set()
+                only_once = method == "prompting" and seed != given.seeds[0]
+                if (task, method, seed) in done or only_once or (task == "qnli" and method in SINGLE):
+                    continue
+                found = {"cell": [task, method, seed], **run_cell(task, method, given.data, given.out, seed)}
+                with lines.open("a") as stream:
+                    stream.write(json.dumps(found) + "\n")
+                print(task, method, seed, f"{np.mean([int(bit) for bit in found['right']]):.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
