@@ -52,6 +52,15 @@ def saved(folder: Path, kind: type, config: type, **sizes) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """One thread: the sums, and so the digits, are the same however many cores there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def causal_folder(tmp_path_factory):
     """A folder with a random two-layer Llama."""

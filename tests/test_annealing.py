@@ -16,6 +16,8 @@ from hf_synth.errors import InputError
 from hf_synth.students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
 from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer, Round, parameter_sets
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SYNTHETIC, REAL = 20, 10
 REAL_LABELS = [0] * 6 + [1] * 3 + [2]
 HEAD = {"classifier.weight", "classifier.bias"}
@@ -58,14 +60,6 @@ class Watched(AnnealingTrainer):
             self.values = [*getattr(self, "values", []), {n: p.detach().clone() for n, p in model.named_parameters()}]
         self.seen[-1] += inputs["index"].tolist()
         return super().training_step(model, inputs, num_items_in_batch)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

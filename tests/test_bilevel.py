@@ -23,6 +23,8 @@ from hf_synth.trainers.lookahead import LookAhead
 from hf_synth.trainers.weighted import WeightedTrainer
 from hf_synth.trainers.weights import lowest_of_classes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = 3
 
 
@@ -68,14 +70,6 @@ class Watched(BilevelTrainer):
         }
         self.starts = [*getattr(self, "starts", []), start]
         return super().training_step(model, inputs, num_items_in_batch)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

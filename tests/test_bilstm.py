@@ -12,16 +12,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from hf_synth.students import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 from hf_synth.trainers.weighted import WeightedTrainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXTS = ["A fine film", "a dull dull film , truly", "Fine", "truly a waste of a fine cast and of time"]
 SIZES = {"embedding_size": 12, "hidden_size": 8}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

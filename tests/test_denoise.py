@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from transformers import AutoModelForSequenceClassification
 
@@ -16,17 +15,11 @@ from hf_synth.errors import InputError
 from hf_synth.settings import StudentConfig
 from hf_synth.tasks import load_task
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SST2 = load_task("sst2")
 SIDES = ["awful dull bad", "good great fine"]
 FLIPPED = set(range(5, 120, 7))  # of both labels
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def reviews(flipped=FLIPPED, names=("negative", "positive"), **columns) -> Dataset:

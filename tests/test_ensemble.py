@@ -20,20 +20,14 @@ from hf_synth.trainers.ensemble import PRESETS, EnsembleConfig, EnsembleTrainer,
 from hf_synth.trainers.predictions import Predictions
 from hf_synth.trainers.rows import Rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HALF_STEP = 0.5 / 65535
 LABELS = {
     "one": [0, 1, 2, 0, 1, 2],
     "tokens": [[row % 3] * (row + 1) + [-100] * (6 - row) for row in range(6)],
     "set": [[float(row % 2), 1.0, 0.0] for row in range(6)],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def data_of(labels, **columns) -> Dataset:

@@ -25,18 +25,12 @@ from hf_synth.train import train_student
 from hf_synth.trainers.bilevel import BilevelTrainer
 from hf_synth.trainers.weighted import WeightedTrainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SST2 = load_task("sst2")
 SIDES = {"positive": ["good", "great", "fine"], "negative": ["bad", "awful", "dull"]}
 FILLER = ["the", "a", "film", "movie", "story", "plot", "of", "in", "is", "was"]
 PLAIN = {"num_train_epochs": 5, "learning_rate": 8e-3, "train_batch_size": 16, "max_length": 16}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noisy(prompt, rng):

@@ -13,6 +13,8 @@ from transformers import (
 from hf_synth.errors import InputError
 from hf_synth.trainers.weighted import WeightedTrainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WEIGHT = [2.0, 0.0, 1.5, 0.5, 1.0, 1.0]
 
 
@@ -27,14 +29,6 @@ def bert(head=BertForSequenceClassification):
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return head(BertConfig(vocab_size=50, num_labels=3, initializer_range=0.3, **sizes, **no_dropout))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

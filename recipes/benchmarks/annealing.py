@@ -35,7 +35,8 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets, load_dataset
-from noise import BATCH, RATES, TOKENS, CachedHead, embed
+from head import CachedHead, embed
+from noise import BATCH, RATES, TOKENS
 from noise_table import difference, verdict
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
 from transformers.utils import logging

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, load_dataset
-from noise_table import show
-from torch import nn
-from transformers import AutoModel, DataCollatorWithPadding, PretrainedConfig, PrinterCallback, TrainingArguments
+from head import CachedHead, embed
+from noise_table import auroc, show
+from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
 from hf_synth.settings import StudentConfig
@@ -52,43 +52,6 @@ def flip(labels: np.ndarray, classes: int, noise: str, random: np.random.Generat
         found[hit] = (found[hit] + random.integers(1, classes, hit.sum())) % classes
     elif noise.startswith("toward"):
         found[(random.random(len(labels)) < int(noise[6:]) / 100) & (labels != 0)] = 0
-    return found
-
-
-class CachedHead(nn.Module):
-    """A head of two layers on embeddings that were computed once; `input_ids` are row numbers."""
-
-    def __init__(self, table: torch.Tensor, classes: int) -> None:
-        super().__init__()
-        self.config = PretrainedConfig(num_labels=classes)
-        self.table = table
-        self.layers = nn.Sequential(
-            nn.Linear(table.shape[1], 256), nn.GELU(), nn.Dropout(0.1), nn.Linear(256, classes)
-        )
-
-    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return logits [N, K] of rows [N, 1]."""
-        return {"logits": self.layers(self.table[input_ids[:, 0]])}
-
-
-@torch.inference_mode()
-def embed(texts: list[str], cache: Path) -> torch.Tensor:
-    """Return mean MiniLM embeddings of texts, [N, 384], from the cache where they stand there."""
-    if cache.exists():
-        return torch.load(cache, weights_only=True)
-    model, tokenizer, _ = load_student(StudentConfig(), ["a", "b"], [])
-    encoder: Any = AutoModel.from_pretrained(model.name_or_path).eval()
-    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    found = torch.zeros(len(texts), encoder.config.hidden_size)
-    for start in range(0, len(order), 64):
-        rows = order[start : start + 64]
-        batch = tokenizer(
-            [texts[at] for at in rows], truncation=True, max_length=128, padding=True, return_tensors="pt"
-        )
-        mask = batch["attention_mask"].unsqueeze(-1).float()
-        found[rows] = (encoder(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(found, cache)
     return found
 
 
@@ -284,17 +247,6 @@ def folds(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
 GROUPS: dict[str, Callable[[Cell], Iterator[tuple[str, dict[str, Any]]]]] = {
     "plain": plain, "folds": folds, "bilevel": bilevel, "ensembles": ensembles,
 }  # fmt: skip
-
-
-def auroc(flipped: np.ndarray, scores: np.ndarray) -> float | None:
-    """Return how well low scores tell flipped rows from others: the area under the ROC curve, ties counted half."""
-    from scipy.stats import rankdata
-
-    count = flipped.sum()
-    if count in (0, len(flipped)):
-        return None
-    ranks = rankdata(-scores)
-    return float((ranks[flipped].sum() - count * (count + 1) / 2) / (count * (len(flipped) - count)))
 
 
 def main() -> None:

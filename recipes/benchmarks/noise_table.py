@@ -25,6 +25,17 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, floa
     return float(gains.mean()), float(low), float(high)
 
 
+def auroc(flipped: np.ndarray, scores: np.ndarray) -> float | None:
+    """Return how well low scores tell flipped rows from others: the area under the ROC curve, ties counted half."""
+    from scipy.stats import rankdata
+
+    count = flipped.sum()
+    if count in (0, len(flipped)):
+        return None
+    ranks = rankdata(-scores)
+    return float((ranks[flipped].sum() - count * (count + 1) / 2) / (count * (len(flipped) - count)))
+
+
 def verdict(low: float, high: float) -> str:
     """Say whether a difference holds."""
     return "holds" if low > 0 else "reversed" if high < 0 else "not shown"

@@ -9,7 +9,9 @@ import signal
 
 import pytest
 import trajectory
-from test_trajectory import TOLERANCE, launch, one_thread  # noqa: F401
+from test_trajectory import TOLERANCE, launch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LENGTHS = {
     "annealing-rounds": {"num_train_epochs": 2.5},  # visits of 6, 3, 6, 3 and 4 steps

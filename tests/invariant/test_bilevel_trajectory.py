@@ -7,7 +7,9 @@ import json
 
 import pytest
 import trajectory
-from test_trajectory import TOLERANCE, launch, one_thread  # noqa: F401
+from test_trajectory import TOLERANCE, launch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 KINDS = ("bilevel-sungen", "bilevel-online-reused", "bilevel-online-exact", "bilevel-network-online")
 NOISY = ("bilevel-sungen", "bilevel-online-exact")  # with dropout, on two ranks

@@ -7,7 +7,9 @@ import json
 
 import pytest
 import trajectory
-from test_trajectory import TOLERANCE, launch, one_thread  # noqa: F401
+from test_trajectory import TOLERANCE, launch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 KINDS = ("ensemble-prediction", "ensemble-training")
 CHECKPOINT = 6  # in the middle of the second epoch; on an update of the first kind, a step after one of the second

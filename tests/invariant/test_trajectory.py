@@ -13,16 +13,10 @@ import trajectory
 
 import hf_synth
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 1e-5
 NOISY = {"dropout": 0.1, "optim": "adamw_torch"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def launch(out: Path, runs: list[dict], ranks: int = 1) -> subprocess.CompletedProcess:
