@@ -303,6 +303,12 @@ def test_clean_rows_to_judge_by(make, mode, index):
     assert cosine(trainer.scores, other.scores) < 0.5
 
 
+def test_a_round_may_have_epochs_of_its_own(make):
+    trainer = make({"rounds": 3, "epochs": 1}, num_train_epochs=4)
+    trainer.train()
+    assert trainer.state.global_step == 3 * -(-len(trainer.train_dataset) // trainer.args.train_batch_size)
+
+
 def relabelled(row):
     return {"labels": (row["labels"] + 1) % CLASSES}
 

@@ -36,7 +36,7 @@ def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
 
 def defaults(task: Task) -> Mapping[str, Any]:
     """Train by bilevel weights, in rounds from one start."""
-    return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 6}, "select": "weights"}
+    return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 6, "epochs": 1}, "select": "weights"}
 
 
 METHOD = Method(

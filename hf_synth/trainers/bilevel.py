@@ -38,6 +38,7 @@ class BilevelConfig:
         mode: `sungen` trains from the same start in every round and then steps all weights; `online` steps those of
             the batch before each optimizer step.
         rounds: Of `sungen`: how many; the published run has 100.
+        epochs: Of `sungen`: epochs of a round (the published run has 1); `num_train_epochs` where left out.
         outer_loss: What the outer rows judge by; see `losses.example_loss`.
         scale: Of `rce` and `sce`.
         outer_rows: Size of the outer set, drawn from the training set where none is given.
@@ -63,6 +64,7 @@ class BilevelConfig:
 
     mode: Literal["sungen", "online"] = "sungen"
     rounds: int = Field(10, ge=1)
+    epochs: float | None = Field(None, gt=0)
     outer_loss: Literal["rce", "mae", "gce", "sce", "ce"] = "rce"
     scale: float = Field(10.0, gt=0)
     outer_rows: int = Field(50_000, ge=2)
@@ -96,7 +98,7 @@ class BilevelTrainer(PhasedTrainer):
 
     and a row gains weight when its own gradient points where the outer rows' does. Each product is the derivative of
     the row's loss along one direction: no second-order graph is built, so any model works. In `sungen` mode `theta'`
-    is where the round's training ended, and the student starts over; `num_train_epochs` is then that of one round. In
+    is where the round's training ended, and the student starts over. In
     `online` mode `theta'` is one step ahead (https://huggingface.co/papers/1803.09050). No dropout in either.
 
     After training, `weights` and `scores` tell how far rows can be trusted. `sungen` leaves the last round's model.
@@ -139,7 +141,7 @@ class BilevelTrainer(PhasedTrainer):
             self.add_callback(LookAhead(self))
         else:
             self.args = copy.copy(self.args)
-            self.args.num_train_epochs *= config.rounds
+            self.args.num_train_epochs = (config.epochs or self.args.num_train_epochs) * config.rounds
 
     @property
     def weights(self) -> Tensor:

@@ -26,34 +26,39 @@ from hf_synth.commands.train import load_splits
 from hf_synth.produce import Plan
 from hf_synth.reference import load_reference
 from hf_synth.report import judge_student, prompting
+from hf_synth.row_weights import Weights, choose
 from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
-from hf_synth.train import train_student
+from hf_synth.train import WEIGHTS, train_student
 
 TASKS = {
     "sst2": {"rows": 1200, "max_length": 64, "corpus": ("unlabeled_corpus", "reviews", "text")},
     "ag_news": {"rows": 800, "max_length": 96, "corpus": ("unlabeled_corpus", "news", "text")},
     "qnli": {"rows": 1200, "max_length": 128, "corpus": ("qnli", None, "sentence")},
 }
+SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A pool of rows, the method that writes it and how, and the method whose students learn from it and how."""
+    """A pool of rows, the method that writes it and how, and the method whose students learn from it and how.
+
+    Those of `keep` learn from that share of each label's rows alone, of highest weight by the cell `sungen`.
+    """
 
     pool: str
     method: str
     writes: tuple[str, ...] = ()
     learns: str | None = None
     trains: tuple[str, ...] = ()
+    keep: float | None = None
 
 
 METHODS = {
     "zerogen": Cell("zerogen", "zerogen"),
     "zerogen, smoothing": Cell("zerogen", "zerogen", trains=("--label_smoothing", "0.15")),
     "sungen": Cell("zerogen", "zerogen", learns="sungen"),
-    "sungen, top 60%": Cell(
-        "zerogen", "zerogen", learns="sungen", trains=("--select", "balanced_top_k", "--keep", "0.6")
-    ),
+    "sungen, top 60%": Cell("zerogen", "zerogen", keep=0.6),
+    "sungen, top 20%": Cell("zerogen", "zerogen", keep=0.2),
     "supergen": Cell("supergen", "supergen"),
     "supergen - selection": Cell("supergen-random", "supergen", ("--selection", "random")),
     "supergen - smoothing": Cell("supergen", "supergen", trains=("--label_smoothing", "0")),
@@ -102,7 +107,7 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
 
 def student_of(task: str, method: str, trains: Sequence[str] = ()) -> StudentConfig:
     """Return the student's settings: the same for all, then the method's, then the cell's."""
-    flags = ["--task", task, "--method", method, "--max_length", str(TASKS[task]["max_length"]), *trains]
+    flags = ["--task", task, "--method", method, "--max_length", str(TASKS[task]["max_length"]), *SHARED, *trains]
     return parse(flags, "methods", SynthConfig, StudentConfig)[StudentConfig]
 
 
@@ -135,7 +140,14 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     cell = METHODS[method]
     folder = write(task, cell, data, out, seed)
     config = student_of(task, cell.learns or cell.method, cell.trains)
-    splits = load_splits(folder / "dataset", Plan.of(SynthConfig(task=task)).task)
+    known = Plan.of(SynthConfig(task=task)).task
+    splits = load_splits(folder / "dataset", known)
+    if cell.keep:
+        weights, _ = Weights.load(folder / "sungen" / WEIGHTS)
+        kept = choose(
+            weights, splits["train"].rename_column(known.label_column, "labels"), "balanced_top_k", cell.keep, seed
+        )
+        splits["train"] = splits["train"].select(np.flatnonzero(kept.of(splits["train"]["index"][:])))
     ledger = json.loads((folder / "dataset" / "hf_synth" / "ledger.json").read_text())
     spent = {key: sum(stage[key] for stage in ledger["stages"].values()) for key in ("asked", "tokens", "seconds")}
     name = method.replace(" ", "").replace(",", "-").replace("%", "")
