@@ -29,11 +29,19 @@ class CachedHead(nn.Module):
         return {"logits": self.layers(self.table[input_ids[:, 0]])}
 
 
-@torch.inference_mode()
 def embed(texts: list[str], cache: Path) -> torch.Tensor:
     """Return mean MiniLM embeddings of texts, [N, 384], from the cache where they stand there."""
     if cache.exists():
         return torch.load(cache, weights_only=True)
+    found = embeddings(texts)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(found, cache)
+    return found
+
+
+@torch.inference_mode()
+def embeddings(texts: list[str]) -> torch.Tensor:
+    """Return mean MiniLM embeddings of texts, [N, 384]."""
     model, tokenizer, _ = load_student(StudentConfig(), ["a", "b"], [])
     encoder: Any = AutoModel.from_pretrained(model.name_or_path).eval()
     order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
@@ -45,6 +53,4 @@ def embed(texts: list[str], cache: Path) -> torch.Tensor:
         )
         mask = batch["attention_mask"].unsqueeze(-1).float()
         found[rows] = (encoder(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(found, cache)
     return found

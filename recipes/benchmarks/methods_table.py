@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import torch
+from head import embeddings
 from noise_table import difference, verdict
 
 # The papers' orderings: the first is said to be better than the second.
@@ -32,13 +34,8 @@ def diversity(rows, task) -> dict[str, float]:
 
     The latter is the mean cosine over all pairs of MiniLM embeddings, (|sum e|^2 - N) / (N (N - 1)).
     """
-    from sentence_transformers import SentenceTransformer
-
-    from hf_synth.models import resolve
-
-    texts = rows[task.generated]
-    model = SentenceTransformer(resolve("sentence-transformers/all-MiniLM-L6-v2").path, device="cpu")
-    vectors = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False).astype(float)
+    texts = rows[task.generated][:]
+    vectors = torch.nn.functional.normalize(embeddings(texts)).double().numpy()
     count = len(vectors)
     similarity = (np.linalg.norm(vectors.sum(0)) ** 2 - count) / (count * (count - 1))
     words = {word for text in texts for word in text.lower().split()}
