@@ -9,6 +9,7 @@ from .errors import InputError
 from .generators.base import Generator
 from .produce import ALONE, Plan
 from .ranks import Ranks
+from .task import Corpus
 
 
 def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -> Generator:
@@ -46,7 +47,26 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
 
         engine = partial(_engine, config.ray_backend, model)
         return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus)
+    if config.backend == "corpus":
+        return _retriever(model, plan.task.corpus)
     return _engine(config.backend, model, ranks.local_rank)
+
+
+def _retriever(model: str, corpus: Corpus | None) -> Generator:
+    """Open a generator that finds its texts.
+
+    Raises:
+        InputError: If no corpus is given, or it cannot be loaded.
+    """
+    if corpus is None:
+        raise InputError("`backend: corpus` finds its texts: give `corpus: {path: FOLDER_OR_HUB_ID, column: NAME}`")
+    from .generators.corpus import CorpusGenerator
+    from .models import resolve
+    from .reference import load_corpus
+    from .retrieval.passages import Passages
+
+    data = load_corpus(corpus)
+    return CorpusGenerator(resolve(model), Passages(data, corpus.column))
 
 
 def _engine(backend: str, model: str, local_rank: int = 0) -> Generator:

@@ -93,18 +93,20 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         facts: What `hf_synth/facts.json` records.
     """
     method = get(facts["method"])
-    header: dict[str, Any] = {"pretty_name": f"{task.name}, synthetic ({method.name})"}
+    found = method.texts == "retrieved"
+    kind = "real texts, synthetic labels" if found else "synthetic"
+    header: dict[str, Any] = {"pretty_name": f"{task.name}, {kind} ({method.name})"}
     if task.language:
         header["language"] = list(task.language)
     if facts["license"]:
         header["license"] = facts["license"]
     header |= {
         "annotations_creators": ["machine-generated"],
-        "language_creators": ["machine-generated"],
+        "language_creators": ["found" if found else "machine-generated"],
         "size_categories": [size_category(sum(facts["splits"].values()))],
         "source_datasets": source_datasets(facts),
         "task_categories": ["token-classification" if task.kind == "tokens" else "text-classification"],
-        "tags": ["synthetic", "hf_synth", method.name],
+        "tags": ["weak-supervision" if found else "synthetic", "hf_synth", method.name],
         **facts.get("weights", facts)["header"],
     }
     prompts = {label: task.template(label).replace("{label}", words) for label, words in task.labels.items()}
@@ -154,7 +156,9 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         header["datasets"] = datasets
     if "/" in training["student"] and not Path(training["student"]).exists():
         header["base_model"] = training["student"]
-    header["tags"] = ["hf_synth", "text-classification", "synthetic-data", report["method"]]
+    found = get(report["method"]).texts == "retrieved"
+    tag = "weak-supervision" if found else "synthetic-data"
+    header["tags"] = ["hf_synth", "text-classification", tag, report["method"]]
     if report["metrics"]:
         header["model-index"] = [_result(task, report)]
     return render(
@@ -163,6 +167,7 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         task=task,
         report=report,
         training=training,
+        found=found,
         pictures=training.get("pictures", []),
         trainer=TRAINERS[training["trainer"]],
         denoising=training["denoise"] and DENOISING[training["denoise"]["how"]],

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    set_seed,
+)
 
 from .arguments import preparing, training_arguments
 from .fit import make_trainer
@@ -58,6 +64,7 @@ def fit(
         quiet = preparing(config, logging_strategy="no", report_to="none", disable_tqdm=True, **chosen)
         args = training_arguments(quiet, Path(scratch), seed, validation is not None)
         trainer = make_trainer(None, model, tokenizer, args, data, loss=config.loss)
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     return trainer
 

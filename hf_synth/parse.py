@@ -8,16 +8,23 @@ from .records import Completion, Example, Prompt
 from .task import Task
 
 
-def until_stop(completion: Completion, ending: str = "") -> str | None:
+def until_stop(completion: Completion, ending: str = "", start: str = "") -> str | None:
     """Cut a completion to a whole text (ZeroGen, https://huggingface.co/papers/2202.07922).
 
     A completion that reached its stop string is whole. One that ran into the token limit is cut at its first newline,
     else after its last full stop; where the task asks for an `ending` (a question mark) it is refused instead.
 
+    Args:
+        completion: What came.
+        ending: Put back behind a text that stopped.
+        start: What of the text stood in the prompt already; put back in front, where it was not repeated.
+
     Returns:
         The text with white space collapsed, or `None` if nothing whole is in it.
     """
-    text = completion.text
+    if not completion.text.strip():
+        return None
+    text = completion.text if completion.text.lstrip().startswith(start) else start + completion.text
     if completion.finish != "stop":
         if ending:
             return None
@@ -40,7 +47,7 @@ def labelled(task: Task, min_words: int | None = None) -> Callable[[Prompt, Comp
     column, ending, encode = task.generated, task.ending, task.encode
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
-        text = until_stop(completion, ending)
+        text = until_stop(completion, ending, prompt.attributes.get("start word", ""))
         if text is None:
             return "unfinished"
         if text.count(" ") + 1 < least:

@@ -17,17 +17,25 @@ from filelock import FileLock, Timeout
 
 from .config import checked
 from .errors import InputError
+from .filters.consistency import check_consistency, check_scores, consistency
 from .generators.base import Generator
 from .journal import Journal, digest, write_whole
 from .methods import Method, get
 from .ranks import Ranks
+from .records import Example
 from .run import Run
 from .settings import BackendConfig, SynthConfig
 from .task import Corpus, Task
 from .tasks import load_task
+from .verbalizers import check_words, expanded, word_sources
 from .work import Work
 
 ALONE, HERE = Ranks(), BackendConfig()
+# What decides nothing as long as the first is `none`.
+PARTS = {
+    "expand_words": ("words_per_label", "words_model"),
+    "consistency": ("consistency_model", "min_confidence", "calibrate", "hypothesis"),
+}
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
 
 
@@ -56,15 +64,24 @@ class Plan:
             task = _conditioned(task, checked(Corpus, config.corpus, "`corpus`"))
         method_config = method.config() if method_config is None else method_config
         method.check(task, method_config)
+        _check_backend(config, backend)
+        check_words(task, config)
+        check_consistency(task, config)
         return cls(config, method, method_config, task, backend)
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
-        backend, shared = self.backend, dataclasses.asdict(self.config)
-        for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens", "corpus"):
+        backend, config, shared = self.backend, self.config, dataclasses.asdict(self.config)
+        off = [name for part, names in PARTS.items() if shared[part] == "none" for name in (part, *names)]
+        for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens", "corpus", *off):
             shared.pop(name)
         task = dataclasses.asdict(self.task)
-        for name in ("description", "language", "score_prompt", "reference"):
+        scored = config.consistency == "self" or config.expand_words == "prototypes"
+        unread = [
+            *(["description"] if config.consistency != "round_trip" else []),
+            *([] if scored else ["score_prompt"]),
+        ]
+        for name in {"language", "reference", *unread} - {*self.method.reads}:
             task.pop(name)
         return json.loads(
             json.dumps(
@@ -79,6 +96,17 @@ class Plan:
                 }
             )
         )
+
+
+def _check_backend(config: SynthConfig, backend: BackendConfig) -> None:
+    """Refuse to ask a language model where texts are found, not written.
+
+    Raises:
+        InputError: If a setting does.
+    """
+    for name, writes in (("expand_words", ("model", "prototypes")), ("consistency", ("self", "round_trip"))):
+        if backend.backend == "corpus" and getattr(config, name) in writes:
+            raise InputError(f"`{name}: {getattr(config, name)}` asks a language model; `backend: corpus` has none")
 
 
 def _conditioned(task: Task, corpus: Corpus) -> Task:
@@ -175,6 +203,7 @@ def produce(
     if ranks.world > 1 and folder is None:
         raise InputError("several processes share their work through the output folder; run this in one")
     config = plan.config
+    check_scores(generator, config)
     settings = {**plan.settings(), "weights": generator.digest, "dtype": generator.source.get("dtype")}
     journal = Journal(None)
     if folder is not None:
@@ -194,7 +223,7 @@ def produce(
         ranks=ranks,
     )
     if ranks.rank:
-        deque(plan.method.generate(run, plan.method_config), maxlen=0)
+        deque(examples(plan, run), maxlen=0)
         return None
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work-") as scratch:
         work = Work(Path(scratch), run, watch)
@@ -202,7 +231,7 @@ def produce(
         if record:
             write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
         try:
-            rows = work.write(plan.method.generate(run, plan.method_config))
+            rows = work.write(examples(plan, run))
         except InputError:  # such as prompts that give nothing: the user may mend them and try again here
             if record and run.ledger.stage("rows").kept == 0:
                 record.unlink()
@@ -210,15 +239,38 @@ def produce(
         return use(work.folder, facts(plan, generator, run, rows))
 
 
+def examples(plan: Plan, run: Run) -> Iterator[Example]:
+    """Yield what a plan's method writes with the words that were found, and of that what is consistent."""
+    run.task = expanded(run, plan.config)
+    run.filters = consistency(run, plan.config)
+    yield from plan.method.generate(run, plan.method_config)
+
+
+def _name(path: str) -> str:
+    """Return what a path is known by: a folder goes by its last part, since its path is nobody's business."""
+    return Path(path).resolve().name if Path(path).exists() else path
+
+
+def _nameless(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings whose corpora go by what they are known by."""
+    task = settings["task"]
+    for corpus in (task["corpus"], (task["opening"] or {}).get("corpus")):
+        if corpus:
+            corpus["path"] = _name(corpus["path"])
+    return settings
+
+
 def _told(source: Corpus) -> dict[str, Any]:
-    """Return what is recorded of a corpus; a folder goes by its last part, since its path is nobody's business."""
-    path = Path(source.path)
-    return {**dataclasses.asdict(source), "path": path.resolve().name if path.exists() else source.path}
+    """Return what is recorded of a corpus."""
+    return {**dataclasses.asdict(source), "path": _name(source.path)}
 
 
 def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:
     """Return what is recorded of a finished run, JSON-ready; cards and reports state nothing else."""
-    method = plan.method
+    method, settings = plan.method, plan.settings()
+    sources = [*method.sources(plan.task, plan.method_config), *word_sources(plan.task, plan.config)]
+    models = {name: _name(settings[name]) for name in ("words_model", "consistency_model") if settings.get(name)}
+    told = {**_nameless(plan.settings()), **models}
     return {
         "task": plan.task.name,
         "method": method.name,
@@ -226,10 +278,10 @@ def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, An
         "wanted": plan.config.num_rows,
         "license": plan.config.license,
         "generator": dict(generator.source),
-        "settings": {**plan.settings(), "model": generator.name, "num_rows": plan.config.num_rows},
-        "sources": [_told(source) for source in method.sources(plan.task, plan.method_config)],
+        "settings": {**told, "model": generator.name, "num_rows": plan.config.num_rows},
+        "sources": [_told(source) for at, source in enumerate(sources) if source not in sources[:at]],
         "chunk_size": run.chunk_size,
         "ledger": run.ledger.facts(),
         "versions": {name: version(name) for name in DECIDING},
-        "fingerprint": digest({**plan.settings(), "weights": generator.digest, "num_rows": plan.config.num_rows}),
+        "fingerprint": digest({**settings, "weights": generator.digest, "num_rows": plan.config.num_rows}),
     }

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 
-from .records import Prompt
+from pydantic import Field
+
+from .config import strict
+from .errors import InputError
+from .records import Example, Prompt
 from .task import Task
 
 
 class Rotation:
-    """An endless rotation over a stream that is drawn from only as far as somebody has read.
+    """A rotation over a stream that is drawn from only as far as somebody has read.
 
     Every iteration starts at the beginning; all share what was drawn.
+
+    Args:
+        texts: The stream.
+        once: Stop at its end; otherwise go round without end.
     """
 
-    def __init__(self, texts: Iterator[str]):
-        self._source, self._drawn = texts, []  # type: tuple[Iterator[str], list[str]]
+    def __init__(self, texts: Iterator[str], once: bool = False):
+        self._source, self._drawn, self.once = texts, [], once  # type: Iterator[str], list[str], bool
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the texts in order, again and again; nothing if there are none."""
+        """Yield the texts in order, again and again or once; nothing if there are none."""
         for place in count():
             if place >= len(self._drawn) and (more := next(self._source, None)) is not None:
                 self._drawn.append(more)
-            if not self._drawn:
+            if not self._drawn or (self.once and place >= len(self._drawn)):
                 return
             yield self._drawn[place % len(self._drawn)]
 
@@ -67,3 +76,135 @@ def label_prompts(
             attributes={**attributes, "word": words[word]} if words else attributes,
             against=tuple(task.render(o, opening=opening, word=word) for o in others) if steer else (),
         )
+
+
+def begun(prompts: Iterable[Prompt], starts: Sequence[str], rng: random.Random, control: str = "") -> Iterator[Prompt]:
+    """Yield prompts whose texts begin with a start word, behind a control code (SuperGen, CTRL).
+
+    A start word stands where the text does, so that the generator goes on from it; parsers put it back in front. That
+    keeps the texts of one prompt apart. Sources: https://huggingface.co/papers/2202.04538 and
+    https://huggingface.co/papers/1909.05858.
+
+    Args:
+        prompts: What to continue.
+        starts: One is drawn for each prompt; none where empty.
+        rng: Draws it.
+        control: Put in front of every prompt; nothing where empty.
+    """
+    code = f"{control} " if control else ""
+    for prompt in prompts:
+        start = rng.choice(starts) if starts else ""
+        attributes = {**prompt.attributes, "start word": start} if start else prompt.attributes
+        texts = [code + text + _gap(text, start) + start for text in (prompt.text, *prompt.against)]
+        yield replace(prompt, text=texts[0], against=tuple(texts[1:]), attributes=attributes)
+
+
+def _gap(text: str, start: str) -> str:
+    """Return the space between a prompt and a start word: none behind a quote or white space."""
+    return " " if start and not text.endswith(('"', " ", "\n")) else ""
+
+
+def check_control(task: Task, wanted: bool) -> None:
+    """Refuse control codes of a task that has none.
+
+    Raises:
+        InputError: If they are wanted.
+    """
+    if wanted and not task.control:
+        raise InputError(f"`control_codes` needs a task with `control`; {task.name!r} has none")
+
+
+def repetition(task: Task, reward: float | None, penalty: float | None) -> dict[str, dict[str, float]]:
+    """Return each label's decoding settings for repeated tokens (SuperGen, https://huggingface.co/papers/2202.04538).
+
+    Args:
+        task: Has factors of some labels; others get the neutral reward and CTRL's penalty of 1.2.
+        reward: For tokens of the given text, in place of the task's.
+        penalty: For tokens already there, in place of the task's.
+    """
+    found = {}
+    for label in task.labels:
+        own_reward, own_penalty = task.repetition.get(label, (1.0, 1.2))
+        found[label] = {
+            "repetition_reward": own_reward if reward is None else reward,
+            "repetition_penalty": own_penalty if penalty is None else penalty,
+        }
+    return found
+
+
+@strict
+class ExamplesConfig:
+    """Examples shown in prompts.
+
+    Attributes:
+        shots: Examples in front of a prompt.
+        feedback_ratio: Share of the prompts that show examples; the others keep texts diverse.
+        rows_per_examples: Prompts of a label, one after the other, that show the same examples, whose keys and values
+            are then computed once.
+        example_words: Words of all examples together; those that do not fit are left out whole.
+    """
+
+    shots: int = Field(8, ge=1)
+    feedback_ratio: float = Field(0.5, ge=0, le=1)
+    rows_per_examples: int = Field(16, ge=1)
+    example_words: int = Field(500, ge=1)
+
+
+def with_examples(
+    task: Task,
+    prompts: Iterable[Prompt],
+    rows: Sequence[Example],
+    pool: Sequence[int],
+    rng: random.Random,
+    config: ExamplesConfig,
+) -> Iterator[Prompt]:
+    """Yield prompts, a share of them with examples in front, each joined by a blank line (ProGen).
+
+    Sources: https://huggingface.co/papers/2210.12329, section 3.3.
+
+    Args:
+        task: Names the template of an example.
+        prompts: What to continue; what they steer away from sees the same examples.
+        rows: The rows so far.
+        pool: Places of those that may be shown; where there are none, prompts stay as they are.
+        rng: Draws which prompts show examples, and which.
+        config: See `ExamplesConfig`.
+    """
+    shown: list[int] = []
+    for place, prompt in enumerate(prompts):
+        if place % config.rows_per_examples == 0:
+            drawn = rng.sample(pool, min(config.shots, len(pool))) if rng.random() < config.feedback_ratio else []
+            shown = _fitting(task, rows, drawn, config.example_words)
+            block = "".join(f"{example_text(task, rows[at])}\n\n" for at in shown)
+        if not shown:
+            yield prompt
+            continue
+        yield replace(
+            prompt,
+            text=block + prompt.text,
+            against=tuple(block + text for text in prompt.against),
+            attributes={**prompt.attributes, "examples": " ".join(map(str, shown))},
+        )
+
+
+def shown_in(prompt: Prompt) -> list[int]:
+    """Return the places of the rows that a prompt shows as examples."""
+    return [int(place) for place in prompt.attributes.get("examples", "").split()]
+
+
+def example_text(task: Task, example: Example) -> str:
+    """Fill the task's template of an example; without one, its generated text stands in quotes."""
+    template = task.example or f'"{{{task.generated}}}"'
+    of = {"label": task.labels[str(example.cell)], "opening": example.prompt.attributes.get("opening", "")}
+    return template.format(**{**of, **example.fields})
+
+
+def _fitting(task: Task, rows: Sequence[Example], places: Sequence[int], words: int) -> list[int]:
+    """Return those of the examples, in order, that fit into a number of words together."""
+    chosen = []
+    for place in places:
+        length = len(example_text(task, rows[place]).split())
+        if length <= words:
+            words -= length
+            chosen.append(place)
+    return chosen

@@ -239,12 +239,28 @@ def check_corpus(task: Task) -> None:
     Raises:
         InputError: If the split is a test split, or the one the task is judged on.
     """
-    corpus, judged = task.opening.corpus if task.opening else None, task.reference
-    if corpus is None:
-        return
-    same = judged is not None and (corpus.path, corpus.config) == (judged.path, judged.config)
-    if "test" in corpus.split or (same and judged is not None and judged.split in corpus.split):
-        raise InputError(f"`opening.corpus.split` is {corpus.split!r}: real test data must not condition generation")
+    judged = task.reference
+    for corpus in (task.corpus, task.opening.corpus if task.opening else None):
+        if corpus is None:
+            continue
+        same = judged is not None and (corpus.path, corpus.config) == (judged.path, judged.config)
+        if "test" in corpus.split or (same and judged is not None and judged.split in corpus.split):
+            raise InputError(f"`corpus.split` is {corpus.split!r}: real test data must not condition generation")
+
+
+def load_corpus(corpus: Corpus) -> Dataset:
+    """Load a real corpus; it stays on disk.
+
+    Raises:
+        InputError: If it cannot be loaded, or has no such column.
+    """
+    try:
+        data = load_real(corpus.path, corpus.config, corpus.split)
+    except (OSError, ValueError) as error:
+        raise InputError(f"`corpus`: {corpus.path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if corpus.column not in data.column_names:
+        raise InputError(f"`corpus`: {unknown('a column', corpus.column, data.column_names)}")
+    return data
 
 
 def corpus_texts(corpus: Corpus, seed: int) -> Iterator[str]:
@@ -253,12 +269,7 @@ def corpus_texts(corpus: Corpus, seed: int) -> Iterator[str]:
     Raises:
         InputError: If it cannot be loaded.
     """
-    try:
-        data = load_real(corpus.path, corpus.config, corpus.split)
-    except (OSError, ValueError) as error:
-        raise InputError(f"`opening.corpus`: {corpus.path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
-    if corpus.column not in data.column_names:
-        raise InputError(f"`opening.corpus`: {unknown('a column', corpus.column, data.column_names)}")
+    data = load_corpus(corpus)
     texts = sorted({" ".join(text.split()) for text in data[corpus.column] if text and text.strip()})
     random.Random(f"{seed}:corpus").shuffle(texts)
     yield from texts

@@ -50,6 +50,9 @@ class Run:
         ahead: Chunks decided on before the answers of the first of them are looked at: so many can be made at once.
             It decides which prompts are asked; how many workers there are does not.
         ranks: Which of the launched processes this is.
+
+    Attributes:
+        filters: What drops rows after the method's own filters, when their completions come.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Run:
         self.journal = journal or Journal(None)
         self.listener = listener
         self.ledger = Ledger()
+        self.filters: Sequence[Filter] = ()
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
         self.ahead = ahead
         self.chunks = Chunks(
@@ -257,7 +261,7 @@ class Run:
                 self._reject(stage, prompt, completion.text, example)
             else:
                 parsed.append(example)
-        kept = self._filtered(parsed, filters, stage)
+        kept = self._filtered(parsed, (*filters, *(self.filters if stage == "rows" else ())), stage)
         if self.listener:
             self.listener.chunk(stage, chunk, prompts)
         if first and not kept:

@@ -25,6 +25,19 @@ class SynthConfig:
         batch_size: Forward rows at once inside a chunk.
         corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
             id), `column`, and where needed `config` and `split`; named on the card.
+        expand_words: More words for each label, of which each prompt draws one: listed by the generator (`model`), an
+            encoder's `neighbours` of the label's words (KPT), or near to `prototypes` as well that are learnt from
+            texts of each label (ProtoVerb). They stand in the prompts' slot `{word}`, else in place of `{label}`.
+        words_per_label: How many words, the label's own first one among them.
+        words_model: Encoder that finds words: a Hub id or a local folder.
+        consistency: Drop texts whose label a judge does not confirm: the generator, by the label under whose prompt
+            the text is likeliest (`self`) or asked for it (`round_trip`); a trained `classifier` of the labels; or a
+            trained `nli` classifier, by the label whose hypothesis the text entails most.
+        consistency_model: The trained `classifier` or `nli` classifier: a Hub id or a local folder.
+        min_confidence: Least probability that the judge gives a text's label (of `self`, the softmax over mean
+            log-probabilities per token, which stays near one part in as many as there are labels).
+        calibrate: Of `self`: subtract how likely a text without content is under each label's prompt.
+        hypothesis: Of `nli`: the hypothesis, with the slot `{label}` for the label's words.
         ahead: Chunks decided on at a time, so that as many workers have something to do; how many there are changes
             nothing else.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
@@ -40,6 +53,14 @@ class SynthConfig:
     chunk_size: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
     corpus: dict[str, Any] | None = None
+    expand_words: Literal["none", "model", "neighbours", "prototypes"] = "none"
+    words_per_label: int = Field(16, ge=1)
+    words_model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    consistency: Literal["none", "self", "classifier", "nli", "round_trip"] = "none"
+    consistency_model: str | None = None
+    min_confidence: float = Field(0.0, ge=0, lt=1)
+    calibrate: bool = False
+    hypothesis: str = "This text is about {label}."
     ahead: int = Field(4, ge=1)
     license: str | None = None
 
@@ -50,7 +71,8 @@ class BackendConfig:
 
     Attributes:
         backend: `local` (transformers, in this process), `vllm`, `chat` (an OpenAI-compatible endpoint or Inference
-            Provider; its key is read from the environment variable HF_SYNTH_API_KEY) or `ray` (a cluster).
+            Provider; its key is read from the environment variable HF_SYNTH_API_KEY), `ray` (a cluster) or `corpus`
+            (texts are not written but found in `corpus`; `model` is the encoder).
         base_url: Of `chat`: the endpoint's address, such as http://localhost:8000/v1.
         provider: Of `chat` without an address: the Inference Provider; the Hub chooses where left out.
         concurrency: Of `chat`: requests at once.
@@ -60,7 +82,7 @@ class BackendConfig:
         ray_cpus: Of `ray`: CPUs and threads of a worker.
     """
 
-    backend: Literal["local", "vllm", "chat", "ray"] = "local"
+    backend: Literal["local", "vllm", "chat", "ray", "corpus"] = "local"
     base_url: str | None = None
     provider: str | None = None
     concurrency: int = Field(32, ge=1)

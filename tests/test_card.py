@@ -94,6 +94,27 @@ TRAINING = {
     "real": None,
     "weights": None,
 }
+FOUND = {
+    **FACTS,
+    "method": "regen",
+    "generator": {
+        "name": "org/encoder",
+        "origin": "hub",
+        "revision": "abc123",
+        "sha256": "ab" * 32,
+        "corpus": {"passages": 5000, "sha256": "cd" * 32},
+    },
+    "settings": {"method": "regen", "model": "org/encoder", "seed": 3, "rounds": 2, "num_rows": 12},
+    "ledger": {
+        "stages": {
+            "round 1": {"asked": 200, "kept": 90, "dropped": {"inconsistent": 110}, "tokens": 0, "seconds": 1.5},
+            "rows": {"asked": 1800, "kept": 11, "dropped": {"round trip": 1789}, "tokens": 0, "seconds": 8.25},
+        },
+        "accounts": {"positive": "5 of 6 rows: the corpus gave no more"},
+        "notes": {"rounds": [{"round": 1, "kept": 90}, {"round": 2, "kept": 11}]},
+    },
+    "sources": [{"path": "org/reviews", "column": "text", "config": "plain", "split": "unsupervised"}],
+}
 MIXED = {
     **TRAINING,
     "rows": 9 + 32,
@@ -122,6 +143,7 @@ def cards(folder):
     facts = facts_of(folder)
     return {
         "dataset.md": dataset_card(task, facts),
+        "dataset_retrieved.md": dataset_card(task, {**FOUND, "samples": facts["samples"]}),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
         "model.md": model_card(task, REPORT, TRAINING),
         "model_mixed.md": model_card(task, REPORT, MIXED),
@@ -141,7 +163,15 @@ def cards(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["dataset.md", "dataset_weighted.md", "model.md", "model_mixed.md", "model_not_evaluated.md"]
+    "name",
+    [
+        "dataset.md",
+        "dataset_retrieved.md",
+        "dataset_weighted.md",
+        "model.md",
+        "model_mixed.md",
+        "model_not_evaluated.md",
+    ],
 )
 def test_golden(name, tmp_path):
     assert cards(tmp_path)[name] == (GOLDEN / name).read_text(encoding="utf-8")
@@ -182,6 +212,24 @@ def test_the_model_card_names_all_that_the_student_learnt_from(tmp_path):
     assert "judged by students trained on the other 4 of 5 folds." in mixed
     assert "Of 10 generated rows 9 have a weight above 0; effectively 7 are left" in mixed
     assert "mode: sungen rounds: 10" in mixed
+
+
+def test_texts_that_were_found_are_not_called_generated(tmp_path):
+    text = cards(tmp_path)["dataset_retrieved.md"]
+    data = DatasetCard(text).data
+    assert (data.annotations_creators, data.language_creators) == (["machine-generated"], ["found"])
+    assert data.source_datasets == ["extended|org/reviews"]
+    assert "synthetic" not in data.tags
+    words = " ".join(text.split())
+    assert "Every text here was found in a corpus" in words
+    assert "| texts from | org/reviews, config plain, column text, split unsupervised |" in words
+    assert "it was a great film" in words
+    for untrue in ("written by a language model", "outputs of the generator", "invented facts", "The prompts"):
+        assert untrue in " ".join(cards(tmp_path)["dataset.md"].split())
+        assert untrue not in words
+    model = " ".join(model_card(load_task("sst2"), {**REPORT, "method": "regen"}, TRAINING).split())
+    assert "trained on retrieved data" in model
+    assert "10 rows that org/model found in a corpus with regen; no label is a person's" in model
 
 
 def test_a_forgotten_fact_is_an_error(tmp_path):

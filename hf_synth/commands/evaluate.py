@@ -57,7 +57,7 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
         student = judge_student(folder / "model", reference, plan.task, max_length)
         report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
         report["metrics"] = score_labels(plan.task, student, reference.data[plan.task.label_column])
-        if output.baseline_rows:
+        if output.baseline_rows and plan.method.texts == "generated":
             write_whole(folder / "report.json", _json(report))  # what is known so far is not lost with the baseline
             generator = _baseline_generator(plan, output, facts["generator"], generator)
             report["baselines"] = judge_prompting(

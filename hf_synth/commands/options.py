@@ -21,6 +21,7 @@ from ..tasks import load_task
 BELONGS = {
     **dict.fromkeys(("trainer_args", "select", "keep"), "trainer"),
     "denoise_args": "denoise",
+    "label_smoothing": "loss",
     "model": "backend",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import unknown
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..run import Run
     from ..task import Corpus, Task
 
-NAMES = ("zerogen", "sungen")
+NAMES = ("zerogen", "sungen", "supergen", "regen", "progen", "attrprompt")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Method:
         generate: The function.
         differs: Every known difference from the paper, a sentence each; rendered on the card.
         check: Raises `InputError` before anything runs where the task and the settings do not go together.
+        texts: Where its texts come from: a generator wrote them, or they were found.
+        template: Whether its prompts are the task's `prompt`; the others it notes as `first prompts`.
+        reads: Fields of the task that decide its texts although they are no part of the prompt.
         needs: The data it is given, in words.
         cost: What a row costs, in words.
         sources: Given the task and the settings, the real data that conditions the texts; the card names it.
@@ -55,6 +58,9 @@ class Method:
     generate: Callable[[Run, Any], Iterator[Example]]
     differs: tuple[str, ...]
     check: Callable[[Any, Any], None]
+    texts: Literal["generated", "retrieved"] = "generated"
+    template: bool = True
+    reads: tuple[str, ...] = ()
     needs: str = "nothing"
     cost: str = "one completion a row"
     sources: Callable[[Task, Any], Sequence[Corpus]] = lambda task, config: ()

@@ -54,8 +54,8 @@ METHOD = Method(
     ),
     config=SunGenConfig,
     generate=sungen,
-    check=zerogen.check,
-    sources=zerogen.sources,
+    check=zerogen.METHOD.check,
+    sources=zerogen.METHOD.sources,
     defaults=defaults,
     cost="one completion a row; training takes as many more epochs as there are rounds",
     differs=(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Literal
 
 from pydantic import Field
 
 from ..config import strict
-from ..errors import InputError
 from ..filters.surface import Unique
-from ..parse import labelled, unlabelled
-from ..prompts import Rotation, label_prompts, opening_prompts
+from ..openings import check_openings, opening_sources, openings
+from ..parse import labelled
+from ..prompts import Rotation, label_prompts
 from ..records import Example, Prompt
 from ..run import Run
-from ..task import Corpus, Task
+from ..task import Task
 from . import Method, Paper
 
 
@@ -57,10 +56,10 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
         "top_p": config.top_p,
         "chat": task.chat,
     }
-    openings = Rotation(_openings(run, config, sampling))
+    titles = Rotation(openings(run, config.openings, config.num_openings, sampling))
 
     def prompts_for(label: str) -> Iterator[Prompt]:
-        return label_prompts(task, label, openings, run.rng(f"words:{label}"), steer=config.steer_away)
+        return label_prompts(task, label, titles, run.rng(f"words:{label}"), steer=config.steer_away)
 
     yield from run.fill(
         run.targets(),
@@ -75,42 +74,10 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     )
 
 
-def _openings(run: Run, config: ZeroGenConfig, sampling: dict) -> Iterator[str]:
-    opening = run.task.opening
-    if opening is None:
-        yield ""
-    elif config.openings == "corpus" and opening.corpus:
-        from ..reference import corpus_texts
-
-        yield from islice(corpus_texts(opening.corpus, run.seed), config.num_openings)
-    elif opening.values:
-        yield from opening.values
-    else:
-        # Asked twice as often as wanted at most: a model with few titles in it gives what it has.
-        prompts = islice(opening_prompts(run.task), 2 * config.num_openings)
-        limits = {"max_new_tokens": opening.max_new_tokens, "stop": ('"',)}
-        parse = unlabelled(opening.min_words)
-        written = run.complete(prompts, parse, Unique(), stage="openings", **limits, **sampling)
-        yield from (example.fields["text"] for example in islice(written, config.num_openings))
-
-
 def check(task: Task, config: ZeroGenConfig) -> None:
     """Refuse tasks that ZeroGen does not write, and openings that the task cannot give."""
     task.needs_kind("single", "pair", what="zerogen")
-    if config.openings == "corpus" and (task.opening is None or task.opening.corpus is None):
-        raise InputError(f"`openings: corpus` needs a task with `opening.corpus`; {task.name!r} has none")
-    if config.openings == "corpus":
-        from ..reference import check_corpus
-
-        check_corpus(task)
-    if config.openings == "generated" and task.opening and not (task.opening.prompt or task.opening.values):
-        raise InputError(f"{task.name!r} has no prompt for openings; set `openings: corpus`")
-
-
-def sources(task: Task, config: ZeroGenConfig) -> list[Corpus]:
-    """Return the corpus that openings are taken from, if they are."""
-    opening = task.opening
-    return [opening.corpus] if config.openings == "corpus" and opening and opening.corpus else []
+    check_openings(task, config.openings)
 
 
 METHOD = Method(
@@ -129,7 +96,7 @@ METHOD = Method(
     config=ZeroGenConfig,
     generate=zerogen,
     check=check,
-    sources=sources,
+    sources=lambda task, config: opening_sources(task, config.openings),
     differs=(
         "Texts are unique over the whole run; the released code removes duplicates inside one batch only.",
         "Decoding stops at the closing quote; the released code always decodes to the token limit.",

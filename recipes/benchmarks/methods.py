@@ -53,6 +53,8 @@ class Cell:
     keep: float | None = None
 
 
+ROUNDS = ("--first_round", "300")  # so that 1,200 rows have three
+WARM = ("--temperature", "1")
 METHODS = {
     "zerogen": Cell("zerogen", "zerogen"),
     "zerogen, smoothing": Cell("zerogen", "zerogen", trains=("--label_smoothing", "0.15")),
@@ -64,10 +66,12 @@ METHODS = {
     "supergen - smoothing": Cell("supergen", "supergen", trains=("--label_smoothing", "0")),
     "supergen - ensembling": Cell("supergen", "supergen", trains=("--trainer", "weighted")),
     "supergen - all three": Cell("supergen-random", "supergen", ("--selection", "random"), learns="zerogen"),
-    "progen": Cell("progen", "progen"),
-    "progen, weights": Cell("progen-weights", "progen", ("--feedback", "weights")),
-    "progen, random": Cell("progen-random", "progen", ("--feedback", "random")),
-    "progen, ce": Cell("progen-ce", "progen", ("--validation_loss", "ce")),
+    "supergen, warm": Cell("supergen-warm", "supergen", WARM),
+    "supergen, warm - selection": Cell("supergen-warm-random", "supergen", (*WARM, "--selection", "random")),
+    "progen": Cell("progen", "progen", ROUNDS),
+    "progen, weights": Cell("progen-weights", "progen", (*ROUNDS, "--feedback", "weights")),
+    "progen, random": Cell("progen-random", "progen", (*ROUNDS, "--feedback", "random")),
+    "progen, ce": Cell("progen-ce", "progen", (*ROUNDS, "--validation_loss", "ce")),
     "attrprompt": Cell("attrprompt", "attrprompt"),
     "simprompt": Cell("simprompt", "attrprompt", ("--prompts", "simprompt")),
     "regen": Cell("regen", "regen"),

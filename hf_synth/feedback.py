@@ -1,0 +1,266 @@
+"""Feedback: what a small classifier says of the rows so far, so that the next prompts can show those that help it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from .config import strict
+from .errors import InputError
+from .journal import digest
+from .prompts import shown_in
+from .records import Example, Prompt
+from .run import Run
+from .settings import StudentConfig
+from .task import Corpus, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from .row_weights import Floats
+    from .trainers.weighted import WeightedTrainer
+
+SPLIT = "train"
+WEIGHT_ROUNDS = 6
+EMPTY = Prompt("")
+
+
+@strict
+class FeedbackConfig:
+    """How rows are judged, and which of them may be shown to the generator.
+
+    Attributes:
+        feedback: Which rows may be shown: those of most helpful `influence`, those that bilevel `weights` trust most,
+            `random` ones, or `none`.
+        pool_size: Rows of a label that may be shown, the better half of them at most (if `random`, all but the
+            validation rows).
+        quality_model: The classifier that is trained on the rows after each round, as `student` names one.
+        quality_epochs: Its epochs.
+        quality_lr: Its learning rate.
+        quality_data: Whose rows judge: `synthetic` ones, taken once after the first round, or real ones (`oracle`).
+        oracle_rows: Of `oracle`: a folder or Hub id, of which the split `train` is taken; no longer zero-shot.
+        validation_size: Rows that judge; of a first round, half at most.
+        validation_loss: What they judge by: the noise-robust `rce`, or `ce`, which takes their mistakes at face value.
+        min_size_for_influence: Rows before any may be shown.
+        candidates: Rows whose influence is computed after a round, drawn at random.
+        inverse: What stands for the inverse Hessian of influence: `identity`, or an estimate by `lissa`.
+        lissa_damp: Share of the estimate that is forgotten at each step.
+        lissa_scale: What the Hessian is divided by.
+        lissa_depth: Steps.
+        lissa_batch: Rows of a step.
+    """
+
+    feedback: Literal["influence", "weights", "random", "none"] = "influence"
+    pool_size: int = Field(50, ge=1)
+    quality_model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    quality_epochs: float = Field(5.0, gt=0)
+    quality_lr: float = Field(1e-4, gt=0)
+    quality_data: Literal["synthetic", "oracle"] = "synthetic"
+    oracle_rows: str | None = None
+    validation_size: int = Field(250, ge=2)
+    validation_loss: Literal["rce", "ce"] = "rce"
+    min_size_for_influence: int = Field(0, ge=0)
+    candidates: int = Field(10_000, ge=1)
+    inverse: Literal["identity", "lissa"] = "identity"
+    lissa_damp: float = Field(5e-3, ge=0, lt=1)
+    lissa_scale: float = Field(1e4, gt=0)
+    lissa_depth: int = Field(1000, ge=1)
+    lissa_batch: int = Field(10, ge=1)
+
+
+def check_feedback(task: Task, config: FeedbackConfig) -> None:
+    """Refuse real rows that are missing, not asked for, or those that the task is judged on.
+
+    Raises:
+        InputError: If they are.
+    """
+    if (config.quality_data == "oracle") != (config.oracle_rows is not None):
+        raise InputError(
+            f"`quality_data: oracle` and `oracle_rows`, a folder or Hub id, go together; got {config.quality_data} "
+            f"and {config.oracle_rows!r}"
+        )
+    judged = task.reference
+    if judged is not None and config.oracle_rows == judged.path and SPLIT in judged.split:
+        raise InputError(f"`oracle_rows`: {task.name} is judged on the split {judged.split!r} of {judged.path!r}")
+
+
+def feedback_sources(task: Task, config: FeedbackConfig) -> list[Corpus]:
+    """Return the real rows that judge, if they are real."""
+    return [Corpus(config.oracle_rows, task.generated, split=SPLIT)] if config.oracle_rows else []
+
+
+class Feedback:
+    """Judges the rows after each round, by a classifier trained anew on all but the validation rows.
+
+    Everything that floats decide goes through `Run.once`.
+
+    Args:
+        run: Has the task, the seed and the journal.
+        config: See `FeedbackConfig`.
+
+    Attributes:
+        table: What is known of each round, in words and figures for the card.
+        gain: Accuracy on the validation rows that the last round gained, per 1,000 rows, once two rounds have one.
+    """
+
+    def __init__(self, run: Run, config: FeedbackConfig):
+        self.run, self.config = run, config
+        self.student = StudentConfig(
+            student=config.quality_model, num_train_epochs=config.quality_epochs, learning_rate=config.quality_lr
+        )
+        self.model = run.once("quality-model", config.quality_model, self._model)
+        self.validation = self._oracle() if config.oracle_rows else []
+        self.held: frozenset[int] = frozenset()
+        self.table: list[dict[str, Any]] = []
+        self.gain: float | None = None
+
+    def judge(self, rows: Sequence[Example], more: bool) -> dict[Any, list[int]]:
+        """Judge a round; return the places of the rows that the next one may show, best first, by label.
+
+        Args:
+            rows: The rows of this round and those before.
+            more: Whether there will be another round.
+        """
+        config, before = self.config, self.table[-1] if self.table else {"rows": 0}
+        if not self.validation:
+            taken = self.run.rng("validation").sample(range(len(rows)), min(config.validation_size, len(rows) // 2))
+            self.held, self.validation = frozenset(taken), [rows[at] for at in sorted(taken)]
+        places = [at for at in range(len(rows)) if at not in self.held]
+        chosen = config.feedback if more and len(rows) >= config.min_size_for_influence else "none"
+        fresh = rows[before["rows"] :]
+        share = sum(bool(shown_in(example.prompt)) for example in fresh) / max(len(fresh), 1)
+        told: dict[str, Any] = {"rows": len(rows), "written after examples": round(share, 4)}
+        helpful: dict[Any, list[int]] = {}
+        if self.validation:
+            found = self._found([rows[at] for at in places], chosen)
+            told["accuracy on the validation rows"] = accuracy = found["accuracy"]
+            helpful = {label: [places[at] for at in own] for label, own in found["helpful"].items()}
+            if (last := before.get("accuracy on the validation rows")) is not None and fresh:
+                self.gain = told["gain per 1,000 rows"] = round((accuracy - last) * 1000 / len(fresh), 4)
+        self.table.append({**told, "rows to show next": sum(map(len, helpful.values()))})
+        return helpful
+
+    def stalled(self, min_gain: float) -> str:
+        """Return why another round is not worth its rows; nothing while it is, or where `min_gain` is 0."""
+        if not min_gain or self.gain is None or self.gain >= min_gain:
+            return ""
+        return f"the last round gained {self.gain} in accuracy per 1,000 rows, less than `min_gain`, {min_gain}"
+
+    def _found(self, rows: Sequence[Example], chosen: str) -> dict[str, Any]:
+        """Return the classifier's accuracy, and by label the places of the rows to show."""
+        written = [[[*example.fields.values(), example.cell] for example in part] for part in (rows, self.validation)]
+        inputs = [self.run.seed, self.model, chosen, dataclasses.asdict(self.config), digest(written)]
+        return self.run.once("feedback", inputs, lambda: self._compute(rows, chosen))
+
+    def _compute(self, rows: Sequence[Example], chosen: str) -> dict[str, Any]:
+        from .classifier import fit, log_probabilities, rows_of
+
+        task, labels = self.run.task, [example.cell for example in rows]
+        train, validation = rows_of(task, rows), rows_of(task, self.validation)
+        trainer = fit(task, train, self.student, self.run.seed)
+        predicted = log_probabilities(trainer, task, validation, self.student).argmax(1)
+        accuracy = float((predicted == validation[task.label_column][:]).mean())
+        places = list(range(len(rows)))
+        self.run.rng(f"candidates:{len(rows)}").shuffle(places)
+        if chosen == "influence":
+            places = sorted(places[: self.config.candidates])
+            scores = self._influence(trainer, train, validation, places)
+            best = [places[at] for at in scores.argsort(kind="stable")]
+        elif chosen == "weights":
+            best = self._trust(train, validation).argsort(kind="stable")[::-1].tolist()
+        else:
+            best = places if chosen == "random" else []
+        pools = {label: [at for at in best if labels[at] == label] for label in task.cells}
+        if chosen != "random":  # the worse half of a label is not shown, however few there are
+            pools = {label: own[: min(self.config.pool_size, -(-len(own) // 2))] for label, own in pools.items()}
+        return {"accuracy": round(accuracy, 4), "helpful": pools}
+
+    def _influence(self, trainer: WeightedTrainer, train: Dataset, validation: Dataset, places: list[int]) -> Floats:
+        """Return the influence of the rows at some places, [N]."""
+        import numpy as np
+
+        from .influence import influence
+        from .losses import example_loss
+
+        config, size = self.config, trainer.args.per_device_eval_batch_size
+        rows, judges = self._encoded(trainer.processing_class, train, validation)
+        steps = config.lissa_depth * config.lissa_batch if config.inverse == "lissa" else 0
+        draw = np.random.default_rng(self.run.seed)
+        turns = [draw.permutation(len(rows)) for _ in range(-(-steps // len(rows)))]
+        order = np.concatenate([*turns, np.empty(0, int)])[:steps].tolist()
+
+        def batches(data: Any, chosen: list[int], size: int) -> Any:
+            return (trainer.split(batch)[1:] for batch in trainer.batches_of(data, chosen, size))
+
+        found = influence(
+            trainer.model,
+            batches(rows, places, size),
+            batches(judges, list(range(len(judges))), size),
+            batches(rows, order, config.lissa_batch) if steps else (),
+            loss=example_loss(config.validation_loss, scale=1.0),
+            damp=config.lissa_damp,
+            scale=config.lissa_scale,
+        )
+        return found.double().numpy()
+
+    def _trust(self, train: Dataset, validation: Dataset) -> Floats:
+        """Return how far bilevel weights, learnt against the validation rows, trust each row, [N]."""
+        from transformers import DataCollatorWithPadding, set_seed
+
+        from .arguments import preparing, training_arguments
+        from .student import load_student
+        from .trainers.bilevel import BilevelConfig, BilevelTrainer
+
+        task, seed = self.run.task, self.run.seed
+        texts = [text for column in task.columns for text in train[column]]
+        set_seed(seed)
+        model, tokenizer, _ = load_student(self.student, list(task.labels), texts, len(task.columns) == 2)
+        rows, outer = self._encoded(tokenizer, train, validation)
+        quiet = preparing(self.student, save_strategy="no", logging_strategy="no", disable_tqdm=True)
+        with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
+            trainer = BilevelTrainer(
+                model,
+                training_arguments(quiet, Path(scratch), seed, False),
+                DataCollatorWithPadding(tokenizer),
+                rows,
+                processing_class=tokenizer,
+                outer_dataset=outer,
+                config=BilevelConfig(rounds=WEIGHT_ROUNDS, outer_loss=self.config.validation_loss, seed=seed),
+            )
+            trainer.train()
+        return trainer.scores.numpy()
+
+    def _encoded(self, tokenizer: Any, *data: Dataset) -> list[Dataset]:
+        from .student import encode
+
+        task, length = self.run.task, self.student.max_length
+        return [encode(rows, tokenizer, task.columns, task.label_column, length) for rows in data]
+
+    def _model(self) -> dict[str, Any]:
+        """Find the classifier before anything is written for it; return what tells it from another."""
+        from .models import resolve
+        from .student import check_student
+
+        check_student(self.student)
+        name = self.config.quality_model
+        return {"name": name} if name == "bilstm" else resolve(name).facts()
+
+    def _oracle(self) -> list[Example]:
+        """Return the real rows that judge."""
+        task, path, size = self.run.task, str(self.config.oracle_rows), self.config.validation_size
+
+        def load() -> list[list[str]]:
+            from .reference import load_labelled
+
+            data = load_labelled(task, path, SPLIT, "oracle_rows").data
+            places = sorted(self.run.rng("validation").sample(range(len(data)), min(size, len(data))))
+            chosen = data.select(places)
+            return [list(row) for row in zip(*(chosen[c][:] for c in (*task.columns, task.label_column)), strict=True)]
+
+        found = self.run.once("oracle", [path, size, self.run.seed], load)
+        return [Example(dict(zip(task.columns, texts, strict=True)), label, label, EMPTY) for *texts, label in found]

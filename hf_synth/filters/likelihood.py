@@ -1,0 +1,124 @@
+"""Filters that look at how likely the generator finds a text (SuperGen, https://huggingface.co/papers/2202.04538)."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from statistics import fmean
+from typing import Any
+
+from ..errors import InputError
+from ..records import Example
+
+
+def scored(examples: Sequence[Example]) -> list[None]:
+    """Drop nothing, but refuse texts of which nobody said how likely they are.
+
+    Raises:
+        InputError: If an example has no log-probability.
+    """
+    if any(example.logprob is None for example in examples):
+        raise InputError(
+            "texts are selected by their log-probability, which this backend does not tell: use the backend local or "
+            "vllm, or `selection: random`"
+        )
+    return [None] * len(examples)
+
+
+def copied(examples: Sequence[Example]) -> list[str | None]:
+    """Drop texts that only repeat what their prompt gave, as the likeliest do: `copy`.
+
+    Case, spacing and punctuation do not count.
+    """
+    return ["copy" if _copies(example) else None for example in examples]
+
+
+def _copies(example: Example) -> bool:
+    given = example.prompt.given
+    own = [text for column, text in example.fields.items() if column not in given]
+    return any(_bare(text) == _bare(other) for text in own for other in given.values())
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
+
+
+class Likeliest:
+    """Keep, in each cell, the examples of highest mean log-probability; the others are `unlikely`.
+
+    It ranks what it is shown, so it is shown everything at once: `run.keep(pool, Likeliest(wanted), whole=True)`.
+
+    Args:
+        wanted: How many of each cell.
+    """
+
+    def __init__(self, wanted: Mapping[Hashable, int]):
+        self.wanted = wanted
+
+    def __call__(self, examples: Sequence[Example]) -> list[str | None]:
+        """Return the reasons; see `scored` for what is refused."""
+        scored(examples)
+        return _best(examples, [example.logprob or 0.0 for example in examples], self.wanted, "unlikely")
+
+
+class Drawn:
+    """Keep examples of each cell at random; the others are `not drawn`. What `Likeliest` is compared with.
+
+    Args:
+        wanted: How many of each cell.
+        rng: Draws them.
+    """
+
+    def __init__(self, wanted: Mapping[Hashable, int], rng: random.Random):
+        self.wanted, self.rng = wanted, rng
+
+    def __call__(self, examples: Sequence[Example]) -> list[str | None]:
+        """Return the reasons."""
+        return _best(examples, [self.rng.random() for _ in examples], self.wanted, "not drawn")
+
+
+def _best(
+    examples: Sequence[Example], scores: Sequence[float], wanted: Mapping[Hashable, int], reason: str
+) -> list[str | None]:
+    reasons: list[str | None] = [reason] * len(examples)
+    taken: Counter[Hashable] = Counter()
+    for at in sorted(range(len(examples)), key=lambda at: -scores[at]):
+        cell = examples[at].cell
+        if taken[cell] < wanted.get(cell, 0):
+            taken[cell] += 1
+            reasons[at] = None
+    return reasons
+
+
+def by_rank(examples: Iterable[Example], cells: Iterable[Hashable]) -> Iterator[Example]:
+    """Yield the likeliest example of every cell, then the second of every cell, and so on.
+
+    Args:
+        examples: All are held.
+        cells: The order of the cells.
+    """
+    of: dict[Hashable, list[Example]] = {cell: [] for cell in cells}
+    for example in examples:
+        of[example.cell].append(example)
+    ranked = [sorted(own, key=lambda example: -(example.logprob or 0.0)) for own in of.values()]
+    for rank in zip_longest(*ranked):
+        yield from (example for example in rank if example is not None)
+
+
+def selection_table(
+    pool: Sequence[Example], kept: Sequence[Example], cells: Iterable[Hashable]
+) -> list[dict[str, Any]]:
+    """Return, for each cell, how many texts there were and were kept, and their mean log-probabilities."""
+    table = []
+    for cell in cells:
+        row: dict[str, Any] = {"label": cell}
+        for name, examples in (("pool", pool), ("kept", kept)):
+            found = [example.logprob for example in examples if example.cell == cell and example.logprob is not None]
+            row[f"{name}, texts"] = sum(example.cell == cell for example in examples)
+            row[f"{name}, mean log-probability"] = round(fmean(found), 4) if found else "unknown"
+            row[f"{name}, least"] = round(min(found), 4) if found else "unknown"
+        table.append(row)
+    return table

@@ -1,0 +1,71 @@
+"""Rounds: how many rows each asks for, and what is said of a label that they leave short."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+
+from pydantic import Field
+
+from .config import strict
+from .records import Example
+from .run import Run
+
+
+@strict
+class RoundsConfig:
+    """How large rounds are, and when they end before there are `num_rows` rows.
+
+    Attributes:
+        first_round: Rows of the first round.
+        growth: How much larger each round is than the one before.
+        max_round: Rows of a round at most.
+        min_gain: Stop when the accuracy on the validation rows gains less than this per 1,000 rows; 0 for never.
+    """
+
+    first_round: int = Field(500, ge=1)
+    growth: float = Field(2.0, ge=1)
+    max_round: int = Field(2000, ge=1)
+    min_gain: float = Field(0.0, ge=0)
+
+
+def round_totals(config: RoundsConfig) -> Iterator[int]:
+    """Yield how many rows there shall be after each round, without end: it never reads how many are wanted."""
+    size, total = float(config.first_round), 0
+    while True:
+        total += min(round(size), config.max_round)
+        yield total
+        size = min(size * config.growth, config.max_round)
+
+
+def due(run: Run, rows: Sequence[Example], total: int) -> dict[Hashable, int]:
+    """Return what each label lacks of its share of a total, or of the rows wanted where these are fewer.
+
+    Args:
+        run: Tells the labels, the rows wanted and which labels were given up: these lack nothing any more.
+        rows: Those that there are.
+        total: Rows of all labels.
+    """
+    share, over = divmod(min(total, run.num_rows), len(run.task.cells))
+    kept = Counter(example.cell for example in rows)
+    lacking = {label: share + (place < over) - kept[label] for place, label in enumerate(run.task.cells)}
+    return {label: lack for label, lack in lacking.items() if lack > 0 and str(label) not in run.ledger.accounts}
+
+
+def end_rounds(run: Run, rows: Sequence[Example], over: Sequence[Example], reason: str) -> None:
+    """Drop what the last round has over, and give the account of labels that are short.
+
+    Args:
+        run: Whose rounds these were.
+        rows: The rows.
+        over: Examples that no round needed.
+        reason: Why there was no other round.
+    """
+    for example in over:
+        run.drop(example, "surplus", "rows")
+    kept = Counter(example.cell for example in rows)
+    for label, want in run.targets().items():
+        if kept[label] < want:
+            given_up = run.ledger.accounts.get(str(label))
+            told = f"given up in a round, with {given_up}" if given_up else reason
+            run.ledger.account(label, f"{kept[label]} of {want} rows: {told}")
