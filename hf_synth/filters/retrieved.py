@@ -32,7 +32,7 @@ def judge(task: Task, given: Mapping[str, Any]) -> StudentConfig:
     Raises:
         InputError: For a setting that a student does not have.
     """
-    few = {"num_train_epochs": 4, "learning_rate": 1e-4, "train_batch_size": 16}
+    few = {"num_train_epochs": 6, "learning_rate": 1e-4, "train_batch_size": 16}
     return checked(StudentConfig, {**few, "label_smoothing": smoothing(task), **given}, "`classifier`")
 
 

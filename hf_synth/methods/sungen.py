@@ -36,7 +36,7 @@ def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
 
 def defaults(task: Task) -> Mapping[str, Any]:
     """Train by bilevel weights, in rounds from one start."""
-    return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 6, "epochs": 1}, "select": "weights"}
+    return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 4}, "select": "weights"}
 
 
 METHOD = Method(
@@ -57,11 +57,12 @@ METHOD = Method(
     check=zerogen.METHOD.check,
     sources=zerogen.METHOD.sources,
     defaults=defaults,
-    cost="one completion a row; training takes as many more epochs as there are rounds",
+    cost="one completion a row; the student is trained once for each round before it is trained for good",
     differs=(
         *zerogen.METHOD.differs,
         "Weights move by steps scaled by the first round's gradients, not by Adam, which moves all of them alike.",
         "In the outer loss each label counts the same, and the least trusted tenth is taken of each label's rows.",
-        "Six rounds over thousands of rows; the paper takes fifty or more over a million.",
+        "Four rounds of the student's own epochs over thousands of rows; the paper takes fifty or more, of one epoch, "
+        "over a million.",
     ),
 )
