@@ -24,6 +24,9 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
         InputError: If the backend cannot be had, or must not be used.
     """
     config, model = plan.backend, plan.config.model
+    if (config.backend == "corpus") != (plan.method.texts == "retrieved"):
+        finds = "finds its texts: set" if config.backend != "corpus" else "has its texts written; not for it is"
+        raise InputError(f"the method {plan.method.name} {finds} `backend: corpus`; got {config.backend}")
     if config.backend == "chat":
         from .generators.chat import ChatGenerator
 

@@ -21,7 +21,7 @@ from .journal import digest
 from .methods import get
 from .produce import Plan, locked, produce
 from .settings import BackendConfig, SynthConfig
-from .tasks import load_task
+from .standing import filled
 
 OWN = tuple(f.name for f in fields(SynthConfig))
 BACKEND = tuple(f.name for f in fields(BackendConfig))
@@ -35,10 +35,8 @@ def plan_of(values: dict[str, Any], where: str) -> Plan:
     """
     method = get(values.get("method", SynthConfig.method))
     names = tuple(f.name for f in fields(method.config))
-    if isinstance(values.get("task"), str):
-        standing = method.defaults(load_task(values["task"])).items()
-        gone = "model" if "backend" in values else None  # the method's model is one for the method's backend
-        values = {**{k: v for k, v in standing if k in (*OWN, *BACKEND, *names) and k != gone}, **values}
+    standing = filled(method, values)  # a student's settings among them are not for here
+    values = {key: value for key, value in standing.items() if key in values or key in (*OWN, *BACKEND, *names)}
     theirs = {key: value for key, value in values.items() if key in names}
     backend = {key: value for key, value in values.items() if key in BACKEND}
     ours = {key: value for key, value in values.items() if key not in (*names, *BACKEND)}

@@ -61,3 +61,21 @@ def rotation(cells: Iterable[Cell]) -> Iterator[Example]:
             return
         cell.yielded += 1
         yield cell.waiting.popleft()
+
+
+def waits(example: Example, cells: Iterable[Cell]) -> bool:
+    """Put an example that was kept before into its cell; tell whether it has one here."""
+    for cell in cells:
+        if cell.key == example.cell:
+            cell.waiting.append(example)
+            cell.kept += 1
+            return True
+    return False
+
+
+def short(cells: Iterable[Cell], started: Iterable[tuple[Cell, int]]) -> bool:
+    """Return whether what was started, so many completions of a cell at a time, is not expected to fill every cell."""
+    coming = dict.fromkeys(cells, 0)
+    for cell, asked in started:
+        coming[cell] += asked
+    return any(not cell.closed and cell.expected(count) < cell.want for cell, count in coming.items())

@@ -210,7 +210,7 @@ class Feedback:
 
     def _trust(self, train: Dataset, validation: Dataset) -> Floats:
         """Return how far bilevel weights, learnt against the validation rows, trust each row, [N]."""
-        from transformers import DataCollatorWithPadding, set_seed
+        from transformers import DataCollatorWithPadding, PrinterCallback, set_seed
 
         from .arguments import preparing, training_arguments
         from .student import load_student
@@ -232,6 +232,7 @@ class Feedback:
                 outer_dataset=outer,
                 config=BilevelConfig(rounds=WEIGHT_ROUNDS, outer_loss=self.config.validation_loss, seed=seed),
             )
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
         return trainer.scores.numpy()
 

@@ -65,6 +65,8 @@ class Plan:
         method_config = method.config() if method_config is None else method_config
         method.check(task, method_config)
         _check_backend(config, backend)
+        if config.expand_words != "none" and not method.template:
+            raise InputError(f"`expand_words: {config.expand_words}` has no place in the prompts of {method.name}")
         check_words(task, config)
         check_consistency(task, config)
         return cls(config, method, method_config, task, backend)
@@ -248,16 +250,19 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
 
 def _name(path: str) -> str:
     """Return what a path is known by: a folder goes by its last part, since its path is nobody's business."""
-    return Path(path).resolve().name if Path(path).exists() else path
+    try:
+        return Path(path).resolve().name if Path(path).exists() else path
+    except (OSError, ValueError):  # a text that is too long for a path, or no path at all
+        return path
 
 
-def _nameless(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings whose corpora go by what they are known by."""
-    task = settings["task"]
-    for corpus in (task["corpus"], (task["opening"] or {}).get("corpus")):
-        if corpus:
-            corpus["path"] = _name(corpus["path"])
-    return settings
+def _nameless(setting: Any) -> Any:
+    """Return a setting in which files and folders of this machine go by what they are known by."""
+    if isinstance(setting, dict):
+        return {key: _nameless(value) for key, value in setting.items()}
+    if isinstance(setting, list):
+        return [_nameless(value) for value in setting]
+    return _name(setting) if isinstance(setting, str) and "/" in setting and len(setting) < 1000 else setting
 
 
 def _told(source: Corpus) -> dict[str, Any]:
@@ -269,8 +274,6 @@ def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, An
     """Return what is recorded of a finished run, JSON-ready; cards and reports state nothing else."""
     method, settings = plan.method, plan.settings()
     sources = [*method.sources(plan.task, plan.method_config), *word_sources(plan.task, plan.config)]
-    models = {name: _name(settings[name]) for name in ("words_model", "consistency_model") if settings.get(name)}
-    told = {**_nameless(plan.settings()), **models}
     return {
         "task": plan.task.name,
         "method": method.name,
@@ -278,7 +281,7 @@ def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, An
         "wanted": plan.config.num_rows,
         "license": plan.config.license,
         "generator": dict(generator.source),
-        "settings": {**told, "model": generator.name, "num_rows": plan.config.num_rows},
+        "settings": {**_nameless(settings), "model": generator.name, "num_rows": plan.config.num_rows},
         "sources": [_told(source) for at, source in enumerate(sources) if source not in sources[:at]],
         "chunk_size": run.chunk_size,
         "ledger": run.ledger.facts(),

@@ -243,8 +243,8 @@ def check_corpus(task: Task) -> None:
     for corpus in (task.corpus, task.opening.corpus if task.opening else None):
         if corpus is None:
             continue
-        same = judged is not None and (corpus.path, corpus.config) == (judged.path, judged.config)
-        if "test" in corpus.split or (same and judged is not None and judged.split in corpus.split):
+        shared = judged is not None and corpus.path == judged.path and judged.split in corpus.split
+        if shared or "test" in corpus.split or corpus.split == "all":
             raise InputError(f"`corpus.split` is {corpus.split!r}: real test data must not condition generation")
 
 

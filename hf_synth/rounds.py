@@ -29,11 +29,14 @@ class RoundsConfig:
     min_gain: float = Field(0.0, ge=0)
 
 
-def round_totals(config: RoundsConfig) -> Iterator[int]:
-    """Yield how many rows there shall be after each round, without end: it never reads how many are wanted."""
+def round_totals(config: RoundsConfig, labels: int) -> Iterator[int]:
+    """Yield how many rows there shall be after each round, without end: it never reads how many are wanted.
+
+    Every label has as many, so that a round that is cut short begins like one that is not.
+    """
     size, total = float(config.first_round), 0
     while True:
-        total += min(round(size), config.max_round)
+        total += -(-min(round(size), config.max_round) // labels) * labels
         yield total
         size = min(size * config.growth, config.max_round)
 
@@ -63,9 +66,4 @@ def end_rounds(run: Run, rows: Sequence[Example], over: Sequence[Example], reaso
     """
     for example in over:
         run.drop(example, "surplus", "rows")
-    kept = Counter(example.cell for example in rows)
-    for label, want in run.targets().items():
-        if kept[label] < want:
-            given_up = run.ledger.accounts.get(str(label))
-            told = f"given up in a round, with {given_up}" if given_up else reason
-            run.ledger.account(label, f"{kept[label]} of {want} rows: {told}")
+    run.settle(rows, reason)

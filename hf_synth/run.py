@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from .cells import Cell, cells_of, least_full, rotation
+from .cells import Cell, cells_of, least_full, rotation, short, waits
 from .chunks import Asked, Chunks
 from .errors import InputError
 from .generators.base import Generator
@@ -159,7 +159,7 @@ class Run:
             **decoding: Passed to the generator.
         """
         cells = cells_of(targets)
-        left = [] if over is None else [example for example in over if not _waits(example, cells)]
+        left = [] if over is None else [example for example in over if not waits(example, cells)]
         streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
         decided: deque[tuple[Cell, Asked]] = deque()
         started: deque[tuple[Cell, Asked]] = deque()
@@ -170,7 +170,7 @@ class Run:
                 cell.coming += len(prompts)
                 own = {**decoding, **(by_cell or {}).get(cell.key, {})}
                 decided.append((cell, self.chunks.decide(prompts, own)))
-            while decided and (not started or _short(cells, started)):
+            while decided and (not started or short(cells, ((cell, len(asked.prompts)) for cell, asked in started))):
                 started.append(decided.popleft())
                 started[-1][1].start()
             cell, asked = started.popleft()
@@ -179,6 +179,8 @@ class Run:
             cell.asked += len(asked.prompts)
             cell.kept += len(kept)
             cell.waiting.extend(kept)
+            if all(c.asked and not c.kept for c in cells):
+                raise self._nothing("rows", asked.prompts)
             spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
             if cell.kept < cell.want and not cell.given_up and (spent or not asked.prompts):
                 cell.given_up = True
@@ -210,6 +212,16 @@ class Run:
     def note(self, name: str, value: Any) -> None:
         """Record what the method found out on its way, JSON-able; the card shows it."""
         self.ledger.note(name, value)
+
+    def settle(self, rows: Iterable[Example], reason: str) -> None:
+        """Give the account of each cell that has fewer of these rows than wanted, and of no other."""
+        kept = Counter(example.cell for example in rows)
+        for cell, want in self.targets().items():
+            before = self.ledger.accounts.pop(str(cell), "")
+            if kept[cell] < want:
+                self.ledger.account(
+                    cell, f"{kept[cell]} of {want} rows: {before and 'given up with '}{before or reason}"
+                )
 
     def drop(self, example: Example, reason: str, stage: str) -> None:
         """Count an example as dropped and keep its text for the rejects."""
@@ -261,31 +273,17 @@ class Run:
                 self._reject(stage, prompt, completion.text, example)
             else:
                 parsed.append(example)
-        kept = self._filtered(parsed, (*filters, *(self.filters if stage == "rows" else ())), stage)
+        written = self._filtered(parsed, filters, stage)
+        kept = self._filtered(written, self.filters if stage == "rows" else (), stage)
         if self.listener:
             self.listener.chunk(stage, chunk, prompts)
-        if first and not kept:
-            (reason, _), *_ = self.ledger.stage(stage).dropped.most_common(1)
-            raise InputError(
-                f"nothing of the first {len(prompts)} {stage} could be kept (mostly: {reason}). To the prompt "
-                f"{prompts[0].text!r} {self.generator.name} answered {chunk.completions[0].text!r}"
-            )
+        if first and not written:  # where a judge rejects all of one label, that is the label's account
+            raise self._nothing(stage, prompts, chunk.completions[0].text)
         return kept
 
-
-def _waits(example: Example, cells: Sequence[Cell]) -> bool:
-    """Put an example kept before into its cell; tell whether it has one here."""
-    for cell in cells:
-        if cell.key == example.cell:
-            cell.waiting.append(example)
-            cell.kept += 1
-            return True
-    return False
-
-
-def _short(cells: Sequence[Cell], started: Iterable[tuple[Cell, Asked]]) -> bool:
-    """Return whether what was started is not expected to fill every cell."""
-    coming = dict.fromkeys(cells, 0)
-    for cell, asked in started:
-        coming[cell] += len(asked.prompts)
-    return any(not cell.closed and cell.expected(coming[cell]) < cell.want for cell in cells)
+    def _nothing(self, stage: str, prompts: Sequence[Prompt], answer: str = "") -> InputError:
+        """Return the error of a stage of which nothing can be kept."""
+        [(reason, _)] = self.ledger.stage(stage).dropped.most_common(1)
+        shown = f" To the prompt {prompts[0].text!r} {self.generator.name} answered {answer!r}" if answer else ""
+        asked = self.ledger.stage(stage).asked
+        return InputError(f"nothing of the first {asked} {stage} could be kept (mostly: {reason}).{shown}")

@@ -28,7 +28,7 @@ LAYERS = [
     ("methods", "real", "verbalizers"),
     ("work",),
     ("produce",),
-    ("card", "backends"),
+    ("card", "backends", "standing"),
     ("folder",),
     ("builder", "progress", "weighted", "curves"),
     ("export",),

@@ -238,7 +238,7 @@ def test_a_label_that_is_given_up_is_not_asked_again(student_folder):
     assert kept <= 25
     assert len(rows) == 50 + kept
     (told,) = run.ledger.accounts.values()
-    assert told.startswith(f"{kept} of 50 rows: given up in a round, with ")
+    assert told.startswith(f"{kept} of 50 rows: given up with ")
     assert run.ledger.stage("rows").kept == len(rows)
 
 

@@ -175,7 +175,7 @@ def test_rows_take_turns_and_those_of_a_smaller_run_open_a_larger():
 def test_a_corpus_that_has_no_more_is_said():
     rows, run, _ = rows_of(generator=Shelf([*SPORTS, *BUSINESS[:2]]), rounds=1, rows=10, first_hits=5)
     assert Counter(r.target for r in rows) == {"Sports": 5, "Business": 2}
-    assert run.ledger.accounts == {"Business": "2 of 5 rows: the corpus gave no more"}
+    assert run.ledger.accounts == {"Business": "2 of 5 rows: no more passages were found and kept"}
 
 
 def test_real_texts_stay_as_they_are():

@@ -180,7 +180,7 @@ def test_pairs_take_each_corpus_line_once_under_every_label(tmp_path):
     few = pair_task(tmp_path, lines=12)
     rows, run = rows_of(few, Sure(), rows=20, attempts=2, openings="corpus", temperature=0)
     assert len(rows) == 20  # all 12 lines of each label were written to, fewer than the 20 texts wanted of it
-    assert run.ledger.accounts == dict.fromkeys(few.labels, "12 of 20 rows after 12 completions")
+    assert run.ledger.accounts == {}  # the pool is short, the rows are not
     rows, _ = rows_of(few, Sure(), rows=20, attempts=2, openings="corpus", temperature=1.0)
     assert max(Counter(row.fields["premise"] for row in rows).values()) > 1
 

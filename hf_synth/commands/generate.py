@@ -13,7 +13,7 @@ from ..backends import open_generator
 from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
-from ..produce import ALONE, Plan, check_folder, locked, produce
+from ..produce import ALONE, Plan, check_folder, examples, locked, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
 from ..run import Run
@@ -57,7 +57,7 @@ def preview(plan: Plan, generator: Generator, rows: int) -> None:
     run = Run(
         plan.task, generator, seed=plan.config.seed, num_rows=rows, chunk_size=24, batch_size=plan.config.batch_size
     )
-    for example in plan.method.generate(run, plan.method_config):
+    for example in examples(plan, run):
         console.print(f"\nprompt  {example.prompt.text}", markup=False)
         for column, text in example.fields.items():
             console.print(f"{column}  {text}", markup=False)

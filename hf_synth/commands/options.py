@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -13,17 +13,9 @@ from pydantic_core import PydanticUndefined
 
 from ..config import checked, read_yaml
 from ..errors import InputError, did_you_mean, unknown
-from ..methods import Method, get
+from ..methods import get
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
-from ..tasks import load_task
-
-# A method's default goes when the user sets what it belongs to.
-BELONGS = {
-    **dict.fromkeys(("trainer_args", "select", "keep"), "trainer"),
-    "denoise_args": "denoise",
-    "label_smoothing": "loss",
-    "model": "backend",
-}
+from ..standing import filled
 
 
 def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[Any, Any]:
@@ -54,8 +46,8 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
         if key not in everything:
             raise InputError(f"{file}: {unknown('a key', key, sorted(everything))}")
     values |= _flags(rest, prog, all_kinds)
-    if chosen and isinstance(values.get("task"), str):
-        values = {**_defaults(chosen, values), **values}
+    if chosen:
+        values = filled(chosen, values)
     where = file or "command line"
     found: dict[Any, Any] = {
         kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds
@@ -63,12 +55,6 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
     if len(all_kinds) > len(kinds):
         found["method"] = found.pop(all_kinds[-1])
     return found
-
-
-def _defaults(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a method stands in with, but those that belong to one that was given."""
-    found = method.defaults(load_task(given["task"]))
-    return {key: value for key, value in found.items() if BELONGS.get(key) not in given}
 
 
 def _other_keys() -> set[str]:

@@ -47,7 +47,7 @@ def progen(run: Run, config: ProGenConfig) -> Iterator[Example]:
 
     decoding |= {"max_attempts": config.max_attempts, **sampling}
     filters = Overlap(rows, task.generated), Unique()
-    for total in round_totals(config):
+    for total in round_totals(config, len(task.labels)):
         for example in run.fill(due(run, rows, total), prompts_for, labelled(task), *filters, over=over, **decoding):
             rows.append(example)
             yield example
@@ -89,8 +89,8 @@ METHOD = Method(
         "Rounds grow from 500 rows to 2,000, and influence chooses from the first one on; the paper's have 1,000 each,"
         " and the released code shows random rows below 10,000.",
         "Prompts of a label that follow each other show the same examples; the released code draws for each opening.",
-        "The validation rows stay in the data set, but are neither trained on between rounds nor shown; the released "
-        "code takes them out.",
+        "Synthetic validation rows stay in the data set, but are neither trained on between rounds nor shown; the "
+        "released code takes them out.",
         "250 rows validate, not 1,000; unless `inverse: lissa` is set, the identity stands for the inverse Hessian.",
         "The pool holds each label's best rows; the released code's those of influence below 0, which is often one "
         "label's alone.",

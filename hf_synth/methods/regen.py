@@ -101,6 +101,7 @@ METHOD = Method(
     generate=regen,
     check=check,
     texts="retrieved",
+    template=False,
     needs="unlabelled texts (`corpus`)",
     cost="encoding the corpus once, then a query for each passage kept and a small classifier for each round",
     sources=lambda task, config: [task.corpus] if task.corpus else [],

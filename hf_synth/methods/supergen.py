@@ -68,12 +68,11 @@ def supergen(run: Run, config: SuperGenConfig) -> Iterator[Example]:
     limits = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, "chat": task.chat}
     decoding: dict[str, Any] = {"temperature": config.temperature, "top_k": config.top_k, **limits}
     own = repetition(task, config.repetition_reward, config.repetition_penalty)
-    texts = run.fill(
-        targets, prompts_for, labelled(task), *filters, max_attempts=config.max_attempts, by_cell=own, **decoding
-    )
-    pool = list(texts)
+    decoding |= {"max_attempts": config.max_attempts, "by_cell": own}
+    pool = list(run.fill(targets, prompts_for, labelled(task), *filters, **decoding))
     best = Likeliest(wanted) if ranks else Drawn(wanted, run.rng("selection"))
     kept = list(run.keep(pool, best, whole=True))
+    run.settle(kept, "the pool held no more")
     run.note("selection", selection_table(pool, kept, wanted))
     yield from by_rank(kept, wanted)
 
