@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from datasets import concatenate_datasets
+from datasets import concatenate_datasets, load_dataset
 from methods_table import diversity, show
 from seeds import gold_of
 
@@ -31,9 +31,9 @@ from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
 from hf_synth.train import WEIGHTS, train_student
 
 TASKS = {
-    "sst2": {"rows": 1200, "max_length": 64, "corpus": ("unlabeled_corpus", "reviews", "text")},
-    "ag_news": {"rows": 800, "max_length": 96, "corpus": ("unlabeled_corpus", "news", "text")},
-    "qnli": {"rows": 1200, "max_length": 128, "corpus": ("qnli", None, "sentence")},
+    "sst2": {"rows": 1200, "max_length": 64, "corpus": "reviews"},
+    "ag_news": {"rows": 800, "max_length": 96, "corpus": "news"},
+    "qnli": {"rows": 1200, "max_length": 128, "corpus": None},
 }
 SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
 
@@ -80,6 +80,20 @@ METHODS = {
 SINGLE = {"attrprompt", "simprompt", "regen", "regen, first round"}  # write one text a row
 
 
+def corpus_of(task: str, data: Path, out: Path) -> dict[str, str]:
+    """Return real texts of the task's kind: a part of the unlabelled corpus, or the first texts of real pairs."""
+    domain = TASKS[task]["corpus"]
+    if domain is None:
+        return {"path": str(data / task), "column": Plan.of(SynthConfig(task=task)).task.columns[0]}
+    file = out / "corpora" / domain / "train.parquet"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = load_dataset(str(data / "unlabeled_corpus"), split="train")
+        place = rows.features["domain"].str2int(domain)
+        rows.filter(lambda row: row["domain"] == place).select_columns("text").to_parquet(file)
+    return {"path": str(file.parent), "column": "text"}
+
+
 def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
     """Write a pool of rows, once, and return its folder; chunks are shared among the pools of a seed."""
     folder = out / task / f"{cell.pool}-seed{seed}"
@@ -90,8 +104,7 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
     (folder / "journal").mkdir(parents=True, exist_ok=True)
     if not (folder / "journal" / "chunks").exists():
         (folder / "journal" / "chunks").symlink_to(shared)
-    path, config, column = TASKS[task]["corpus"]
-    corpus = {"path": str(data / path), "column": column, **({"config": config} if config else {})}
+    corpus = corpus_of(task, data, out)
     flags = [
         "--task",
         task,
