@@ -167,7 +167,7 @@ def class_filter(
         if similar.get(label)
         for value in given[label]
     ]
-    for verdict in run.complete(prompts, _verdict, stage="attributes", **VERDICTS):
+    for verdict in run.complete(prompts, _verdict, stage="attributes", required=False, **VERDICTS):
         label, (name, value) = str(verdict.cell), verdict.prompt.attributes.values()
         gone = sum((other["label"], other["attribute"]) == (label, name) for other in dropped)
         left = tuple(other for other in kept[name][label] if other != value)
@@ -232,7 +232,7 @@ def _ask(
             for (label, name), text in questions.items()
             if (label, name) not in counts
         ]
-        for answer in run.complete(prompts, parse, stage="attributes", **LISTS):
+        for answer in run.complete(prompts, parse, stage="attributes", required=False, **LISTS):
             key = (str(answer.cell or ""), answer.prompt.attributes["attribute"])
             items = [spelt.setdefault(item.casefold(), item) for item in json.loads(answer.fields["text"])]
             counts.setdefault(key, Counter()).update(items)

@@ -39,7 +39,7 @@ def openings(run: Run, where: Where, most: int | None, sampling: dict[str, Any])
         most = most or WRITTEN
         # Asked twice as often as wanted at most: a model with few titles in it gives what it has.
         prompts = islice(opening_prompts(run.task), 2 * most)
-        limits = {"max_new_tokens": opening.max_new_tokens, "stop": ('"',)}
+        limits: dict[str, Any] = {"max_new_tokens": opening.max_new_tokens, "stop": ('"',)}
         parse = unlabelled(opening.min_words)
         written = run.complete(prompts, parse, Unique(), stage="openings", **limits, **sampling)
         yield from (example.fields["text"] for example in islice(written, most))

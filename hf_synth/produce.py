@@ -248,7 +248,7 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
     yield from plan.method.generate(run, plan.method_config)
 
 
-def _name(path: str) -> str:
+def known_as(path: str) -> str:
     """Return what a path is known by: a folder goes by its last part, since its path is nobody's business."""
     try:
         return Path(path).resolve().name if Path(path).exists() else path
@@ -262,12 +262,12 @@ def _nameless(setting: Any) -> Any:
         return {key: _nameless(value) for key, value in setting.items()}
     if isinstance(setting, list):
         return [_nameless(value) for value in setting]
-    return _name(setting) if isinstance(setting, str) and "/" in setting and len(setting) < 1000 else setting
+    return known_as(setting) if isinstance(setting, str) and "/" in setting and len(setting) < 1000 else setting
 
 
 def _told(source: Corpus) -> dict[str, Any]:
     """Return what is recorded of a corpus."""
-    return {**dataclasses.asdict(source), "path": _name(source.path)}
+    return {**dataclasses.asdict(source), "path": known_as(source.path)}
 
 
 def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:

@@ -90,7 +90,13 @@ class Run:
         return {cell: share + (place < over) for place, cell in enumerate(self.task.cells)}
 
     def complete(
-        self, prompts: Iterable[Prompt], parse: Parse, *filters: Filter, stage: str = "rows", **decoding: Any
+        self,
+        prompts: Iterable[Prompt],
+        parse: Parse,
+        *filters: Filter,
+        stage: str = "rows",
+        required: bool = True,
+        **decoding: Any,
     ) -> Iterator[Example]:
         """Ask for completions, chunk by chunk, and yield those that parse and that no filter drops.
 
@@ -99,10 +105,11 @@ class Run:
             parse: Turns a completion into an example or the reason for dropping it.
             *filters: See `keep`.
             stage: Name under which the ledger counts; the examples of `rows` become rows.
+            required: Whether a stage of whose first prompts nothing can be kept ends the run.
             **decoding: Passed to the generator.
 
         Raises:
-            InputError: If nothing of a stage's first prompts can be kept.
+            InputError: If it does.
         """
         stream = iter(prompts)
         started: deque[Asked] = deque()
@@ -112,7 +119,7 @@ class Run:
                 started[-1].start()
             if not started:
                 return
-            yield from self._handed_on(self._block(started.popleft(), parse, filters, stage), stage)
+            yield from self._handed_on(self._block(started.popleft(), parse, filters, stage, required), stage)
 
     def keep(
         self, examples: Iterable[Example], *filters: Filter, whole: bool = False, stage: str = "rows"
@@ -260,7 +267,9 @@ class Run:
         """Return how many chunks to have under way: one until a stage's first was looked at."""
         return self.ahead if stage in self.ledger.stages else 1
 
-    def _block(self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str) -> list[Example]:
+    def _block(
+        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, required: bool = True
+    ) -> list[Example]:
         """Wait for one chunk's answers and return what is kept of them."""
         prompts, chunk = asked.prompts, asked.answers()
         first = stage not in self.ledger.stages
@@ -277,7 +286,7 @@ class Run:
         kept = self._filtered(written, self.filters if stage == "rows" else (), stage)
         if self.listener:
             self.listener.chunk(stage, chunk, prompts)
-        if first and not written:  # where a judge rejects all of one label, that is the label's account
+        if required and first and not written:  # where a judge rejects all of one label, that is the label's account
             raise self._nothing(stage, prompts, chunk.completions[0].text)
         return kept
 

@@ -192,7 +192,7 @@ def _lists(run: Run, seeds: Words) -> Iterator[Example]:
         for label, words in seeds.items()
     )
     limits = {"max_new_tokens": 48, "stop": ("\nWords",), "temperature": 0.7}
-    return run.complete(prompts, parse, stage="words", **limits, **DECODING)
+    return run.complete(prompts, parse, stage="words", required=False, **limits, **DECODING)
 
 
 def _listings(lists: Sequence[tuple[str, ...]], seeds: Words) -> tuple[list[str], Floats]:
@@ -215,7 +215,7 @@ def _texts(run: Run, seeds: Words) -> Iterator[Example]:
     task = run.task
     prompts = (Prompt(task.render(label, scoring=True), cell=label) for _ in range(TEXTS) for label in seeds)
     limits = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, "temperature": 1.0}
-    return run.complete(prompts, labelled(task), Unique(), stage="words", **limits, **DECODING)
+    return run.complete(prompts, labelled(task), Unique(), stage="words", required=False, **limits, **DECODING)
 
 
 def _vectors(

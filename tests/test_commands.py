@@ -181,6 +181,13 @@ BAD = [
     (["run"], "`task` is missing"),
     (["rnu"], "Did you mean 'run'?"),
     (["generate", "--task", "sst2", "--openings", "corpus"], "'sst2' has none"),
+    (["generate", "--task", "sst2", "--backend", "corpus", "--corpus", "{path: x, column: text}"], "zerogen has its"),
+    (["generate", "--task", "ag_news", "--method", "regen", "--backend", "local"], "`backend: corpus`; got local"),
+    (["generate", "--task", "ag_news", "--method", "regen", "--corpus", "{path: x, column: a, split: all}"], "'all'"),
+    (["generate", "--task", "ag_news", "--method", "regen"], "corpus"),
+    (["generate", "--task", "sst2", "--method", "attrprompt", "--expand_words", "model"], "prompts of attrprompt"),
+    (["generate", "--task", "qnli", "--method", "attrprompt"], "attrprompt writes tasks of kind single"),
+    (["generate", "--task", "sst2", "--method", "progen", "--quality_data", "oracle"], "`oracle_rows`"),
     (["generate", "--task", "sst2", "--hub_id", "not a name", "--model", "x"], "`repo_id`"),
     (["run", "--task", "sst2", "--reference", "no/such"], "`reference`"),
     (["evaluate", "--task", "sst2"], "is missing: run `hf-synth run`"),
@@ -234,8 +241,25 @@ def test_a_method_stands_in_for_what_is_left_out():
 
     assert (student().trainer, student().trainer_args["mode"]) == ("bilevel", "sungen")
     assert student("--select", "top_k").select == "top_k"
+    changed = student("--trainer_args", "{step: adam}").trainer_args  # the others stay
+    assert (changed["step"], changed["mode"]) == ("adam", "sungen")
     plain = student("--trainer", "weighted")  # its settings go with the trainer they belong to
     assert (plain.trainer, plain.trainer_args) == ("weighted", {})
+
+
+def test_naming_what_a_method_brings_along_changes_nothing():
+    from hf_synth.commands.options import parse
+    from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
+
+    def found(*flags):
+        return parse(["--task", "ag_news", *flags], "x", SynthConfig, BackendConfig, StudentConfig)
+
+    regen = ("--method", "regen")
+    assert found(*regen, "--backend", "corpus") == found(*regen)
+    assert found(*regen, "--backend", "local")[SynthConfig].model == SynthConfig.model
+    supergen = ("--method", "supergen")
+    assert found(*supergen, "--loss", "ce") == found(*supergen)
+    assert found(*supergen, "--loss", "gce")[StudentConfig].label_smoothing == 0
 
 
 @pytest.mark.parametrize(

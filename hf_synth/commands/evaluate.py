@@ -45,6 +45,8 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
             f"{facts['rows']}: train again first"
         )
     refuse_leak(training["real"], reference)
+    for source in facts["sources"]:
+        refuse_leak({"name": source["path"], "split": source["split"]}, reference, "corpus")
     report = report_of(facts, training)
     report["dataset_id"] = output.hub_id
     rows = load_splits(folder / "dataset", plan.task)["train"] if isinstance(reference, str) else reference.data
@@ -101,16 +103,21 @@ def reference_or_reason(plan: Plan, output: OutputConfig) -> Judge | str:
         return str(reason)
 
 
-def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str) -> None:
-    """Refuse to judge a student on the real rows that it is trained on.
+def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str, what: str = "real_rows") -> None:
+    """Refuse to judge a student on the real rows that it is trained on, or that its texts come from.
+
+    Args:
+        real: Their `name` and `split`.
+        reference: What judges.
+        what: The setting that names them.
 
     Raises:
         InputError: If they are of one data set and split.
     """
     if real and not isinstance(reference, str) and (real["name"], real["split"]) == (reference.name, reference.split):
         raise InputError(
-            f"`real_rows` and `reference` are both the split {reference.split!r} of {reference.name!r}: a student "
-            "must be judged on other real rows than it is trained on"
+            f"`{what}` and `reference` are both the split {reference.split!r} of {reference.name!r}: a student "
+            "must be judged on other real rows than it has learnt from"
         )
 
 

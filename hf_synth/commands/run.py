@@ -6,7 +6,7 @@ import os
 
 from ..backends import open_generator
 from ..errors import InputError
-from ..produce import locked
+from ..produce import known_as, locked
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder
@@ -29,6 +29,8 @@ def main(argv: list[str]) -> int:
         check_access(output.hub_id)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
     refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
+    for source in plan.method.sources(plan.task, plan.method_config):
+        refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder)

@@ -270,7 +270,7 @@ class RoundTrip:
             Prompt(self.question(example), cell=example.cell, attributes={"row": str(at)})
             for at, example in enumerate(examples)
         ]
-        answers = self.run.complete(prompts, self.parse, stage="round_trip", **ANSWER)
+        answers = self.run.complete(prompts, self.parse, stage="round_trip", required=False, **ANSWER)
         found = {int(answer.prompt.attributes["row"]): answer.target for answer in answers}
         return [
             "unreadable" if at not in found else "inconsistent" if found[at] != example.cell else None
