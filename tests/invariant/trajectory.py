@@ -113,4 +113,6 @@ if __name__ == "__main__":
     if os.environ.get("RANK", "0") == "0":
         Path(sys.argv[1]).write_text(json.dumps(results))
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+        os._exit(0)  # else gloo's threads are now and then still there when the interpreter goes, which aborts
