@@ -218,7 +218,8 @@ def test_several_chunks_are_under_way_at_once(workers, seen):
     script = ScriptedGenerator(write)
     assert answers == [script.complete(p, seed=at, batch_size=2) for at, p in enumerate(prompts)]
     made = [pid for pid, _ in makers(seen)]
-    assert sorted(made.count(pid) for pid in set(made)) == [3, 3, 3]
+    assert len(made) == 9
+    assert len(set(made)) == 3  # how evenly, a busy machine decides
     assert started[0]() == answers[0]  # asked for twice
 
 
