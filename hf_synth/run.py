@@ -186,7 +186,7 @@ class Run:
             cell.asked += len(asked.prompts)
             cell.kept += len(kept)
             cell.waiting.extend(kept)
-            if all(c.asked and not c.kept for c in cells):
+            if not self.ledger.stage("rows").kept and all(c.asked for c in cells):
                 raise self._nothing("rows", asked.prompts)
             spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
             if cell.kept < cell.want and not cell.given_up and (spent or not asked.prompts):

@@ -219,7 +219,9 @@ def test_several_chunks_are_under_way_at_once(workers, seen):
     assert answers == [script.complete(p, seed=at, batch_size=2) for at, p in enumerate(prompts)]
     made = [pid for pid, _ in makers(seen)]
     assert len(made) == 9
-    assert len(set(made)) == 3  # how evenly, a busy machine decides
+    counts = [made.count(pid) for pid in set(made)]
+    assert len(counts) == 3
+    assert min(counts) >= 2  # of 3: a busy machine may shift one
     assert started[0]() == answers[0]  # asked for twice
 
 

@@ -258,3 +258,19 @@ def test_a_filter_that_ranks_sees_all_at_once(scripted):
     assert len(list(run.keep(pool, shortest, whole=True))) == 3
     assert sizes == [20]
     assert run.ledger.stage("rows").dropped["long"] == 17
+
+
+def test_a_later_fill_of_which_nothing_can_be_kept_gives_its_account():
+    run = Run(
+        load_task("sst2"), ScriptedGenerator(lambda prompt, rng: f"the only text of {prompt.cell}"), chunk_size=8
+    )
+    unique = Unique()
+
+    def fill(each):
+        targets = dict.fromkeys(run.task.cells, each)
+        prompts = lambda cell: repeat(Prompt("a text", cell=cell))  # noqa: E731
+        return list(run.fill(targets, prompts, labelled(run.task, 1), unique, max_attempts=4))
+
+    assert [example.cell for example in fill(1)] == ["negative", "positive"]
+    assert fill(5) == []  # the rows there are stay, and so does the run
+    assert [*run.ledger.accounts] == ["negative", "positive"]
