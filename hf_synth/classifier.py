@@ -85,4 +85,9 @@ def log_probabilities(trainer: WeightedTrainer, task: Task, rows: Dataset, confi
     logits = np.asarray(trainer.predict(data).predictions, float)
     of = trainer.model.config.label2id
     logits = logits[:, [of[name] for name in rows.features[task.label_column].names]]
-    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    return log_softmax(logits)
+
+
+def log_softmax(scores: Floats) -> Floats:
+    """Return scores as log-probabilities over each row, [N, K]."""
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from transformers import AutoConfig
 
-from .classifier import fit, load, log_probabilities
+from .classifier import fit, load, log_probabilities, log_softmax
 from .config import strict
 from .errors import InputError, unknown
 from .models import resolve
@@ -128,7 +128,7 @@ def _select(
     logits = np.log(probabilities.clip(min=np.finfo(float).tiny))
     # The judge saw none of these rows' labels, so they can calibrate it.
     logits = logits / calibrate(logits, labels)
-    score = information(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), labels)
+    score = information(log_softmax(logits), labels)
     sources = train["prompt_id"][:] if settings.policy == "per_source" else None
     return informative(score, labels, settings.keep, settings.policy, sources, settings.threshold), score
 

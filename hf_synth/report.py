@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import InputError
+from .filters.consistency import free_scores, label_scores
 from .generators.base import Generator, Scorer
 from .reference import Judge
 from .task import Task
-
-CONTENT_FREE = "N/A"  # what calibration takes for a text without content (https://huggingface.co/papers/2102.09690)
 
 
 def score_labels(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
@@ -75,25 +74,11 @@ def prompting(
         `prompting` and `prompting, calibrated` -> label names.
     """
     given = texts[task.columns[0]] if task.kind == "pair" else [""] * len(texts[task.generated])
-    plain, calibrated = [], []
-    for label in task.labels:
-        prompts = [task.render(label, opening=text, scoring=True) for text in given]
-        scores = generator.score(prompts, texts[task.generated], batch_size=batch_size)
-        distinct = sorted(set(prompts))
-        free = dict(
-            zip(
-                distinct, generator.score(distinct, [CONTENT_FREE] * len(distinct), batch_size=batch_size), strict=True
-            )
-        )
-        plain.append(scores)
-        calibrated.append([score - free[prompt] for score, prompt in zip(scores, prompts, strict=True)])
-    return {"prompting": _likeliest(task, plain), "prompting, calibrated": _likeliest(task, calibrated)}
-
-
-def _likeliest(task: Task, scores: Sequence[Sequence[float]]) -> list[str]:
-    """Return each text's label of highest score from one row of scores per label."""
+    plain = label_scores(generator, task, given, texts[task.generated], batch_size)
+    calibrated = plain - free_scores(generator, task, given, batch_size)
     names = list(task.labels)
-    return [names[max(range(len(names)), key=column.__getitem__)] for column in zip(*scores, strict=True)]
+    scores = {"prompting": plain, "prompting, calibrated": calibrated}
+    return {name: [names[at] for at in found.argmax(1)] for name, found in scores.items()}
 
 
 def judge_prompting(

@@ -266,10 +266,12 @@ def test_a_later_fill_of_which_nothing_can_be_kept_gives_its_account():
     )
     unique = Unique()
 
+    def prompts_for(cell):
+        return repeat(Prompt("a text", cell=cell))
+
     def fill(each):
         targets = dict.fromkeys(run.task.cells, each)
-        prompts = lambda cell: repeat(Prompt("a text", cell=cell))  # noqa: E731
-        return list(run.fill(targets, prompts, labelled(run.task, 1), unique, max_attempts=4))
+        return list(run.fill(targets, prompts_for, labelled(run.task, 1), unique, max_attempts=4))
 
     assert [example.cell for example in fill(1)] == ["negative", "positive"]
     assert fill(5) == []  # the rows there are stay, and so does the run

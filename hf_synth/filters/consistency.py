@@ -150,9 +150,7 @@ def by_likelihood(run: Run, config: SynthConfig) -> Judge:
         texts = [example.fields[task.generated] for example in examples]
         scores = label_scores(generator, task, given, texts, config.batch_size)
         if config.calibrate:
-            distinct = list(dict.fromkeys(given))
-            free = label_scores(generator, task, distinct, [CONTENT_FREE] * len(distinct), config.batch_size)
-            scores -= free[[distinct.index(text) for text in given]]
+            scores -= free_scores(generator, task, given, config.batch_size)
         return _softmax(scores)
 
     prompts = [task.template(label, scoring=True) for label in task.labels]
@@ -176,6 +174,13 @@ def label_scores(generator: Scorer, task: Task, given: Sequence[str], texts: Seq
         prompts = [task.render(label, opening=text, scoring=True) for text in given]
         columns.append(generator.score(prompts, texts, batch_size=batch_size))
     return np.asarray(columns).T
+
+
+def free_scores(generator: Scorer, task: Task, given: Sequence[str], batch_size: int) -> Floats:
+    """Return how likely a text without content is under each label's scoring prompt, for calibration, [N, K]."""
+    distinct = {text: at for at, text in enumerate(dict.fromkeys(given))}
+    free = label_scores(generator, task, [*distinct], [CONTENT_FREE] * len(distinct), batch_size)
+    return free[[distinct[text] for text in given]]
 
 
 def by_classifier(run: Run, config: SynthConfig) -> Judge:
@@ -246,7 +251,9 @@ def _no_bars() -> Iterator[None]:
 def _softmax(scores: Any) -> Floats:
     import numpy as np
 
-    return np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+    from ..classifier import log_softmax
+
+    return np.exp(log_softmax(scores))
 
 
 class RoundTrip:

@@ -61,7 +61,8 @@ class Likeliest:
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return the reasons; see `scored` for what is refused."""
         scored(examples)
-        return _best(examples, [example.logprob or 0.0 for example in examples], self.wanted, "unlikely")
+        order = sorted(range(len(examples)), key=lambda at: -(examples[at].logprob or 0.0))
+        return first_of_each(examples, order, self.wanted, "unlikely")
 
 
 class Drawn:
@@ -77,15 +78,25 @@ class Drawn:
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return the reasons."""
-        return _best(examples, [self.rng.random() for _ in examples], self.wanted, "not drawn")
+        drawn = [self.rng.random() for _ in examples]
+        order = sorted(range(len(examples)), key=lambda at: -drawn[at])
+        return first_of_each(examples, order, self.wanted, "not drawn")
 
 
-def _best(
-    examples: Sequence[Example], scores: Sequence[float], wanted: Mapping[Hashable, int], reason: str
+def first_of_each(
+    examples: Sequence[Example], order: Iterable[int], wanted: Mapping[Hashable, int], reason: str
 ) -> list[str | None]:
+    """Keep the first examples of each cell, and give the others a reason.
+
+    Args:
+        examples: All of them.
+        order: Their places, those to be kept first.
+        wanted: How many of each cell.
+        reason: Of the others.
+    """
     reasons: list[str | None] = [reason] * len(examples)
     taken: Counter[Hashable] = Counter()
-    for at in sorted(range(len(examples)), key=lambda at: -scores[at]):
+    for at in order:
         cell = examples[at].cell
         if taken[cell] < wanted.get(cell, 0):
             taken[cell] += 1

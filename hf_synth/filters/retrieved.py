@@ -14,7 +14,7 @@ from ..records import Example
 from ..run import Run
 from ..settings import StudentConfig
 from ..task import Task
-from .likelihood import by_rank
+from .likelihood import by_rank, first_of_each
 
 Reasons = list[str | None]
 FOLDS = 3
@@ -46,7 +46,7 @@ def score(example: Example) -> float:
     return float(example.prompt.attributes["score"])
 
 
-class RoundTrip:
+class QueryRoundTrip:
     """Drop a passage found under a label that one of its own nearest queries does not have.
 
     ReGen (https://huggingface.co/papers/2305.10703) asks it of rounds whose queries are texts.
@@ -185,30 +185,7 @@ class Nearest:
     def __call__(self, examples: Sequence[Example]) -> Reasons:
         """Return `over the cap` for every passage beyond."""
         order = sorted(range(len(examples)), key=lambda at: (-score(examples[at]), docid(examples[at])))
-        ranked = First(dict.fromkeys((e.cell for e in examples), self.count), "over the cap")
-        reasons = dict(zip(order, ranked([examples[at] for at in order]), strict=True))
-        return [reasons[at] for at in range(len(examples))]
-
-
-class First:
-    """Keep the first examples of each cell, in the order they come in.
-
-    Args:
-        wanted: How many of each cell.
-        reason: Of the others.
-    """
-
-    def __init__(self, wanted: Mapping[Hashable, int], reason: str):
-        self.wanted, self.reason = wanted, reason
-
-    def __call__(self, examples: Sequence[Example]) -> Reasons:
-        """Return the reasons."""
-        held: Counter[Hashable] = Counter()
-        reasons: Reasons = []
-        for example in examples:
-            held[example.cell] += 1
-            reasons.append(self.reason if held[example.cell] > self.wanted.get(example.cell, 0) else None)
-        return reasons
+        return first_of_each(examples, order, dict.fromkeys((e.cell for e in examples), self.count), "over the cap")
 
 
 def dealt(run: Run, kept: list[Example]) -> Iterator[Example]:
@@ -218,7 +195,7 @@ def dealt(run: Run, kept: list[Example]) -> Iterator[Example]:
     """
     run.rng("order").shuffle(kept)
     wanted = run.targets()
-    rows = list(run.keep(kept, First(wanted, "surplus"), whole=True))
+    rows = list(run.keep(kept, lambda found: first_of_each(found, range(len(found)), wanted, "surplus"), whole=True))
     run.settle(rows, "no more passages were found and kept")
     yield from by_rank(rows, wanted)
 

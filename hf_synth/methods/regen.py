@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..config import strict
-from ..filters.retrieved import Nearest, OneLabel, RoundTrip, SelfConsistent, dealt, judge, round_facts, smoothing
+from ..filters.retrieved import Nearest, OneLabel, QueryRoundTrip, SelfConsistent, dealt, judge, round_facts, smoothing
 from ..filters.surface import Unique
 from ..generators.corpus import retriever_of
 from ..queries import check_retrieval, expanded_queries, first_queries, passage, retrieval_prompts
@@ -67,7 +67,7 @@ def regen(run: Run, config: ReGenConfig) -> Iterator[Example]:
         queries = first_queries(task) if first else expanded_queries(task, kept, config.query_words)
         prompts = retrieval_prompts(run, queries, config.first_hits if first else config.later_hits, number, how)
         candidates = list(run.complete(prompts, passage(task), stage=stage, **how))
-        trip = [] if first or not config.round_trip else [RoundTrip(run, queries, config.neighbours, how)]
+        trip = [] if first or not config.round_trip else [QueryRoundTrip(run, queries, config.neighbours, how)]
         agreed = list(run.keep(candidates, *trip, whole=True, stage=stage))
         passages = list(run.keep(agreed, OneLabel(config.margin), Unique(), whole=True, stage=stage))
         consistent = SelfConsistent(run, settings, config.first_round if first else config.later_rounds, kept)
