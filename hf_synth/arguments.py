@@ -23,8 +23,10 @@ SHARED = {
 }
 
 
-def training_arguments(config: StudentConfig, output_dir: Path, seed: int, evaluates: bool) -> TrainingArguments:
-    """Return the Trainer's arguments: ours, then the user's `training_args`.
+def training_arguments(
+    config: StudentConfig, output_dir: Path, seed: int, evaluates: bool, metric: str = "accuracy"
+) -> TrainingArguments:
+    """Return the Trainer's arguments: ours, then the user's `training_args`; the best epoch has the highest `metric`.
 
     Raises:
         InputError: For an argument that `TrainingArguments` does not have, or one that has a key of ours.
@@ -49,7 +51,7 @@ def training_arguments(config: StudentConfig, output_dir: Path, seed: int, evalu
         "save_strategy": "epoch",
         "save_total_limit": 1,
         "load_best_model_at_end": evaluates,
-        "metric_for_best_model": "accuracy" if evaluates else None,
+        "metric_for_best_model": metric if evaluates else None,
         "logging_strategy": "steps",
         "logging_steps": 0.05,  # of all steps: 20 points make a curve, whatever the number of rows
         "report_to": "none",

@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, DatasetInfo
 
 from .backends import open_generator
+from .columns import with_ids
 from .config import checked
 from .errors import unknown
 from .folder import row_features, split_tables
@@ -82,7 +83,7 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
         home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
         with locked(home):
             self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home, plan))
-        present = {split for split, _ in split_tables(self._work, plan.task)}
+        present = {split for split, _ in split_tables(self._work)}
         return [
             datasets.SplitGenerator(name=name, gen_kwargs={"split": name})
             for name in ("train", "validation")
@@ -90,9 +91,9 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
         ]
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for name, table in split_tables(self._work, self.config.plan.task):
+        for name, table in split_tables(self._work):
             if name == split:
-                for row in table.to_pylist():
+                for row in with_ids(table, self.info.features).to_pylist():
                     yield row["index"], row
 
 

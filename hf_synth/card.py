@@ -14,6 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from .card_merge import BEGIN, END
 from .methods import get
+from .shapes import shape
 from .task import Task
 
 SAMPLES = 2  # shown per label
@@ -82,6 +83,7 @@ def render(template: str, **facts: Any) -> str:
     environment.filters["fenced"] = fenced
     environment.filters["noted"] = noted
     environment.filters["cell"] = _cell
+    environment.filters["words"] = lambda name: name.replace("macro_f1", "macro F1").replace("_", " ")
     return environment.get_template(template).render(**facts, begin=BEGIN, end=END) + "\n"
 
 
@@ -105,7 +107,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         "language_creators": ["found" if found else "machine-generated"],
         "size_categories": [size_category(sum(facts["splits"].values()))],
         "source_datasets": source_datasets(facts),
-        "task_categories": ["token-classification" if task.kind == "tokens" else "text-classification"],
+        "task_categories": [shape(task).category],
         "tags": ["weak-supervision" if found else "synthetic", "hf_synth", method.name],
         **facts.get("weights", facts)["header"],
     }
@@ -129,12 +131,13 @@ def source_datasets(facts: Mapping[str, Any]) -> list[str]:
 
 def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
     """Return the first rows of each label; the order of rows is fixed by the seed."""
-    found: dict[str, list[dict[str, str]]] = {label: [] for label in task.labels}
-    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(1024, columns=[*task.columns, task.label_column]):
+    found: dict[str, list[dict[str, str]]] = {cell: [] for cell in task.cells}
+    kind = shape(task)
+    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(1024, columns=list(kind.features(task))):
         for row in batch.to_pylist():
-            kept = found[row.pop(task.label_column)]
+            kept = found[kind.counted(task, row)[0]]
             if len(kept) < SAMPLES:
-                kept.append(row)
+                kept.append(kind.shown(task, row))
         if all(len(kept) == SAMPLES for kept in found.values()):
             break
     return {label: kept for label, kept in found.items() if kept}
@@ -148,7 +151,8 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         report: What `report.json` holds.
         training: The training configuration and what training recorded; `pictures`, if any, are files beside the card.
     """
-    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
+    category = shape(task).category
+    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": category}
     if task.language:
         header["language"] = list(task.language)
     real = training["real"]["name"] if training["real"] else ""
@@ -158,7 +162,7 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         header["base_model"] = training["student"]
     found = get(report["method"]).texts == "retrieved"
     tag = "weak-supervision" if found else "synthetic-data"
-    header["tags"] = ["hf_synth", "text-classification", tag, report["method"]]
+    header["tags"] = ["hf_synth", category, tag, report["method"]]
     if report["metrics"]:
         header["model-index"] = [_result(task, report)]
     return render(
@@ -180,8 +184,8 @@ def _result(task: Task, report: Mapping[str, Any]) -> dict[str, Any]:
     reference = report["reference"]
     dataset = {"name": reference["name"], "type": reference["name"], "split": reference["split"]}
     metrics = [
-        {"type": "accuracy" if name == "accuracy" else "f1", "name": name, "value": report["metrics"][name]}
-        for name in ("accuracy", "macro_f1")
+        {"type": "f1" if name.endswith("_f1") else name, "name": name, "value": report["metrics"][name]}
+        for name in report["headline"]
     ]
-    results = [{"task": {"type": "text-classification"}, "dataset": dataset, "metrics": metrics}]
+    results = [{"task": {"type": shape(task).category}, "dataset": dataset, "metrics": metrics}]
     return {"name": f"{task.name} student", "results": results}

@@ -18,6 +18,7 @@ from transformers import (
 
 from .arguments import preparing, training_arguments
 from .fit import make_trainer
+from .learners import label
 from .records import Example
 from .row_weights import Floats
 from .settings import StudentConfig
@@ -63,7 +64,7 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
         quiet = preparing(config, logging_strategy="no", report_to="none", disable_tqdm=True, **chosen)
         args = training_arguments(quiet, Path(scratch), seed, validation is not None)
-        trainer = make_trainer(None, model, tokenizer, args, data, loss=config.loss)
+        trainer = make_trainer(label, None, model, tokenizer, args, data, loss=config.loss)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return trainer

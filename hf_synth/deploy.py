@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from .baselines import prompting
 from .errors import InputError
 from .generators.base import Generator, Scorer
-from .report import prompting
 from .task import Task
 
 # The files that a student needs to run; the card, training facts and pictures beside them are not among them.
@@ -43,13 +43,19 @@ def one_core() -> Iterator[None]:
             os.environ["TOKENIZERS_PARALLELISM"] = tokenizers
 
 
-def footprint(folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128) -> dict[str, Any]:
+def footprint(
+    folder: str | Path,
+    texts: Sequence[Sequence[str]],
+    max_length: int = 128,
+    auto: Any = AutoModelForSequenceClassification,
+) -> dict[str, Any]:
     """Measure a saved student on one core of this machine's CPU, from text to label, tokenising included.
 
     Args:
         folder: The model's folder.
         texts: One sequence of texts per column, all of one length; some are drawn with a fixed seed.
         max_length: Tokens a text is cut to.
+        auto: The class that loads the student.
 
     Returns:
         `parameters`; `megabytes` (10^6 bytes) of the files it needs to run; `milliseconds_per_text`, the median over
@@ -61,7 +67,7 @@ def footprint(folder: str | Path, texts: Sequence[Sequence[str]], max_length: in
     import hf_synth.students  # noqa: F401 (registers the BiLSTM)
 
     folder = Path(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model = auto.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     drawn = _draw(texts, ROWS)
     with one_core():
@@ -136,7 +142,7 @@ def _draw(texts: Sequence[Sequence[str]], rows: int) -> list[tuple[str, ...]]:
 def _label(model: Any, tokenizer: Any, rows: Sequence[tuple[str, ...]], max_length: int) -> list[int]:
     columns = [list(column) for column in zip(*rows, strict=True)]
     inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
-    return model(**inputs).logits.argmax(-1).tolist()
+    return model(**inputs)[0].argmax(-1).tolist()
 
 
 def _one_by_one(model: Any, tokenizer: Any, rows: Sequence[tuple[str, ...]], max_length: int) -> float:

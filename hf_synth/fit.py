@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainingArguments
 
 from .config import checked
 from .errors import InputError, unknown
+from .learners import Learner
 from .settings import StudentConfig
 from .trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
 from .trainers.bilevel import BilevelConfig, BilevelTrainer
@@ -81,6 +81,7 @@ def learns_in_rounds(made: TrainerConfig) -> bool:
 
 
 def make_trainer(
+    learner: Learner,
     made: TrainerConfig,
     model: Any,
     tokenizer: Any,
@@ -92,6 +93,7 @@ def make_trainer(
     """Return a trainer of the kind that the settings belong to.
 
     Args:
+        learner: Of the task's kind.
         made: Settings of the trainer.
         model: The student.
         tokenizer: Its tokenizer.
@@ -107,9 +109,9 @@ def make_trainer(
         args=args,
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"] if evaluates else None,
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=learner.collator(tokenizer),
         processing_class=tokenizer,
-        compute_metrics=lambda p: {"accuracy": float((np.argmax(p.predictions, -1) == p.label_ids).mean())},
+        compute_metrics=learner.compute_metrics,
         callbacks=[EarlyStoppingCallback(patience)] if patience and evaluates else [],
         loss=loss,
         **own,

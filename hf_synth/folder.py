@@ -23,7 +23,9 @@ from datasets.info import DatasetInfosDict
 from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 
+from .columns import with_ids
 from .journal import write_whole
+from .shapes import shape
 from .task import Task
 
 SHARD_ROWS = 200_000
@@ -41,7 +43,7 @@ REJECTS = {name: Value("string") for name in ("text", "cell", "stage", "reason",
 
 def row_features(task: Task) -> Features:
     """Return the features of a generated row: the task's, `index` and the provenance columns."""
-    return Features({**task.features(), **PROVENANCE})
+    return Features({**shape(task).features(task), **PROVENANCE})
 
 
 def is_validation(index: np.ndarray) -> np.ndarray:
@@ -52,21 +54,15 @@ def is_validation(index: np.ndarray) -> np.ndarray:
     return (x ^ (x >> np.uint64(31))) < np.uint64(int(VALIDATION_SHARE * 2**64))
 
 
-def split_tables(rows: Path, task: Task, block: int = 8192) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the rows of a work folder in blocks, each with its split, labels as class ids.
+def split_tables(rows: Path, block: int = 8192) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the rows of a work folder in blocks, each with its split, labels by name.
 
     Args:
         rows: `rows.parquet` of a work folder.
-        task: Names columns and labels.
         block: Rows read at once.
     """
-    schema = row_features(task).arrow_schema
-    names = pa.array(list(task.labels))
     for batch in pq.ParquetFile(rows).iter_batches(block):
         table = pa.Table.from_batches([batch])
-        at = table.column_names.index(task.label_column)
-        ids = pa.compute.index_in(table[task.label_column], value_set=names).cast(pa.int64())
-        table = table.set_column(at, task.label_column, ids).select(schema.names).cast(schema)
         mask = is_validation(table["index"].to_numpy())
         for split, chosen in (("train", ~mask), ("validation", mask)):
             if chosen.any():
@@ -124,15 +120,16 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
         and `dataset_info`.
     """
     (folder / "data").mkdir(parents=True)
-    features, rejects = row_features(task), Features(REJECTS)
+    features, rejects, kind = row_features(task), Features(REJECTS), shape(task)
     shards: dict[str, Shards] = {}
-    labels: dict[str, Counter[int]] = {}
-    for split, table in split_tables(work / "rows.parquet", task):
+    labels: dict[str, Counter[str]] = {}
+    for split, table in split_tables(work / "rows.parquet"):
         if split not in shards:
             shards[split] = Shards(folder / "data", split, features.arrow_schema)
             labels[split] = Counter()
-        shards[split].write(table)
-        labels[split].update(table[task.label_column].to_pylist())
+        shards[split].write(with_ids(table, features))
+        for row in table.select(list(kind.features(task))).to_pylist():
+            labels[split].update(kind.counted(task, row))
     dropped = Shards(folder / "data", "rejects", rejects.arrow_schema)
     for batch in pq.ParquetFile(work / "rejects.parquet").iter_batches(8192):
         dropped.write(pa.Table.from_batches([batch]).cast(rejects.arrow_schema))
@@ -141,11 +138,10 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     }
     if dropped.rows:
         configs["rejects"] = (rejects, {"train": dropped})
-    names = list(task.labels)
     header = config_header(configs)
     return {
         "splits": {name: one.rows for name, one in configs["default"][1].items()},
-        "labels": {name: {label: labels[name][at] for at, label in enumerate(names)} for name in labels},
+        "labels": {name: {cell: labels[name][cell] for cell in task.cells} for name in labels},
         "rejects": dropped.rows,
         "header": header,
         "data": [entry["path"] for entry in header["configs"][0]["data_files"]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .records import Completion, Example, Prompt
 from .task import Task
@@ -34,7 +35,9 @@ def until_stop(completion: Completion, ending: str = "", start: str = "") -> str
     return text + ending if text else None
 
 
-def labelled(task: Task, min_words: int | None = None) -> Callable[[Prompt, Completion], Example | str]:
+def labelled(
+    task: Task, min_words: int | None = None, encode: Callable[[Any], Any] | None = None
+) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser for texts whose label is the prompt's cell.
 
     Reasons: `unfinished` (no whole text), `short` (fewer words than asked), `echo` (repeats its opening).
@@ -42,9 +45,10 @@ def labelled(task: Task, min_words: int | None = None) -> Callable[[Prompt, Comp
     Args:
         task: Names the columns and the ending.
         min_words: Shortest text; defaults to the task's.
+        encode: Makes the target of the prompt's cell; by default it must be a label.
     """
     least = task.min_words if min_words is None else min_words
-    column, ending, encode = task.generated, task.ending, task.encode
+    column, ending, encode = task.generated, task.ending, encode or task.encode
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         text = until_stop(completion, ending, prompt.attributes.get("start word", ""))

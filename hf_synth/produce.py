@@ -25,6 +25,7 @@ from .ranks import Ranks
 from .records import Example
 from .run import Run
 from .settings import BackendConfig, SynthConfig
+from .shapes import shape
 from .task import Corpus, Task
 from .tasks import load_task
 from .verbalizers import check_words, expanded, word_sources
@@ -64,6 +65,7 @@ class Plan:
             task = _conditioned(task, checked(Corpus, config.corpus, "`corpus`"))
         method_config = method.config() if method_config is None else method_config
         method.check(task, method_config)
+        shape(task).check(task)
         _check_backend(config, backend)
         if config.expand_words != "none" and not method.template:
             raise InputError(f"`expand_words: {config.expand_words}` has no place in the prompts of {method.name}")

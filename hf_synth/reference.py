@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import models
 from .errors import InputError, unknown
+from .mapping import rows_of, under_names
 from .models import cache_folder, console, fetch_package
 from .task import Corpus, Reference, Task
 
@@ -136,52 +137,7 @@ def load_real(path: str, config: str | None = None, split: str | None = None, re
 
 
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
-    """Bring real rows under the task's names; labels are mapped by name and must be the same set.
-
-    Raises:
-        InputError: Naming both sides where they differ, or if there is no row with a label.
-    """
-    from datasets import ClassLabel
-
-    columns = {}
-    for ours in task.columns:
-        theirs = reference.columns.get(ours, ours)
-        columns[ours] = theirs if theirs in data.column_names else ours
-    label = reference.label if reference.label in data.column_names else task.label_column
-    for column in (*columns.values(), label):
-        if column not in data.column_names:
-            raise InputError(f"{name}, split {split}, {unknown('a column', column, data.column_names)}")
-    feature = data.features[label]
-    values = data[label]
-    if isinstance(feature, ClassLabel):
-        texts = [None if v is None or v < 0 else feature.int2str(v) for v in values]
-        known = feature.names
-    else:
-        texts = [None if v is None else str(v) for v in values]
-        known = sorted({text for text in texts if text is not None})
-    ours_of = {reference.labels.get(ours, ours): ours for ours in task.labels}
-    if not set(known) <= set(ours_of):
-        plain = {ours: ours for ours in task.labels}
-        ours_of = plain if set(known) <= set(plain) else ours_of
-    named = isinstance(feature, ClassLabel)
-    if set(known) - set(ours_of) or (named and set(ours_of) - set(known)):
-        raise InputError(
-            f"the labels of {name} and of task {task.name} differ: {name} has {list(known)!r}, the task has "
-            f"{list(task.labels)!r}. Map them by name under `reference.labels` in the task's YAML."
-        )
-    texts_of = data[columns[task.generated]]
-    rows = [(at, ours_of[t]) for at, t in enumerate(texts) if t is not None and (texts_of[at] or "").strip()]
-    if not rows:
-        raise InputError(f"{name}, split {split}, holds no labelled row")
-    chosen = data.select([at for at, _ in rows])
-    columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
-    return Judge(_rows(task, columns_of, [label for _, label in rows]), name, split)
-
-
-def _rows(task: Task, texts: dict[str, list[str]], labels: list[str]) -> Dataset:
-    from datasets import Dataset
-
-    return Dataset.from_dict({**{c: list(v) for c, v in texts.items()}, task.label_column: labels})
+    return Judge(under_names(task, reference, data, name, split), name, split)
 
 
 def _vader(task: Task, package: str) -> Judge:
@@ -207,7 +163,7 @@ def _vader(task: Task, package: str) -> Judge:
             texts.append(text.strip())
             labels.append(sides["positive" if float(rating) > 0 else "negative"])
     name = f"{package} ({project} {version}, Hutto and Gilbert 2014, mean human rating at least {NEUTRAL} from zero)"
-    return Judge(_rows(task, {task.columns[-1]: texts}, labels), name, "all")
+    return Judge(rows_of(task, {task.columns[-1]: texts}, labels), name, "all")
 
 
 def _side(task: Task, side: str) -> str:

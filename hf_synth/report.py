@@ -1,110 +1,12 @@
-"""Judging on real rows: the student, the prompting baseline, one table and one `report.json`."""
+"""`report.json`: what was made, at what cost, and how it was judged; the same as a table."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from .errors import InputError
-from .filters.consistency import free_scores, label_scores
-from .generators.base import Generator, Scorer
-from .reference import Judge
-from .task import Task
-
-
-def score_labels(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-    """Return rows, accuracy with its interval, macro F1 and recall per label, from label names."""
-    from .metrics.classification import Classification
-
-    names = list(task.labels)
-    ids = {name: at for at, name in enumerate(names)}
-    metric = Classification()
-    found = metric.compute(
-        predictions=[ids[name] for name in predictions], references=[ids[name] for name in references], labels=names
-    )
-    assert found is not None
-    return found
-
-
-def check_labels(task: Task, model_labels: Sequence[str]) -> None:
-    """Refuse a model whose labels are not the task's, naming both sides.
-
-    Raises:
-        InputError: If they differ.
-    """
-    if set(model_labels) != set(task.labels):
-        raise InputError(
-            f"the model's labels are {list(model_labels)!r}, those of {task.name} are {list(task.labels)!r}"
-        )
-
-
-def judge_student(folder: Path, judge: Judge, task: Task, max_length: int) -> list[str]:
-    """Return the student's label names for the real rows."""
-    from transformers import AutoConfig
-
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
-    from .student import predict
-
-    check_labels(task, list(AutoConfig.from_pretrained(folder).id2label.values()))
-    return predict(folder, [judge.data[column] for column in task.columns], max_length=max_length)
-
-
-def prompting(
-    generator: Scorer, texts: Mapping[str, Sequence[str]], task: Task, batch_size: int
-) -> dict[str, list[str]]:
-    """Label texts by the generator alone: the label under whose prompt the text is likeliest.
-
-    The score is the mean log-probability of the text's tokens after the label's prompt (ZeroGen's PROMPTING, without
-    averaging over the template). `calibrated` subtracts the score of a content-free text under the same prompt, so a
-    prompt that makes every text likelier gains nothing.
-
-    Args:
-        generator: Scores texts.
-        texts: The task's columns.
-        task: Its scoring prompts.
-        batch_size: Texts at once.
-
-    Returns:
-        `prompting` and `prompting, calibrated` -> label names.
-    """
-    given = texts[task.columns[0]] if task.kind == "pair" else [""] * len(texts[task.generated])
-    plain = label_scores(generator, task, given, texts[task.generated], batch_size)
-    calibrated = plain - free_scores(generator, task, given, batch_size)
-    names = list(task.labels)
-    scores = {"prompting": plain, "prompting, calibrated": calibrated}
-    return {name: [names[at] for at in found.argmax(1)] for name, found in scores.items()}
-
-
-def judge_prompting(
-    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int, student: Sequence[str] | None
-) -> dict[str, dict[str, Any]]:
-    """Return the scores of both prompting baselines on `rows` real rows, and the student's accuracy on the same rows.
-
-    Args:
-        generator: Scores texts; without `score` there is no baseline and the result is empty.
-        judge: The real rows.
-        task: The task.
-        rows: How many are labelled, drawn with a fixed seed; 0 for none.
-        batch_size: Texts at once.
-        student: The student's label of every real row.
-    """
-    if rows == 0 or not isinstance(generator, Scorer):
-        return {}
-    places = sorted(random.Random(0).sample(range(len(judge.data)), min(rows, len(judge.data))))
-    part = judge.data.select(places)
-    real = part[task.label_column]
-    found = {}
-    for name, labels in prompting(generator, {c: part[c] for c in task.columns}, task, batch_size).items():
-        found[name] = score_labels(task, labels, real)
-        if student is not None:
-            found[name]["student_accuracy"] = score_labels(task, [student[at] for at in places], real)["accuracy"]
-    return found
 
 
 def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -124,11 +26,12 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
         "dropped": rows["dropped"],
         "stages": facts["ledger"]["stages"],
         "accounts": facts["ledger"]["accounts"],
-        "student": {k: training[k] for k in ("student", "source", "rows", "validation_accuracy")}
+        "student": {k: training[k] for k in ("student", "source", "rows", "metric", "validation_score")}
         if training
         else None,
         "dataset_id": None,
         "reference": None,
+        "headline": None,
         "metrics": None,
         "not_evaluated": None,
         "baselines": {},
@@ -147,19 +50,15 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     if report["metrics"] is None:
         return
     table = Table(title=f"on {report['reference']['name']}, split {report['reference']['split']}")
-    for column in ("", "rows", "accuracy", "95 % interval", "macro F1"):
-        table.add_column(column, justify="left" if column == "" else "right")
+    metric, *beside = report["headline"]
+    for column in ("", "rows", metric, "95 % interval", *beside):
+        table.add_column(column.replace("_", " "), justify="left" if column == "" else "right")
     student = report["student"]["student"] if report["student"] else "student"
     for name, found in {f"student ({student})": report["metrics"], **report["baselines"]}.items():
-        low, high = found["accuracy_interval"]
-        cells = (
-            str(found["rows"]),
-            f"{found['accuracy']:.4f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{found['macro_f1']:.4f}",
-        )
-        table.add_row(name, *cells)
+        low, high = found[f"{metric}_interval"]
+        scores = [f"{found[score]:.4f}" for score in (metric, *beside)]
+        table.add_row(name, str(found["rows"]), scores[0], f"{low:.3f} to {high:.3f}", *scores[1:])
     console.print(table)
     for found in list(report["baselines"].values())[:1]:
-        if "student_accuracy" in found and found["rows"] != report["metrics"]["rows"]:
-            console.print(f"On the baselines' {found['rows']} rows the student has {found['student_accuracy']:.4f}.")
+        if "student" in found and found["rows"] != report["metrics"]["rows"]:
+            console.print(f"On the baselines' {found['rows']} rows the student has {found['student']:.4f}.")

@@ -12,10 +12,12 @@ from .denoise import DenoiseConfig
 from .errors import InputError
 from .fit import TrainerConfig, trainer_config
 from .journal import digest
+from .learners import learner
 from .models import Source, resolve
 from .real import load_real_rows
 from .reference import Judge
 from .settings import StudentConfig
+from .shapes import shape
 from .task import Task
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class Request:
     def texts(self, train: Dataset) -> list[str]:
         """Return all training texts, generated and real."""
         tables = [train, self.real.data] if self.real else [train]
-        return [text for table in tables for column in self.task.columns for text in table[column]]
+        found = (column for table in tables for column in learner(self.task).columns(table, self.task))
+        return [text for column in found for text in column]
 
     def settings(self, student: str) -> dict[str, Any]:
         """Return all settings, JSON-ready; folders go by their last part, since their path is nobody's business."""
@@ -74,7 +77,7 @@ class Request:
     def key(self, data: DatasetDict, source: dict[str, Any]) -> str:
         """Return what tells this training from every other: settings, starting weights, rows."""
         tables = [*data.values(), *([self.real.data] if self.real else [])]
-        names = (*self.task.columns, self.task.label_column, "index", "weight")
+        names = (*shape(self.task).features(self.task), "index", "weight")
         given = [
             hashlib.sha256(repr(table[name][:]).encode()).hexdigest()
             for table in tables

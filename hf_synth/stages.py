@@ -17,6 +17,7 @@ from .arguments import preparing, training_arguments
 from .denoise import denoise
 from .fit import make_trainer
 from .journal import write_whole
+from .learners import learner
 from .request import Request
 from .row_weights import Weights
 from .trainers.bilevel import BilevelTrainer
@@ -76,7 +77,8 @@ def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, 
     def compute() -> Stage:
         scratch = Path(str(args.output_dir), "rounds")
         rounds = training_arguments(preparing(request.config), scratch, request.seed, False)
-        trainer = make_trainer(request.made, model, tokenizer, rounds, {"train": train}, loss=request.config.loss)
+        kind, loss = learner(request.task), request.config.loss
+        trainer = make_trainer(kind, request.made, model, tokenizer, rounds, {"train": train}, loss=loss)
         assert isinstance(trainer, BilevelTrainer)
         outcome = trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
         return Stage(learnt(trainer, train), outcome.metrics["train_runtime"], trainer.state.log_history)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from .errors import InputError
@@ -81,40 +83,51 @@ def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, ma
         texts = [rows[column] for column in columns]
         return {**tokenizer(*texts, truncation=True, max_length=max_length), "labels": rows[label]}
 
+    return mapped(data, batch)
+
+
+def mapped(data: Dataset, batch: Callable[[Mapping[str, list[Any]]], dict[str, Any]]) -> Dataset:
+    """Tokenise rows by a function of batches; `index`, `weight` and `synthetic` stay beside what it returns."""
     kept = [name for name in ("index", "weight", "synthetic") if name in data.column_names]
     drop = [name for name in data.column_names if name not in kept]
     return data.map(batch, batched=True, remove_columns=drop, load_from_cache_file=False, desc="tokenise")
 
 
-@torch.inference_mode()
-def predict(
-    folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128, batch_size: int = 128
-) -> list[str]:
-    """Label texts with a saved student.
+class Predictor:
+    """A saved student that labels texts.
 
     Args:
         folder: The model's folder.
-        texts: One sequence of texts per column, all of one length.
         max_length: Tokens a text is cut to.
         batch_size: Texts at once.
-
-    Returns:
-        Label names.
     """
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
 
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = AutoModelForSequenceClassification.from_pretrained(folder).to(device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    rows = list(zip(*texts, strict=True))
-    order = sorted(range(len(rows)), key=lambda at: sum(map(len, rows[at])))  # like lengths together: less padding
-    labels = [""] * len(rows)
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        columns = [list(column) for column in zip(*(rows[at] for at in places), strict=True)]
-        inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt").to(
-            device
-        )
-        for at, found in zip(places, model(**inputs).logits.argmax(-1).tolist(), strict=True):
-            labels[at] = model.config.id2label[found]
-    return labels
+    def __init__(self, folder: str | Path, max_length: int = 128, batch_size: int = 128):
+        import hf_synth.students  # noqa: F401 (registers the BiLSTM)
+
+        self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        self.model = AutoModelForSequenceClassification.from_pretrained(folder).to(self.device).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.max_length, self.batch_size = max_length, batch_size
+
+    @torch.inference_mode()
+    def logits(self, texts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """Return the logits of texts, [N, K], given one sequence of texts per column, all of one length."""
+        rows = list(zip(*texts, strict=True))
+        order = sorted(range(len(rows)), key=lambda at: sum(map(len, rows[at])))  # like lengths: less padding
+        found = np.zeros((len(rows), self.model.config.num_labels), np.float32)
+        cut: dict[str, Any] = {"truncation": True, "max_length": self.max_length, "padding": True}
+        for start in range(0, len(order), self.batch_size):
+            places = order[start : start + self.batch_size]
+            columns = [list(column) for column in zip(*(rows[at] for at in places), strict=True)]
+            inputs = self.tokenizer(*columns, return_tensors="pt", **cut).to(self.device)
+            found[places] = self.model(**inputs).logits.float().cpu().numpy()
+        return found
+
+
+def predict(
+    folder: str | Path, texts: Sequence[Sequence[str]], max_length: int = 128, batch_size: int = 128
+) -> list[str]:
+    """Return the label names that a saved student gives texts; see `Predictor`."""
+    found = Predictor(folder, max_length, batch_size)
+    return [found.model.config.id2label[at] for at in found.logits(texts).argmax(-1).tolist()]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
 from .config import strict
 from .errors import InputError, unknown
 
-if TYPE_CHECKING:
-    from datasets import Features
-
 RESERVED = frozenset({"index", "prompt_id", "attributes", "logprob", "model", "model_sha256"})
-Kind = Literal["single", "pair", "multi_label", "tokens"]
+Kind = Literal["single", "pair", "relation", "multi_label", "tokens", "qa", "parse"]
+GIVEN_FIRST = ("pair", "qa")  # kinds of two text columns, the first of which is given
+NONE = "none"  # the cell of texts that have none of the labels
 
 
 @strict
@@ -91,10 +90,14 @@ class Task:
         name: Short name.
         labels: Label name -> the words that stand for it in prompts. A plain list uses the names as words.
         prompt: What the generator continues; one template, or one per label. Slots: `{label}` (the label's words),
-            `{word}`, `{opening}`, and for pairs the given column's name. It ends with an open quote.
-        words: Label name -> verbalizers; each prompt draws one for its slot `{word}`.
-        kind: `single` text, `pair` of texts, `multi_label` (a set of labels), `tokens` (spans).
-        columns: Text columns; of a pair the first is given and the last is generated.
+            `{word}`, `{opening}`, for pairs and questions the given column's name, and as the kind has them
+            `{mentions}`, `{answer}` or the names of `marks`. It ends with an open quote.
+        words: Label name -> verbalizers; each prompt draws one for its slot `{word}`. Of `tokens`, the names of
+            entities: what a text must mention (`{mentions}`), and what is tagged wherever it occurs.
+        kind: `single` text, `pair` of texts, `relation` (a text about two marked entities), `multi_label` (a set of
+            labels), `tokens` (entities as BIO tags), `qa` (the answer is a span of a given context) or `parse`
+            (nested brackets around a request's words).
+        columns: Text columns; of a pair, and of context and question, the first is given and the last is generated.
         description: One sentence for people.
         language: Language codes for the card; nothing is assumed.
         opening: See `Opening`.
@@ -113,7 +116,14 @@ class Task:
         starts: First words, one of which each text begins with.
         repetition: Label name -> factors below and above 1 that make the given text's tokens likelier (reward) and
             tokens already there rarer (penalty).
-        attributes: Name of an attribute -> its values, or label name -> values, that conditions a text.
+        attributes: Name of an attribute -> its values, or label name -> values, that conditions a text. Of `parse`,
+            the slots, and the values that each intent's take.
+        mentions: How many labels, entities or slots a text is asked for at least and at most.
+        together: Of `multi_label`: labels that one text can have; any can where it is left out.
+        empty: Template of texts that have none of the labels; without it there are none.
+        marks: Of `relation`: attribute -> the mark that stands in a text in place of its value.
+        annotate: Of `tokens`: how a text says where its entities are. `mentions` finds those it was asked for and all
+            other `words`, `markup` reads `<label>name</label>`, `json` reads {"text", "entities": [{"text", "type"}]}.
         reference: See `Reference`.
     """
 
@@ -141,11 +151,18 @@ class Task:
     starts: tuple[str, ...] = ()
     repetition: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...] | Mapping[str, tuple[str, ...]]] = Field(default_factory=dict)
+    mentions: tuple[int, int] = (1, 1)
+    together: tuple[tuple[str, ...], ...] = ()
+    empty: str | None = None
+    marks: Mapping[str, str] = Field(default_factory=dict)
+    annotate: Literal["mentions", "markup", "json"] = "mentions"
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
-        if len(self.labels) < 2:
-            raise InputError(f"`labels` needs two names or more; got {list(self.labels)!r}")
+        least = 1 if self.kind in ("tokens", "qa") else 2
+        if len(self.labels) < least:
+            wanted = "a name" if least == 1 else "two names"
+            raise InputError(f"`labels` needs {wanted} or more; got {list(self.labels)!r}")
         self._check_columns()
         if not self.stop or "" in self.stop:
             raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
@@ -155,6 +172,7 @@ class Task:
             )
         for key in ("prompt", "score_prompt"):
             self._check_template(key, getattr(self, key))
+        self._check_slots("empty", self.empty or "", ["opening"] if self.opening else [])
         self._check_labels()
         self._check_slots("example", self.example or "", [*self.columns, "label", "opening"])
         for key, known in (("columns", self.columns), ("labels", tuple(self.labels))):
@@ -163,19 +181,24 @@ class Task:
                     raise unknown(f"`reference.{key}`: a name", name, known)
 
     def _check_labels(self) -> None:
-        by_label = {"words": self.words, "queries": self.queries, "repetition": self.repetition}
+        by_label: dict[str, Mapping[str, Any]] = {
+            "words": self.words,
+            "queries": self.queries,
+            "repetition": self.repetition,
+        }
         by_label |= {f"attributes.{key}": own for key, own in self.attributes.items() if isinstance(own, Mapping)}
+        by_label |= {"together": dict.fromkeys(name for names in self.together for name in names)}
         for key, mapping in by_label.items():
             for name in mapping:
                 if name not in self.labels:
                     raise InputError(f"`{key}`: {unknown('a label', name, self.labels)}")
 
     def _check_columns(self) -> None:
-        wanted = 2 if self.kind == "pair" else 1
+        wanted = 2 if self.kind in GIVEN_FIRST else 1
         if len(self.columns) != wanted:
             raise InputError(f"a {self.kind} task has {wanted} text column(s); `columns` holds {list(self.columns)!r}")
-        if self.kind == "pair" and self.opening is None:
-            raise InputError("a pair task needs an `opening`: where its first text comes from")
+        if self.kind in GIVEN_FIRST and self.opening is None:
+            raise InputError(f"a {self.kind} task needs an `opening`: where its first text comes from")
         names = [*self.columns, self.label_column]
         if len(set(names)) < len(names) or set(names) & RESERVED:
             raise InputError(f"columns need names of their own, none of {', '.join(sorted(RESERVED))}; got {names!r}")
@@ -193,10 +216,13 @@ class Task:
             *(["word"] if self.words else []),
             *(["opening"] if self.opening else []),
             *self.columns[:-1],
+            *self.marks,
+            *(["mentions"] if self.kind in ("multi_label", "tokens", "parse") else []),
+            *(["answer"] if self.kind == "qa" else []),
         ]
         for text in template.values() if isinstance(template, Mapping) else [template or ""]:
             self._check_slots(key, text, allowed)
-        if isinstance(template, str) and not {"label", "word"} & set(slots(template, key)):
+        if isinstance(template, str) and not {"label", "word", "mentions", "answer"} & set(slots(template, key)):
             raise InputError(f"`{key}` needs the slot {{label}}, or one template per label; got {template!r}")
 
     def _check_slots(self, key: str, template: str, allowed: Sequence[str]) -> None:
@@ -206,8 +232,8 @@ class Task:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What is counted and balanced: the label names, in order."""
-        return tuple(self.labels)
+        """What is counted and balanced: the label names, in order, and `none` where texts without one are asked."""
+        return (*self.labels, *([NONE] if self.empty else []))
 
     @property
     def generated(self) -> str:
@@ -237,12 +263,11 @@ class Task:
         values = {"label": self.labels[label], "opening": opening}
         if self.words:
             values["word"] = self.words[label][word % len(self.words[label])]
-        if self.kind == "pair":
-            values[self.columns[0]] = opening
+        values |= {"mentions": values["label"], **self.marks} | dict.fromkeys(self.columns[:-1], opening)
         return text.format(**values)
 
-    def encode(self, target: Any) -> Any:
-        """Check a target and return what is stored: for `single` and `pair`, the label name.
+    def encode(self, target: Any) -> str:
+        """Check a label name and return it.
 
         Raises:
             InputError: If it is not one of the task's labels.
@@ -250,29 +275,6 @@ class Task:
         if target not in self.labels:
             raise unknown(f"a label of {self.name}", target, self.labels)
         return target
-
-    def cell(self, target: Any) -> Hashable:
-        """Return the key under which a target is counted."""
-        return self.encode(target)
-
-    def features(self) -> Features:
-        """Return the text columns and the label column as `datasets` features.
-
-        Raises:
-            InputError: For a kind that has no features yet.
-        """
-        from datasets import ClassLabel, Features, List, Value
-
-        names = ClassLabel(names=list(self.labels))
-        text = {column: Value("string") for column in self.columns}
-        if self.kind == "multi_label":
-            return Features({**text, self.label_column: List(names)})
-        if self.kind == "tokens":
-            tags = ClassLabel(names=["O", *(f"{part}-{name}" for name in self.labels for part in "BI")])
-            return Features(
-                {column: List(Value("string")) for column in self.columns} | {self.label_column: List(tags)}
-            )
-        return Features({**text, self.label_column: names})
 
     def needs_kind(self, *kinds: Kind, what: str) -> None:
         """Raise `InputError` unless the task is of one of these kinds; `what` names who asks."""

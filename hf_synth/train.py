@@ -18,12 +18,13 @@ from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
 from .folder import replace_folder, restore_folder
 from .journal import write_whole
+from .learners import learner
 from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
 from .stages import judge_rows, last_checkpoint, learn_weights, learnt, open_scratch
-from .student import check_student, encode, load_student
+from .student import check_student
 from .trainers.bilevel import BilevelTrainer
 from .trainers.weighted import WeightedTrainer
 
@@ -51,7 +52,7 @@ def check_training(config: StudentConfig, task: Task) -> Request:
 
 
 def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int) -> dict[str, Any]:
-    """Train a student on `train`, choose the epoch by accuracy on the synthetic `validation`, and save it.
+    """Train a student on `train`, choose the epoch by its score on the synthetic `validation`, and save it.
 
     Generated rows are denoised, real ones mixed in, weights learnt, and the student is trained: of these, what the
     settings ask for. What was trained before, on the same rows with the same settings, is not trained again.
@@ -70,14 +71,14 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     """
     request = Request.of(task, config, seed)
     set_seed(seed)
-    names = data["train"].features[task.label_column].names
-    model, tokenizer, source = load_student(config, names, request.texts(data["train"]), len(task.columns) == 2)
+    kind = learner(task)
+    model, tokenizer, source = kind.load(config, task, request.texts(data["train"]))
     key = request.key(data, source)
     restore_folder(folder)
     if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
         return facts
     validates = len(data.get("validation", ())) > 0
-    args = training_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates)
+    args = training_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates, kind.metric)
     open_scratch(args, key)
     given = {"given_rows": len(data["train"]), "given_weights": "weight" in data["train"].column_names}
     facts = {"key": key, **request.facts(source), **given}
@@ -102,7 +103,8 @@ def _train(
         rounds = learn_weights(request, copy.deepcopy(model), tokenizer, encoded["train"], args)
         chosen, made = choose(rounds.weights, encoded["train"], config.select, config.keep, request.seed), None
         encoded["train"] = weigh(encoded["train"], chosen.weight)
-    trainer = make_trainer(made, model, tokenizer, args, encoded, config.early_stopping_patience, config.loss)
+    kind, patience = learner(request.task), config.early_stopping_patience
+    trainer = make_trainer(kind, made, model, tokenizer, args, encoded, patience, config.loss)
     outcome = trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(args.output_dir))))
     if isinstance(trainer, BilevelTrainer):
         chosen = learnt(trainer, encoded["train"])
@@ -112,7 +114,8 @@ def _train(
     facts |= {
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
-        "validation_accuracy": trainer.state.best_metric,
+        "metric": kind.metric,
+        "validation_score": trainer.state.best_metric,
         "seconds": round(before + outcome.metrics["train_runtime"], 1),
         "denoised": dropped and dropped.counts(),
         "weights": weights and {**made_by, **weights.counts()},
@@ -137,8 +140,7 @@ def _last_index(data: DatasetDict) -> int:
 
 
 def _encoded(rows: Dataset, request: Request, tokenizer: Any) -> Dataset:
-    task = request.task
-    return encode(rows, tokenizer, task.columns, task.label_column, request.config.max_length)
+    return learner(request.task).encode(rows, tokenizer, request.task, request.config.max_length)
 
 
 def _of_generated(weights: Weights, data: DatasetDict) -> Weights:

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Value
 
+from .columns import names_of
 from .errors import InputError, unknown
 from .folder import Shards, config_header, restore_folder, rewriting, row_features, write_card
+from .shapes import shape
 from .task import Task
 from .tasks import parse_task
 
@@ -145,7 +147,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], Task]:
 def _features(task: Task) -> tuple[Features, Features]:
     """Return the features of `weighted` and of `suspects`."""
     given = {"index": Value("int64"), "reason": Value("string"), "score": Value("float32")}
-    return Features({**row_features(task), WEIGHT: Value("float32")}), Features({**task.features(), **given})
+    return Features({**row_features(task), WEIGHT: Value("float32")}), Features(
+        {**shape(task).features(task), **given}
+    )
 
 
 def _copy(folder: Path, fresh: Path) -> None:
@@ -176,26 +180,29 @@ def _write_weighted(
     folder: Path, weighted: Shards, task: Task, recorded: Mapping[str, Any], rows: _Rows
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Write the rows with their weights; return the suspects among them and what the card says of the weights."""
-    names, labels = list(task.labels), np.full(len(rows.index), -1)
-    splits, held = {}, []
+    kind, features, total = shape(task), shape(task).features(task), dict.fromkeys(task.cells, (0.0, 0))
+    splits, held, found = {}, [], np.zeros(len(rows.index), bool)
     for split, pattern in zip(recorded["splits"], recorded["data"], strict=True):
         before = weighted.rows
         for at, table in _blocks(folder, pattern, rows):
-            labels[at] = table[task.label_column].to_numpy()
+            found[at] = True
+            for row, weight in zip(table.select(list(features)).to_pylist(), rows.weight[at], strict=True):
+                named = {name: names_of(value, features[name]) for name, value in row.items()}
+                for cell in kind.counted(task, named):
+                    total[cell] = total[cell][0] + float(weight), total[cell][1] + 1
             weighted.write(table.append_column(WEIGHT, pa.array(rows.weight[at])).cast(weighted.schema))
             table = table.append_column("score", pa.array(rows.score[at]))
             held.append(table.filter(pa.array(rows.suspect[at])))
         splits[split] = weighted.rows - before
-    if (labels < 0).any():
-        raise InputError(f"`weights` names row {rows.index[labels.argmin()]}, but the data set has no such `index`")
+    if not found.all():
+        raise InputError(f"`weights` names row {rows.index[found.argmin()]}, but the data set has no such `index`")
     weight = rows.weight.astype(np.float64)
-    means = {name: weight[labels == at].mean() if (labels == at).any() else None for at, name in enumerate(names)}
     return pa.concat_tables(held), {
         "rows": weighted.rows,
         "splits": splits,
         "kept": int((weight > 0).sum()),
         "effective_rows": round(float(weight.sum() ** 2 / (weight**2).sum())),
-        "per_label": {name: None if mean is None else round(float(mean), 4) for name, mean in means.items()},
+        "per_label": {cell: round(of / count, 4) if count else None for cell, (of, count) in total.items()},
         "suspects": int(rows.suspect.sum()),
     }
 

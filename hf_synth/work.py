@@ -12,9 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .columns import named_schema
 from .journal import Chunk
 from .records import Example, Prompt
 from .run import Run
+from .shapes import shape
 
 BLOCK = 4096  # rows held in memory before they are written
 
@@ -78,7 +80,7 @@ def prompt_id(prompt: Prompt) -> str:
 class Work:
     """The four tables of one run, listening to it as it goes.
 
-    `rows` has the task's text columns, its label column (a name), `index` and the provenance columns; `rejects` the
+    `rows` has the task's columns (labels by name), `index` and the provenance columns; `rejects` the
     raw texts that were dropped, each with its reason; `chunks` what is needed to ask again; `prompts` each prompt
     once.
     """
@@ -87,12 +89,12 @@ class Work:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.run, self.watch = folder, run, watch
         text = pa.string()
-        task = run.task
+        self.shape = shape(run.task)
+        own = named_schema(self.shape.features(run.task))
         self.rows = Table(
             folder / "rows.parquet",
-            {column: text for column in task.columns}
+            dict(zip(own.names, own.types, strict=True))
             | {
-                task.label_column: text,
                 "index": pa.int64(),
                 "prompt_id": text,
                 "attributes": text,
@@ -137,14 +139,12 @@ class Work:
         Raises:
             RuntimeError: If the ledger does not add up to the rows written.
         """
-        columns, count = self.run.task.columns, 0
+        task, count = self.run.task, 0
         for count, example in enumerate(examples, 1):  # noqa: B007 (read after the loop)
             prompt = example.prompt
-            values = [example.fields[column] for column in columns]
             self.rows.append(
                 (
-                    *values,
-                    example.target,
+                    *self.shape.stored(task, example).values(),
                     count - 1,
                     prompt_id(prompt),
                     _json(tuple(prompt.attributes.items())),

@@ -13,13 +13,15 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
-    ("config", "losses"),
+    ("config", "losses", "bio"),
     ("directional",),
     ("records", "ranks", "trainers", "students", "metrics"),
     ("task", "settings", "row_weights"),
-    ("tasks", "arguments", "fit"),
-    ("prompts", "parse", "attributes", "journal", "models", "card_merge", "cells", "answers"),
-    ("ledger", "generators.base", "student", "retrieval"),
+    ("tasks", "arguments", "annotations"),
+    ("prompts", "parse", "attributes", "journal", "models", "card_merge", "cells", "answers", "columns"),
+    ("shapes", "ledger", "generators.base", "student", "retrieval"),
+    ("learners", "mapping"),
+    ("fit",),
     ("chunks", "classifier", "influence", "prototypes"),
     ("run",),
     ("generators", "reference", "denoise"),
@@ -35,7 +37,7 @@ LAYERS = [
     ("request",),
     ("stages",),
     ("train",),
-    ("report",),
+    ("report", "baselines"),
     ("hub", "deploy"),
     ("commands",),
 ]

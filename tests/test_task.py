@@ -12,6 +12,7 @@ from datasets import ClassLabel, Value
 from hf_synth.config import read_yaml
 from hf_synth.errors import InputError
 from hf_synth.reference import _side
+from hf_synth.shapes import shape
 from hf_synth.task import Task
 from hf_synth.tasks import load_task, task_names
 
@@ -174,7 +175,7 @@ def test_polarity_by_words(name, label, words):
 @pytest.mark.parametrize("name", NAMES)
 def test_features_name_the_labels_in_order(name):
     task = load_task(name)
-    features = task.features()
+    features = shape(task).features(task)
     assert list(features) == [*task.columns, task.label_column]
     assert all(features[column] == Value("string") for column in task.columns)
     assert features[task.label_column] == ClassLabel(names=list(task.labels))
@@ -248,7 +249,7 @@ def test_intents_have_phrases_of_their_own():
 
 def test_targets_are_label_names():
     task = load_task("imdb")
-    assert task.encode("neg") == task.cell("neg") == "neg"
+    assert task.encode("neg") == "neg"
     for wrong in (0, "negative", "Neg"):
         with pytest.raises(InputError, match="a label of imdb must be one of neg, pos"):
             task.encode(wrong)
@@ -306,7 +307,7 @@ reference: {path: me/replies, columns: {reply: answer}, label: tone, labels: {ru
 def test_labels_as_a_list_are_their_own_words(tmp_path):
     task = own_task(tmp_path, "labels: [card_lost, greeting]\nprompt: 'About {label}: \"'\n")
     assert task.labels == {"card_lost": "card lost", "greeting": "greeting"}
-    assert task.features()["label"].names == ["card_lost", "greeting"]
+    assert shape(task).features(task)["label"].names == ["card_lost", "greeting"]
 
 
 def test_numbers_as_label_names_become_text(tmp_path):
@@ -334,9 +335,9 @@ def test_doubled_braces_are_braces(tmp_path):
 
 def test_span_and_set_tasks_have_features(tmp_path):
     spans = own_task(tmp_path, "kind: tokens\ncolumns: tokens\nlabels: [gene, drug]\nprompt: '{label}: \"'\n")
-    assert spans.features()["label"].feature.names == ["O", "B-gene", "I-gene", "B-drug", "I-drug"]
+    assert shape(spans).features(spans)["label"].feature.names == ["O", "B-gene", "I-gene", "B-drug", "I-drug"]
     sets = own_task(tmp_path, "kind: multi_label\nlabels: [x, y]\nprompt: '{label}: \"'\n", "sets.yaml")
-    assert sets.features()["label"].feature.names == ["x", "y"]
+    assert shape(sets).features(sets)["label"].feature.names == ["x", "y"]
 
 
 def test_a_task_cannot_be_changed():
@@ -359,7 +360,7 @@ REFUSED = {
     "text for yes or no": ({"chat": "perhaps"}, ["`chat`", "boolean", "got 'perhaps'"]),
     "unknown kind": (
         {"kind": "singel"},
-        ["`kind`", "'single', 'pair', 'multi_label' or 'tokens'", "got 'singel'", "Did you mean 'single'?"],
+        ["`kind`", "'single', 'pair',", "'qa' or 'parse'", "got 'singel'", "Did you mean 'single'?"],
     ),
     "one label": ({"labels": ["good"]}, ["`labels`", "two names or more", "['good']"]),
     "no labels": ({"labels": None}, ["`labels`", "got None"]),

@@ -8,8 +8,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from transformers import AutoModelForSequenceClassification
 
 from hf_synth.arguments import training_arguments
+from hf_synth.baselines import prompting
 from hf_synth.errors import InputError
-from hf_synth.report import check_labels, prompting, score_labels
+from hf_synth.learners import check_names
+from hf_synth.learners.label import score
 from hf_synth.settings import StudentConfig
 from hf_synth.stages import open_scratch
 from hf_synth.student import predict
@@ -37,7 +39,7 @@ def test_a_student_learns_and_is_saved_with_its_label_names(student_folder, tmp_
     config = config_of("bilstm" if bilstm else student_folder, learning_rate=0.01 if bilstm else 5e-3)
     facts = train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
     assert (facts["rows"], facts["validation_rows"]) == (80, 16)
-    assert facts["validation_accuracy"] == 1.0
+    assert facts["validation_score"] == 1.0
     assert predict(tmp_path / "model", [["a fine good film 1", "awful dull 2"]]) == ["positive", "negative"]
     assert json.loads((tmp_path / "model/training.json").read_text()) == facts
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
@@ -131,7 +133,7 @@ def test_bad_training_args(tmp_path, given, message):
 
 
 def test_scores():
-    found = score_labels(
+    found = score(
         load_task("ag_news"), ["World", "World", "Sports", "Business"], ["World", "Sports", "Sports", "World"]
     )
     assert found["accuracy"] == 0.5
@@ -154,7 +156,7 @@ def test_a_model_of_other_labels_is_refused():
     with pytest.raises(
         InputError, match=r"labels are \['LABEL_0', 'LABEL_1'\], those of sst2 are \['negative', 'positive'\]"
     ):
-        check_labels(load_task("sst2"), ["LABEL_0", "LABEL_1"])
+        check_names(load_task("sst2"), ["negative", "positive"], {0: "LABEL_0", 1: "LABEL_1"})
 
 
 class Scores:

@@ -99,13 +99,6 @@ def test_fixed_openings_are_used_in_rotation():
     assert max(used.values()) - min(used.values()) <= 2
 
 
-@pytest.mark.parametrize("kind", ["multi_label", "tokens"])
-def test_kinds_that_it_does_not_write_are_refused(kind):
-    task = parse_task({"name": "t", "kind": kind, "labels": ["a", "b"], "prompt": "{label}"}, "t")
-    with pytest.raises(InputError, match=f"zerogen writes tasks of kind single, pair; 't' is of kind '{kind}'"):
-        rows_of(task, Asked())
-
-
 def test_methods_say_what_they_are():
     for name in NAMES:
         method = get(name)

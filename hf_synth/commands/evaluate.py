@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import open_generator
+from ..baselines import judge_baselines
 from ..card import model_card
 from ..card_merge import merge_card
 from ..deploy import footprint, prompting_rate, sentence
 from ..errors import InputError
 from ..generators.base import Generator, Scorer
 from ..journal import write_whole
+from ..learners import learner
 from ..produce import Plan
 from ..reference import Judge, NotEvaluated, load_reference
-from ..report import judge_prompting, judge_student, report_of, score_labels, show
+from ..report import report_of, show
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .generate import console, output_folder
 from .options import parse
@@ -50,22 +52,23 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     report = report_of(facts, training)
     report["dataset_id"] = output.hub_id
     rows = load_splits(folder / "dataset", plan.task)["train"] if isinstance(reference, str) else reference.data
-    texts = [rows[column] for column in plan.task.columns]
-    max_length = training["settings"]["max_length"]
-    report["deployment"] = footprint(folder / "model", texts, max_length)
+    kind, max_length = learner(plan.task), training["settings"]["max_length"]
+    texts = kind.columns(rows, plan.task)
+    report["deployment"] = footprint(folder / "model", texts, max_length, kind.auto)
     if isinstance(reference, str):
         report["not_evaluated"] = reference
     else:
-        student = judge_student(folder / "model", reference, plan.task, max_length)
+        student = kind.predict(folder / "model", reference.data, plan.task, max_length)
         report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
-        report["metrics"] = score_labels(plan.task, student, reference.data[plan.task.label_column])
+        report["headline"] = [kind.metric, *kind.beside]
+        report["metrics"] = kind.score(plan.task, student, reference.data[plan.task.label_column])
         if output.baseline_rows and plan.method.texts == "generated":
             write_whole(folder / "report.json", _json(report))  # what is known so far is not lost with the baseline
             generator = _baseline_generator(plan, output, facts["generator"], generator)
-            report["baselines"] = judge_prompting(
+            report["baselines"] = judge_baselines(
                 generator, reference, plan.task, output.baseline_rows, plan.config.batch_size, student
             )
-    if generator and output.baseline_rows:
+    if generator and output.baseline_rows and kind.metric == "accuracy":
         report["deployment"]["prompting"] = prompting_rate(generator, texts, plan.task, plan.config.batch_size)
     write_whole(folder / "report.json", _json(report))
     card = folder / "model" / "README.md"

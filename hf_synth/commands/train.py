@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..produce import Plan, locked
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
+from ..shapes import shape
 from ..weighted import GIVEN, WEIGHT, write_weights
 from .generate import console, output_folder
 from .options import parse
@@ -40,22 +41,19 @@ def load_splits(path: str | Path, task: Any, config: str = "default") -> Any:
     Raises:
         InputError: If it cannot be loaded, has no `train` split, or its labels or columns are not the task's.
     """
-    from datasets import ClassLabel
-
     data = _load(path, config)
     if "train" not in data:
         raise InputError(f"{str(path)!r} has no split `train`; it has {sorted(data)!r}")
     features = data["train"].features
-    for column in (*task.columns, task.label_column):
+    wanted = shape(task).features(task)
+    for column in wanted:
         if column not in features:
             raise InputError(
                 f"{str(path)!r} has no column {column!r}, which task {task.name} needs; it has {list(features)!r}"
             )
-    label = features[task.label_column]
-    if not isinstance(label, ClassLabel) or label.names != list(task.labels):
-        raise InputError(
-            f"the labels of {str(path)!r} are {getattr(label, 'names', label)!r}, the task's {list(task.labels)!r}"
-        )
+    ours, theirs = (_names(found[task.label_column]) for found in (wanted, features))
+    if ours != theirs:
+        raise InputError(f"the labels of {str(path)!r} are {theirs!r}, the task's {ours!r}")
     return _with_weights(data, path) if WEIGHT in features else data
 
 
@@ -67,6 +65,11 @@ def _load(path: str | Path, config: str) -> Any:
     except (OSError, ValueError) as error:
         what = f"the config {config!r} of {str(path)!r}" if config != "default" else repr(str(path))
         raise InputError(f"`dataset`: {what} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def _names(feature: Any) -> Any:
+    """Return the label names of a column, or what it holds where it has none."""
+    return getattr(getattr(feature, "feature", feature), "names", feature)
 
 
 def _with_weights(data: Any, path: str | Path) -> Any:
@@ -119,7 +122,7 @@ def main(argv: list[str]) -> int:
     with locked(folder, Ranks(_rank())):
         facts = train(plan, found[StudentConfig], folder, given)
     if _rank() == 0:
-        console.print(json.dumps({k: facts[k] for k in ("rows", "validation_rows", "validation_accuracy", "seconds")}))
+        console.print(json.dumps({k: facts[k] for k in ("rows", "validation_rows", "validation_score", "seconds")}))
         console.print(f"model in {folder / 'model'}")
     return 0
 

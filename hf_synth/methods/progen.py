@@ -62,6 +62,7 @@ def progen(run: Run, config: ProGenConfig) -> Iterator[Example]:
 
 def check(task: Task, config: ProGenConfig) -> None:
     """Refuse what ZeroGen refuses, and real rows that cannot judge."""
+    task.needs_kind("single", "pair", what="progen")
     zerogen.check(task, config)
     check_feedback(task, config)
 

@@ -10,10 +10,10 @@ from pydantic import Field
 from ..config import strict
 from ..filters.surface import Unique
 from ..openings import check_openings, opening_sources, openings
-from ..parse import labelled
-from ..prompts import Rotation, label_prompts
+from ..prompts import Rotation
 from ..records import Example, Prompt
 from ..run import Run
+from ..shapes import shape
 from ..task import Task
 from . import Method, Paper
 
@@ -49,7 +49,7 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     Algorithm: section 3 of the paper. Stage one samples `C` (a movie title, a premise), stage two samples `X` from
     `p(X | prompt(C, y))`; the label is the `y` of the prompt. Texts end at the closing quote.
     """
-    task = run.task
+    task, kind = run.task, shape(run.task)
     sampling: dict[str, Any] = {
         "temperature": config.temperature,
         "top_k": config.top_k,
@@ -59,12 +59,12 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     titles = Rotation(openings(run, config.openings, config.num_openings, sampling))
 
     def prompts_for(label: str) -> Iterator[Prompt]:
-        return label_prompts(task, label, titles, run.rng(f"words:{label}"), steer=config.steer_away)
+        return kind.prompts(task, label, titles, run.rng(f"words:{label}"), steer=config.steer_away)
 
     yield from run.fill(
         run.targets(),
         prompts_for,
-        labelled(task),
+        kind.parser(task),
         Unique(),
         max_attempts=config.max_attempts,
         max_new_tokens=task.max_new_tokens,
@@ -75,8 +75,7 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: ZeroGenConfig) -> None:
-    """Refuse tasks that ZeroGen does not write, and openings that the task cannot give."""
-    task.needs_kind("single", "pair", what="zerogen")
+    """Refuse openings that the task cannot give."""
     check_openings(task, config.openings)
 
 

@@ -20,12 +20,13 @@ from methods_table import diversity, show
 from seeds import gold_of
 
 from hf_synth.backends import open_generator
+from hf_synth.baselines import prompting
 from hf_synth.commands.main import main as hf_synth
 from hf_synth.commands.options import parse
 from hf_synth.commands.train import load_splits
+from hf_synth.learners import learner
 from hf_synth.produce import Plan
 from hf_synth.reference import load_reference
-from hf_synth.report import judge_student, prompting
 from hf_synth.row_weights import Weights, choose
 from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
 from hf_synth.train import WEIGHTS, train_student
@@ -132,13 +133,13 @@ def right_of(task: str, data: Path, folder: Path, name: str, config: StudentConf
     judge = load_reference(plan.task, str(data / task))
     started = time.perf_counter()
     facts = train_student(splits, plan.task, config, folder / name, seed)
-    labels = judge_student(folder / name, judge, plan.task, config.max_length)
+    labels = learner(plan.task).predict(folder / name, judge.data, plan.task, config.max_length)
     real = judge.data[plan.task.label_column]
     rows = concatenate_datasets([splits[part] for part in splits])
     return {
         "right": "".join("01"[ours == theirs] for ours, theirs in zip(labels, real, strict=True)),
         "rows": len(rows),
-        "validation": facts["validation_accuracy"],
+        "validation": facts["validation_score"],
         "train_seconds": round(time.perf_counter() - started, 1),
         **diversity(rows, plan.task),
     }

@@ -16,9 +16,9 @@ from datasets import ClassLabel, DatasetDict
 
 from hf_synth.commands.main import main as hf_synth
 from hf_synth.commands.options import parse
+from hf_synth.learners import learner
 from hf_synth.produce import Plan
 from hf_synth.reference import load_reference
-from hf_synth.report import judge_student, score_labels
 from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.train import train_student
 
@@ -49,10 +49,9 @@ def one(argv: list[str], path: str, seed: int) -> dict:
     training = train_student(
         gold_of(plan.task, path, report["rows"], seed), plan.task, found[StudentConfig], folder / "gold", seed
     )
-    labels = judge_student(folder / "gold", judge, plan.task, found[StudentConfig].max_length)
-    report["gold"] = score_labels(plan.task, labels, judge.data[plan.task.label_column]) | {
-        "trained": training["rows"]
-    }
+    kind = learner(plan.task)
+    labels = kind.predict(folder / "gold", judge.data, plan.task, found[StudentConfig].max_length)
+    report["gold"] = kind.score(plan.task, labels, judge.data[plan.task.label_column]) | {"trained": training["rows"]}
     done.write_text(json.dumps(report, indent=2))
     return report
 

@@ -1,0 +1,83 @@
+"""What a student must beat on real rows: the generator's own labels, or the names that its prompts hold."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .bio import Lexicon, tags_of
+from .filters.consistency import free_scores, label_scores
+from .generators.base import Generator, Scorer
+from .learners import learner
+from .reference import Judge
+from .task import GIVEN_FIRST, Task
+
+
+def prompting(
+    generator: Scorer, texts: Mapping[str, Sequence[str]], task: Task, batch_size: int
+) -> dict[str, list[Any]]:
+    """Label texts by the generator alone: the label under whose prompt the text is likeliest.
+
+    The score is the mean log-probability of the text's tokens after the label's prompt (ZeroGen's PROMPTING, without
+    averaging over the template). `calibrated` subtracts the score of a content-free text under the same prompt, so a
+    prompt that makes every text likelier gains nothing. Of a task of several labels a text, as many of the likeliest
+    are given as its prompts ask for on average.
+
+    Args:
+        generator: Scores texts.
+        texts: The task's columns.
+        task: Its scoring prompts.
+        batch_size: Texts at once.
+
+    Returns:
+        `prompting` and `prompting, calibrated` -> label names, or lists of them.
+    """
+    given = texts[task.columns[0]] if task.kind in GIVEN_FIRST else [""] * len(texts[task.generated])
+    plain = label_scores(generator, task, given, texts[task.generated], batch_size)
+    calibrated = plain - free_scores(generator, task, given, batch_size)
+    names = list(task.labels)
+    scores = {"prompting": plain, "prompting, calibrated": calibrated}
+    if task.kind != "multi_label":
+        return {name: [names[at] for at in found.argmax(1)] for name, found in scores.items()}
+    count = round(sum(task.mentions) / 2)
+    best = {name: np.argsort(-found, axis=1, kind="stable")[:, :count] for name, found in scores.items()}
+    return {name: [[names[at] for at in row] for row in rows] for name, rows in best.items()}
+
+
+def dictionary(task: Task, tokens: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Tag tokens by the names in the task's prompts alone."""
+    lexicon = Lexicon(task.words)
+    return [tags_of(len(row), lexicon.spans(row)) for row in tokens]
+
+
+def judge_baselines(
+    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int, student: Sequence[Any] | None
+) -> dict[str, dict[str, Any]]:
+    """Return the scores of a task's baselines on real rows, and the student's on the same rows.
+
+    Args:
+        generator: Scores texts; without `score` there is no prompting.
+        judge: The real rows.
+        task: The task.
+        rows: How many the generator labels, drawn with a fixed seed; 0 for none. Other baselines label all.
+        batch_size: Texts at once.
+        student: What the student says of every real row.
+    """
+    kind = learner(task)
+    if task.kind == "tokens":
+        said = dictionary(task, judge.data[task.generated])
+        return {"dictionary of the prompts' names": kind.score(task, said, judge.data[task.label_column])}
+    if rows == 0 or not isinstance(generator, Scorer):
+        return {}
+    places = sorted(random.Random(0).sample(range(len(judge.data)), min(rows, len(judge.data))))
+    part = judge.data.select(places)
+    real = part[task.label_column]
+    found = {}
+    for name, labels in prompting(generator, {c: part[c] for c in task.columns}, task, batch_size).items():
+        found[name] = kind.score(task, labels, real)
+        if student is not None:
+            found[name]["student"] = kind.score(task, [student[at] for at in places], real)[kind.metric]
+    return found

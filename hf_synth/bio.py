@@ -1,0 +1,107 @@
+"""Entities of a text: its tokens, spans of them, and the BIO tags that say the same (IOB2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from .errors import InputError
+
+OUTSIDE = "O"
+Span = tuple[int, int, str]  # first token, the one after the last, label
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def tokens_of(text: str) -> list[str]:
+    """Return words and, each for itself, the other characters that are no white space."""
+    return _TOKEN.findall(text)
+
+
+def tag_names(labels: Iterable[str]) -> list[str]:
+    """Return `O`, then `B-` and `I-` of each label: the classes of a token student."""
+    return [OUTSIDE, *(f"{part}-{label}" for label in labels for part in "BI")]
+
+
+def tags_of(length: int, spans: Iterable[Span]) -> list[str]:
+    """Return the BIO tags of so many tokens.
+
+    Raises:
+        InputError: For spans that are empty, overlap, or leave the text.
+    """
+    tags = [OUTSIDE] * length
+    for start, end, label in spans:
+        if not 0 <= start < end <= length or any(tag != OUTSIDE for tag in tags[start:end]):
+            raise InputError(
+                f"the span {start} to {end} of {label!r} is empty, overlaps one, or leaves {length} tokens"
+            )
+        tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
+    return tags
+
+
+def spans_of(tags: Sequence[str]) -> list[Span]:
+    """Return the spans that BIO tags say; an `I-` that continues nothing begins a span, as in CoNLL's own script."""
+    spans: list[Span] = []
+    for at, tag in enumerate(tags):
+        part, _, label = tag.partition("-")
+        if part == "I" and spans and spans[-1][1] == at and spans[-1][2] == label:
+            spans[-1] = (spans[-1][0], at + 1, label)
+        elif tag != OUTSIDE:
+            spans.append((at, at + 1, label))
+    return spans
+
+
+class Lexicon:
+    """Finds names in tokens: the longest first, without overlaps, whatever their case.
+
+    A name of three characters or fewer must be spelt as it stands there: `AS` is a disease, `as` is not. A name that
+    stands under two labels finds nothing: which one is meant cannot be told.
+
+    Args:
+        names: Label -> names.
+    """
+
+    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
+        labels: dict[tuple[str, ...], set[str]] = {}
+        for label, own in names.items():
+            for name in own:
+                if key := _key(name):
+                    labels.setdefault(key, set()).add(label)
+        self._labels = {key: next(iter(found)) for key, found in labels.items() if len(found) == 1}
+        self._lengths: dict[str, list[int]] = {}
+        for key in sorted(self._labels, key=len, reverse=True):
+            lengths = self._lengths.setdefault(key[0], [])
+            if len(key) not in lengths:
+                lengths.append(len(key))
+
+    def spans(self, tokens: Sequence[str], taken: Iterable[Span] = ()) -> list[Span]:
+        """Return the names in tokens, in order, beside spans that are there already."""
+        found = sorted(taken)
+        busy = {at for start, end, _ in found for at in range(start, end)}
+        at, folded = 0, [_folded(token) for token in tokens]
+        while at < len(folded):
+            end = self._end(folded, at, busy)
+            if end:
+                found.append((at, end, self._labels[tuple(folded[at:end])]))
+            at = end or at + 1
+        return sorted(found)
+
+    def _end(self, folded: Sequence[str], at: int, busy: set[int]) -> int:
+        """Return where the longest name that begins here ends; 0 where none does."""
+        for length in self._lengths.get(folded[at], ()):
+            if tuple(folded[at : at + length]) in self._labels and not busy & {*range(at, at + length)}:
+                return at + length
+        return 0
+
+
+def places(tokens: Sequence[str], name: str) -> list[int]:
+    """Return where a name begins in tokens, whatever its case."""
+    key, folded = [token.casefold() for token in tokens_of(name)], [token.casefold() for token in tokens]
+    return [at for at in range(len(folded) - len(key) + 1) if key and folded[at : at + len(key)] == key]
+
+
+def _folded(token: str) -> str:
+    return token if len(token) <= 3 and token.isupper() else token.casefold()
+
+
+def _key(name: str) -> tuple[str, ...]:
+    return tuple(_folded(token) for token in tokens_of(name))

@@ -1,0 +1,78 @@
+"""How a student of each kind of task is loaded, fed and judged, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ..settings import StudentConfig
+from ..task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FILES = {
+    "single": "label",
+    "pair": "label",
+    "relation": "label",
+    "multi_label": "label_set",
+    "tokens": "entities",
+}
+
+
+class Learner(Protocol):
+    """What the module of a kind gives."""
+
+    metric: str  # what epochs are chosen by and reports are headed with; higher is better
+    beside: tuple[str, ...]  # the other scores that tables show
+    pipeline: str  # the Hub's name for what the model does
+    auto: Any  # the class that loads a saved student
+
+    def load(self, config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+        """Return model, tokenizer and provenance facts of an untrained student.
+
+        Args:
+            config: Names the student.
+            task: Names its labels.
+            texts: The training texts, for a vocabulary.
+        """
+
+    def columns(self, rows: Dataset, task: Task) -> list[Sequence[str]]:
+        """Return the columns of texts that a student reads."""
+
+    def encode(self, rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Dataset:
+        """Return tokenised rows with `labels`, and of the other columns `index`, `weight` and `synthetic`."""
+
+    def collator(self, tokenizer: Any) -> Any:
+        """Return what makes a batch of tokenised rows."""
+
+    def compute_metrics(self, prediction: Any) -> dict[str, float]:
+        """Return scores of the validation rows, `metric` among them."""
+
+    def predict(
+        self, folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
+    ) -> list[Any]:
+        """Return what a saved student says of rows, as `Judge.data` has it: labels by name."""
+
+    def score(self, task: Task, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, Any]:
+        """Return `rows`, `metric`, `<metric>_interval` (95 %) and the scores beside it."""
+
+
+def learner(task: Task) -> Learner:
+    """Return how students of a task are treated."""
+    return cast(Learner, import_module(f".{FILES[task.kind]}", __name__))
+
+
+def check_names(task: Task, names: Sequence[str], model_names: Mapping[int, str]) -> None:
+    """Refuse a model whose classes are not the task's, naming both sides.
+
+    Raises:
+        InputError: If they differ.
+    """
+    from ..errors import InputError
+
+    found = list(model_names.values())
+    if set(found) != set(names):
+        raise InputError(f"the model's labels are {found!r}, those of {task.name} are {list(names)!r}")

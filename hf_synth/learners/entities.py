@@ -1,0 +1,121 @@
+"""Students that tag a text's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
+
+from .. import student
+from ..bio import OUTSIDE, tag_names
+from ..errors import InputError
+from ..losses import IGNORED
+from ..metrics.entities import Entities
+from ..models import resolve
+from ..settings import StudentConfig
+from ..task import Task
+from . import check_names
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+metric = "f1"
+beside: tuple[str, ...] = ("precision", "recall")
+pipeline = "token-classification"
+auto = AutoModelForTokenClassification
+
+
+def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return a token classifier; see `Learner.load`.
+
+    Raises:
+        InputError: For a student that cannot tag tokens.
+    """
+    if config.student == "bilstm":
+        raise InputError("`student: bilstm` gives texts a label; token tasks need an encoder such as BERT")
+    source, names = resolve(config.student), tag_names(task.labels)
+    tokenizer = AutoTokenizer.from_pretrained(source.path)
+    if not tokenizer.is_fast:
+        raise InputError(f"`student`: {config.student!r} has no fast tokenizer, which tells words from their pieces")
+    labels: dict[str, Any] = {"id2label": dict(enumerate(names)), "label2id": {n: at for at, n in enumerate(names)}}
+    model = AutoModelForTokenClassification.from_pretrained(source.path, ignore_mismatched_sizes=True, **labels)
+    return model, tokenizer, source.facts()
+
+
+def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:
+    """Return the rows' tokens, joined."""
+    return [[" ".join(tokens) for tokens in rows[task.generated]]]
+
+
+def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Dataset:
+    """Return tokenised rows; the first piece of each token has the token's tag, the others are not counted."""
+
+    def batch(given: Mapping[str, list[Any]]) -> dict[str, Any]:
+        inputs = _pieces(tokenizer, given[task.generated], max_length)
+        pairs = zip(given[task.label_column], range(len(inputs["input_ids"])), strict=True)
+        return {**inputs, "labels": [_first_pieces(inputs.word_ids(at), tags) for tags, at in pairs]}
+
+    return student.mapped(rows, batch)
+
+
+def collator(tokenizer: Any) -> Any:
+    """Return what pads tokens and labels."""
+    return DataCollatorForTokenClassification(tokenizer)
+
+
+def compute_metrics(prediction: Any) -> dict[str, float]:
+    """Return F1 over the classes of tokens that have an entity's tag or are given one; entities need label names."""
+    said, real = np.argmax(prediction.predictions, -1), prediction.label_ids
+    counted = real != IGNORED
+    hit = int(((said == real) & (real > 0) & counted).sum())
+    total = int(((said > 0) & counted).sum() + ((real > 0) & counted).sum())
+    return {metric: 2 * hit / total if total else 0.0}
+
+
+@torch.inference_mode()
+def predict(
+    folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
+) -> list[list[str]]:
+    """Return the tags of each row's tokens; those behind a text's cut are `O`."""
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForTokenClassification.from_pretrained(folder).to(device).eval()
+    tokenizer, names = AutoTokenizer.from_pretrained(folder), model.config.id2label
+    check_names(task, tag_names(task.labels), names)
+    tokens = rows[task.generated][:]
+    found = [[OUTSIDE] * len(row) for row in tokens]
+    order = sorted(range(len(tokens)), key=lambda at: len(tokens[at]))  # like lengths together: less padding
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        inputs = _pieces(tokenizer, [tokens[at] for at in places], max_length, padding=True, return_tensors="pt")
+        said = model(**inputs.to(device)).logits.argmax(-1).tolist()
+        for row, place in enumerate(places):
+            for piece, word in _firsts(inputs.word_ids(row)):
+                found[place][word] = names[said[row][piece]]
+    return found
+
+
+def score(task: Task, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return entity F1 with its interval, precision, recall and F1 of each label, from tags."""
+    found = Entities().compute(predictions=predictions, references=references)
+    assert found is not None
+    return found
+
+
+def _pieces(tokenizer: Any, tokens: Sequence[Sequence[str]], max_length: int, **how: Any) -> Any:
+    return tokenizer(list(tokens), is_split_into_words=True, truncation=True, max_length=max_length, **how)
+
+
+def _firsts(words: Sequence[int | None]) -> list[tuple[int, int]]:
+    """Return the place of each token's first piece, and the token."""
+    return [(at, word) for at, word in enumerate(words) if word is not None and (at == 0 or words[at - 1] != word)]
+
+
+def _first_pieces(words: Sequence[int | None], tags: Sequence[int]) -> list[int]:
+    labels = [IGNORED] * len(words)
+    for piece, word in _firsts(words):
+        labels[piece] = tags[word]
+    return labels

@@ -1,0 +1,72 @@
+"""Students that give a text any number of labels, each a choice of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import student
+from ..metrics.multi_label import MultiLabel, micro_f1
+from ..settings import StudentConfig
+from ..task import Task
+from . import check_names
+from .label import auto, collator, columns
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["auto", "collator", "columns", "compute_metrics", "encode", "load", "predict", "score"]
+metric = "micro_f1"
+beside: tuple[str, ...] = ("macro_f1", "exact_match")
+pipeline = "text-classification"
+
+
+def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return a sequence classifier whose classes exclude each other not; see `Learner.load`."""
+    model, tokenizer, facts = student.load_student(config, list(task.labels), texts)
+    model.config.problem_type = "multi_label_classification"
+    return model, tokenizer, facts
+
+
+def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Dataset:
+    """Return tokenised rows; labels are 0 or 1 for each class, [K]."""
+    count = len(task.labels)
+
+    def batch(given: Mapping[str, list[Any]]) -> dict[str, Any]:
+        inputs = tokenizer(*(given[column] for column in task.columns), truncation=True, max_length=max_length)
+        return {**inputs, "labels": [_targets(own, count) for own in given[task.label_column]]}
+
+    return student.mapped(rows, batch)
+
+
+def compute_metrics(prediction: Any) -> dict[str, float]:
+    """Return F1 over all choices."""
+    return {metric: micro_f1(prediction.predictions > 0, prediction.label_ids > 0.5)}
+
+
+def predict(
+    folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
+) -> list[list[str]]:
+    """Return the names of the labels that are likelier than not."""
+    found = student.Predictor(folder, max_length, batch_size)
+    names = found.model.config.id2label
+    check_names(task, list(task.labels), names)
+    logits = found.logits([rows[column] for column in task.columns])
+    return [[names[at] for at in np.flatnonzero(row > 0)] for row in logits]
+
+
+def score(task: Task, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return micro F1 with its interval, macro F1 and exact matches, from label names."""
+    found = MultiLabel().compute(predictions=predictions, references=references, labels=list(task.labels))
+    assert found is not None
+    return found
+
+
+def _targets(chosen: Sequence[int], count: int) -> list[float]:
+    targets = [0.0] * count
+    for at in chosen:
+        targets[at] = 1.0
+    return targets

@@ -1,0 +1,97 @@
+"""Real rows under a task's own names of columns and labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .columns import names_of
+from .errors import InputError, unknown
+from .shapes import shape
+from .task import Reference, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def under_names(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Dataset:
+    """Bring real rows under the task's names; labels are mapped by name and must be the same set.
+
+    Raises:
+        InputError: Naming both sides where they differ, or if there is no row with a label.
+    """
+    wanted = shape(task).features(task)
+    columns = {}
+    for ours in wanted:
+        theirs = reference.label if ours == task.label_column else reference.columns.get(ours, ours)
+        columns[ours] = theirs if theirs in data.column_names else ours
+    for column in columns.values():
+        if column not in data.column_names:
+            raise InputError(f"{name}, split {split}, {unknown('a column', column, data.column_names)}")
+    label = columns[task.label_column]
+    targets = [names_of(value, data.features[label]) for value in data[label]]
+    if known := _known(wanted[task.label_column]):
+        ours_of = _ours(known, reference, data.features[label], targets, (name, task.name))
+        targets = [_renamed(target, ours_of) for target in targets]
+    texts_of = data[columns[task.generated]]
+    rows = [at for at, target in enumerate(targets) if target is not None and _holds(texts_of[at])]
+    if not rows:
+        raise InputError(f"{name}, split {split}, holds no labelled row")
+    chosen = data.select(rows)
+    columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
+    return rows_of(task, columns_of, [targets[at] for at in rows])
+
+
+def _holds(text: Any) -> bool:
+    """Tell whether a text, or a list of tokens, holds anything."""
+    return bool(text.strip() if isinstance(text, str) else text)
+
+
+def _known(feature: Any) -> list[str]:
+    """Return the names of a label column, or of lists of labels; none of what is no label."""
+    return getattr(getattr(feature, "feature", feature), "names", [])
+
+
+def _ours(
+    known: list[str], reference: Reference, feature: Any, targets: list[Any], whose: tuple[str, str]
+) -> dict[str, str]:
+    """Return their label names -> ours.
+
+    Raises:
+        InputError: If they are not the same set.
+    """
+    named = _known(feature)
+    theirs = named or sorted({name for target in targets for name in _flat(target)})
+    ours_of = {_theirs(reference, ours): ours for ours in known}
+    if not set(theirs) <= set(ours_of) and set(theirs) <= set(known):
+        ours_of = {ours: ours for ours in known}
+    if set(theirs) - set(ours_of) or (named and set(ours_of) - set(theirs)):
+        raise InputError(
+            f"the labels of {whose[0]} and of task {whose[1]} differ: {whose[0]} has {list(theirs)!r}, the task has "
+            f"{list(known)!r}. Map them by name under `reference.labels` in the task's YAML."
+        )
+    return ours_of
+
+
+def _theirs(reference: Reference, ours: str) -> str:
+    """Return their name of a label, or of a BIO tag of one."""
+    part, dash, label = ours.partition("-")
+    if dash and part in ("B", "I") and label in reference.labels:
+        return f"{part}-{reference.labels[label]}"
+    return reference.labels.get(ours, ours)
+
+
+def _flat(target: Any) -> list[str]:
+    return [] if target is None else list(target) if isinstance(target, list) else [str(target)]
+
+
+def _renamed(target: Any, ours_of: dict[str, str]) -> Any:
+    if isinstance(target, list):
+        return [ours_of[name] for name in target]
+    return None if target is None else ours_of[str(target)]
+
+
+def rows_of(task: Task, texts: dict[str, list[Any]], targets: list[Any]) -> Dataset:
+    """Return rows of the task's columns."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({**{c: list(v) for c, v in texts.items()}, task.label_column: targets})

@@ -1,0 +1,74 @@
+"""A text about two entities, marks in their place, and whether it says that they are related.
+
+Sources: Tang et al., "Does Synthetic Data Generation of LLMs Help Clinical Text Mining?"
+(https://huggingface.co/papers/2303.04360), and GAD as BioBERT has it (`@GENE$`, `@DISEASE$`).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from ..errors import InputError
+from ..parse import until_stop
+from ..records import Completion, Example, Prompt
+from ..task import Task
+from .label import category, counted, features, shown, stored
+
+__all__ = ["category", "check", "counted", "features", "parser", "prompts", "shown", "stored"]
+
+
+def check(task: Task) -> None:
+    """Refuse a task without two marks or more, or without values for one.
+
+    Raises:
+        InputError: Naming what lacks.
+    """
+    if len(task.marks) < 2:
+        raise InputError(f"a relation task needs two `marks`, attribute -> mark; got {dict(task.marks)!r}")
+    for name in task.marks:
+        for label in task.labels:
+            if not _values(task, name, label):
+                raise InputError(f"`marks`: {name!r} needs values for {label!r} under `attributes.{name}`")
+
+
+def prompts(
+    task: Task, cell: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None
+) -> Iterator[Prompt]:
+    """Yield prompts that name a value for each mark; see `Shape.prompts`."""
+    words = task.words.get(cell, ())
+    for opening in openings:
+        chosen = {name: rng.choice(_values(task, name, cell)) for name in task.marks}
+        word = rng.choice(words) if words else ""
+        text = task.template(cell).format(label=task.labels[cell], opening=opening, word=word, **chosen)
+        given = {"opening": opening} if opening else {}
+        yield Prompt(text, cell=cell, attributes={**given, **chosen})
+
+
+def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
+    """Return a parser that puts marks in place of the values.
+
+    Reasons: `unfinished`, `short`, `no <attribute>` (the text lacks a value), `<attribute> twice`.
+    """
+
+    def parse(prompt: Prompt, completion: Completion) -> Example | str:
+        text = until_stop(completion, task.ending)
+        if text is None:
+            return "unfinished"
+        if text.count(" ") + 1 < task.min_words:
+            return "short"
+        # The longest first: a value can be a part of another one.
+        for name in sorted(task.marks, key=lambda name: -len(prompt.attributes[name])):
+            places = list(re.finditer(rf"(?<!\w){re.escape(prompt.attributes[name])}(?!\w)", text, re.IGNORECASE))
+            if len(places) != 1:
+                return f"{name} twice" if places else f"no {name}"
+            text = text[: places[0].start()] + task.marks[name] + text[places[0].end() :]
+        return Example({task.generated: text}, task.encode(prompt.cell), prompt.cell, prompt, completion.logprob)
+
+    return parse
+
+
+def _values(task: Task, name: str, label: str) -> tuple[str, ...]:
+    values = task.attributes.get(name, ())
+    return values if isinstance(values, tuple) else values.get(label, ())
