@@ -88,8 +88,9 @@ class Lexicon:
     def _end(self, folded: Sequence[str], at: int, busy: set[int]) -> int:
         """Return where the longest name that begins here ends; 0 where none does."""
         for length in self._lengths.get(folded[at], ()):
-            if tuple(folded[at : at + length]) in self._labels and not busy & {*range(at, at + length)}:
-                return at + length
+            end = at + length
+            if end <= len(folded) and tuple(folded[at:end]) in self._labels and not busy & {*range(at, end)}:
+                return end
         return 0
 
 

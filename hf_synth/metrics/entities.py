@@ -51,7 +51,7 @@ class Entities(evaluate.Metric):
         own = {name: f1(labels["hit"][name], labels["said"][name], labels["real"][name]) for name in names}
         return {
             "rows": len(table),
-            "f1": f1(hit, said, real),
+            "f1": f1(int(hit), int(said), int(real)),
             "f1_interval": [float(q) for q in np.quantile(resampled, (0.025, 0.975))],
             "precision": float(hit / said) if said else 0.0,
             "recall": float(hit / real) if real else 0.0,

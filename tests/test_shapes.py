@@ -1,0 +1,272 @@
+"""Kinds of task beyond one label: what is asked, how answers are read and dropped, what is stored."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+from datasets import ClassLabel, List, load_dataset
+
+from hf_synth.errors import InputError
+from hf_synth.folder import write_folder
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.produce import Plan, facts
+from hf_synth.records import Completion, Prompt
+from hf_synth.run import Run
+from hf_synth.settings import SynthConfig
+from hf_synth.shapes import shape
+from hf_synth.tasks import load_task
+from hf_synth.work import Work
+
+SETS = """
+kind: multi_label
+labels: {rain: rain, wind: wind, sun: sun}
+prompt: 'A message about {mentions}: "'
+together: [[rain, wind]]
+mentions: [1, 2]
+empty: 'A greeting: "'
+min_words: 1
+"""
+ENTITIES = """
+kind: tokens
+columns: tokens
+label_column: tags
+labels: {Drug: a drug, Disease: a disease}
+words: {Drug: [aspirin, vitamin C], Disease: [gout, lung cancer, AS]}
+mentions: [1, 2]
+prompt: 'A sentence with {mentions}: "'
+empty: 'A sentence about numbers: "'
+"""
+RELATION = """
+kind: relation
+columns: sentence
+labels: {linked: linked, apart: not linked}
+marks: {gene: '@GENE$', disease: '@DISEASE$'}
+attributes: {gene: [BRCA1, TP53], disease: {linked: [cancer], apart: [mutation, gene mutation]}}
+prompt: '{gene} and {disease} are {label}: "'
+min_words: 2
+"""
+
+
+def own(tmp_path, text):
+    (tmp_path / "own.yaml").write_text(text)
+    task = load_task(str(tmp_path / "own.yaml"))
+    shape(task).check(task)
+    return task
+
+
+def first_prompts(task, cell, count=50):
+    stream = shape(task).prompts(task, cell, iter([""] * count), random.Random(0))
+    return list(stream)
+
+
+def read(task, prompt, text, finish="stop"):
+    return shape(task).parser(task)(prompt, Completion(text, -1.0, 5, finish))
+
+
+def dataset_of(tmp_path, task, answer, rows):
+    """Generate with a scripted generator and load the folder as a user does."""
+    plan = Plan.of(SynthConfig(task=str(tmp_path / "own.yaml"), num_rows=rows))
+    run = Run(task, ScriptedGenerator(answer), num_rows=rows)
+    work = Work(tmp_path / "work", run)
+    written = work.write(plan.method.generate(run, plan.method_config))
+    write_folder(tmp_path / "work", tmp_path / "data", task, facts(plan, run.generator, run, written))
+    data = load_dataset(str(tmp_path / "data"))
+    return data, run
+
+
+# --- sets of labels
+
+
+def test_a_label_is_asked_for_with_those_that_go_with_it(tmp_path):
+    task = own(tmp_path, SETS)
+    asked = Counter(prompt.attributes["labels"] for prompt in first_prompts(task, "rain"))
+    assert set(asked) == {"rain", "rain; wind", "wind; rain"}  # never with the sun
+    assert {prompt.text for prompt in first_prompts(task, "rain")} >= {'A message about rain and wind: "'}
+    assert {prompt.attributes["labels"] for prompt in first_prompts(task, "none")} == {""}
+
+
+def test_each_label_has_its_budget_and_the_rows_load_as_sets(tmp_path):
+    task = own(tmp_path, SETS)
+    data, run = dataset_of(tmp_path, task, lambda prompt, rng: f'text {rng.random()}"', 40)
+    rows = [row for split in data.values() for row in split]
+    feature = data["train"].features["label"]
+    assert isinstance(feature, List)
+    assert isinstance(feature.feature, ClassLabel)
+    sets = Counter(tuple(feature.feature.names[at] for at in row["label"]) for row in rows)
+    assert sets[()] == 10
+    assert {("rain",), ("rain", "wind"), ("wind",), ()} <= set(sets)
+    assert len(rows) == 40
+    assert run.targets() == {"rain": 10, "wind": 10, "sun": 10, "none": 10}
+    card = (tmp_path / "data" / "README.md").read_text()
+    counted = Counter(
+        name for row in rows for name in ([feature.feature.names[at] for at in row["label"]] or ["none"])
+    )
+    ledger = json.loads((tmp_path / "data" / "hf_synth" / "facts.json").read_text())["labels"]
+    assert {cell: sum(ledger[split][cell] for split in ledger) for cell in task.cells} == counted
+    assert "| split | rain | wind | sun | none |" in card
+
+
+def test_more_labels_than_there_are_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"`mentions` must lie between 1 and 3, least first; got \[1, 4\]"):
+        own(tmp_path, SETS.replace("[1, 2]", "[1, 4]"))
+    with pytest.raises(InputError, match="`together`: a label must be one of rain, wind, sun; got 'hail'"):
+        own(tmp_path, SETS.replace("[[rain, wind]]", "[[rain, hail]]"))
+
+
+# --- entities
+
+
+def asked_for(names, cell="Drug"):
+    return Prompt("x", cell=cell, attributes={"entities": json.dumps(names)})
+
+
+def test_names_that_were_asked_for_and_all_others_that_occur_are_tagged(tmp_path):
+    task = own(tmp_path, ENTITIES)
+    found = read(task, asked_for({"aspirin": "Drug"}), "Aspirin, not vitamin C, helps in lung cancer.")
+    assert found.fields["tokens"].split() == [
+        "Aspirin",
+        ",",
+        "not",
+        "vitamin",
+        "C",
+        ",",
+        "helps",
+        "in",
+        "lung",
+        "cancer",
+        ".",
+    ]
+    assert found.target == ("B-Drug", "O", "O", "B-Drug", "I-Drug", "O", "O", "O", "B-Disease", "I-Disease", "O")
+
+
+@pytest.mark.parametrize(
+    ("names", "cell", "text", "reason"),
+    [
+        ({"aspirin": "Drug"}, "Drug", "It helps in lung cancer now.", "entity missing"),
+        ({"lung cancer": "Disease", "cancer": "Disease"}, "Disease", "He has lung cancer now.", "entities overlap"),
+        ({"aspirin": "Drug"}, "Drug", "No aspirin", "short"),
+        ({}, "none", "There were 12 cases of gout.", "entity there"),
+        ({"aspirin": "Drug"}, "Drug", " ", "unfinished"),
+    ],
+)
+def test_what_cannot_be_aligned_is_dropped_with_its_reason(tmp_path, names, cell, text, reason):
+    assert read(own(tmp_path, ENTITIES), asked_for(names, cell), text) == reason
+
+
+def test_short_names_must_be_spelt_as_they_stand(tmp_path):
+    task = own(tmp_path, ENTITIES)
+    found = read(task, asked_for({"gout": "Disease"}, "Disease"), "As gout is not AS at all.")
+    assert found.target == ("O", "B-Disease", "O", "O", "B-Disease", "O", "O", "O")
+
+
+MARKUP = [
+    (
+        "He took <Drug>aspirin</Drug> for <Disease>a bad knee</Disease>.",
+        ("B-Drug", "B-Disease", "I-Disease", "I-Disease"),
+    ),
+    ("He took <Drug>aspirin for gout.", "unclosed"),
+    ("He took <Pill>aspirin</Pill> for gout.", "unknown label"),
+    ("He took <Drug>as <Disease>gout</Disease></Drug> says.", "nested"),
+    ("He took <Drug></Drug> for it all.", "empty span"),
+    ("He took <Drug>aspirin</Disease> for it.", "unclosed"),
+    ("He took nothing at all that day.", "no entity"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), MARKUP)
+def test_markup_is_read_whole_or_not_at_all(tmp_path, text, said):
+    task = own(tmp_path, ENTITIES + "annotate: markup\n")
+    found = read(task, asked_for({}), text)
+    assert (found if isinstance(found, str) else tuple(tag for tag in found.target if tag != "O")) == said
+
+
+JSON = [
+    ({"text": "He took aspirin", "entities": [{"text": "aspirin", "type": "Drug"}]}, ("O", "O", "B-Drug")),
+    ({"text": "He took aspirin", "entities": [{"text": "ibuprofen", "type": "Drug"}]}, "not in text"),
+    ({"text": "He took aspirin", "entities": [{"text": "aspirin", "type": "Pill"}]}, "unknown label"),
+    ({"text": "He took aspirin", "entities": ["aspirin"]}, "other keys"),
+    ({"sentence": "He took aspirin"}, "other keys"),
+    (
+        {
+            "text": "He took aspirin",
+            "entities": [{"text": "aspirin", "type": "Drug"}, {"text": "aspirin", "type": "Disease"}],
+        },
+        "two labels",
+    ),
+    ("He took aspirin.", "no json"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), JSON)
+def test_json_is_read_by_its_schema_or_not_at_all(tmp_path, answer, said):
+    task = own(tmp_path, ENTITIES + 'annotate: json\nstop: "\\n"\n')
+    text = answer if isinstance(answer, str) else "Here you are: " + json.dumps(answer)
+    found = read(task, asked_for({}), text)
+    assert (found if isinstance(found, str) else found.target) == said
+
+
+def test_entities_load_as_tokens_and_tags_and_none_have_their_budget(tmp_path):
+    task = own(tmp_path, ENTITIES)
+
+    def answer(prompt, rng):
+        names = " and ".join(json.loads(prompt.attributes["entities"]))
+        return f'There were {rng.randrange(10**6)} cases {names} here." '
+
+    data, _ = dataset_of(tmp_path, task, answer, 30)
+    names = data["train"].features["tags"].feature.names
+    assert names == ["O", "B-Drug", "I-Drug", "B-Disease", "I-Disease"]
+    rows = [row for split in data.values() for row in split]
+    assert all(len(row["tokens"]) == len(row["tags"]) for row in rows)
+    assert sum(not any(row["tags"]) for row in rows) == 10
+    spelt = {
+        " ".join(token for token, tag in zip(row["tokens"], row["tags"], strict=True) if names[tag].endswith("Drug"))
+        for row in rows
+    }
+    assert {"aspirin", "vitamin C"} <= spelt
+
+
+def test_a_task_of_tokens_needs_names(tmp_path):
+    bare = "kind: tokens\ncolumns: tokens\nlabels: [gene]\nprompt: '{mentions}: \"'\n"
+    with pytest.raises(InputError, match=r"a tokens task needs `words`: names of entities for each of \['gene'\]"):
+        own(tmp_path, bare)
+
+
+# --- relations
+
+
+def test_marks_stand_in_place_of_what_was_asked_for(tmp_path):
+    task = own(tmp_path, RELATION)
+    prompt = Prompt("x", cell="linked", attributes={"gene": "BRCA1", "disease": "cancer"})
+    found = read(task, prompt, "The brca1 gene leads to cancer.")
+    assert found.fields == {"sentence": "The @GENE$ gene leads to @DISEASE$."}
+    assert found.target == "linked"
+    nested = Prompt("x", cell="apart", attributes={"gene": "TP53", "disease": "gene mutation"})
+    assert read(task, nested, "A gene mutation of TP53.").fields["sentence"] == "A @DISEASE$ of @GENE$."
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("The gene leads to cancer.", "no gene"),
+        ("BRCA1 and BRCA1 lead to cancer.", "gene twice"),
+        ("BRCA1 is a gene.", "no disease"),
+        ("BRCA12 leads to cancer.", "no gene"),
+        ("BRCA1", "short"),
+    ],
+)
+def test_texts_without_both_marks_once_are_dropped(tmp_path, text, reason):
+    prompt = Prompt("x", cell="linked", attributes={"gene": "BRCA1", "disease": "cancer"})
+    assert read(own(tmp_path, RELATION), prompt, text) == reason
+
+
+def test_values_of_a_mark_may_depend_on_the_label(tmp_path):
+    task = own(tmp_path, RELATION)
+    assert {prompt.attributes["disease"] for prompt in first_prompts(task, "linked")} == {"cancer"}
+    assert {prompt.attributes["disease"] for prompt in first_prompts(task, "apart")} == {"mutation", "gene mutation"}
+    with pytest.raises(InputError, match="'gene' needs values for 'linked' under `attributes.gene`"):
+        own(tmp_path, RELATION.replace("gene: [BRCA1, TP53], ", ""))
+    with pytest.raises(InputError, match="needs two `marks`"):
+        own(
+            tmp_path, RELATION.replace(", disease: '@DISEASE$'}", "}").replace("{gene} and {disease} are", "{gene} is")
+        )
