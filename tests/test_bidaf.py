@@ -33,7 +33,8 @@ def batch(tokenizer, **settings):
 
 def test_tokenizer_tells_where_words_stand_and_which_text_they_are_of(tokenizer):
     found = tokenizer(QUESTIONS[0], CONTEXTS[0], return_offsets_mapping=True)
-    words = [CONTEXTS[0][a:b] for (a, b), kind in zip(found["offset_mapping"], found["token_type_ids"]) if kind]
+    places = zip(found["offset_mapping"], found["token_type_ids"], strict=True)
+    words = [CONTEXTS[0][start:end] for (start, end), kind in places if kind]
     assert words == ["The", "film", "was", "made", "by", "Ann", "Lee", ",", "in", "1999", "."]
     assert found["token_type_ids"] == [0] * 5 + [1] * 11
     assert tokenizer.pad_token_id == 0

@@ -19,7 +19,7 @@ LAYERS = [
     ("task", "settings", "row_weights"),
     ("tasks", "arguments", "fit"),
     ("prompts", "parse", "attributes", "journal", "models", "card_merge", "cells", "answers"),
-    ("ledger", "generators.base", "student", "retrieval"),
+    ("ledger", "generators.base", "student", "retrieval", "learners", "candidates"),
     ("chunks", "classifier", "influence", "prototypes"),
     ("run",),
     ("generators", "reference", "denoise"),

@@ -94,6 +94,7 @@ class BiDAFForQuestionAnswering(PreTrainedModel):
     """
 
     config_class = BiDAFConfig
+    characters: Tensor
 
     def __init__(self, config: BiDAFConfig) -> None:
         super().__init__(config)
@@ -178,7 +179,9 @@ class BiDAFForQuestionAnswering(PreTrainedModel):
 
     def _read(self, context: _Part, question: _Part, input_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return start and end scores of the context's words, [N, C] each."""
-        said, asked = (self.contextual(self._embed(part.take(input_ids)), part.reverse) for part in (context, question))
+        said, asked = (
+            self.contextual(self._embed(part.take(input_ids)), part.reverse) for part in (context, question)
+        )
         attended = self._attend(self.dropout(said), self.dropout(asked), context.real, question.real)
         states = attended
         for layer in self.modelling:
