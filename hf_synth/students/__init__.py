@@ -1,13 +1,25 @@
-"""Small classifiers that Transformers lacks; importing this makes them known to its Auto classes."""
+"""Small models that Transformers lacks; importing this makes them known to its Auto classes."""
 
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
+from hf_synth.students.bidaf import BiDAFConfig, BiDAFForQuestionAnswering, build_reader_tokenizer
 from hf_synth.students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 
 AutoConfig.register("bilstm", BiLSTMConfig, exist_ok=True)
 AutoModelForSequenceClassification.register(BiLSTMConfig, BiLSTMForSequenceClassification, exist_ok=True)
-# These two make `save_pretrained` copy the file and write `auto_map`, for those who do not have hf_synth.
+AutoConfig.register("bidaf", BiDAFConfig, exist_ok=True)
+AutoModelForQuestionAnswering.register(BiDAFConfig, BiDAFForQuestionAnswering, exist_ok=True)
+# These make `save_pretrained` copy the file and write `auto_map`, for those who do not have hf_synth.
 BiLSTMConfig.register_for_auto_class()
 BiLSTMForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+BiDAFConfig.register_for_auto_class()
+BiDAFForQuestionAnswering.register_for_auto_class("AutoModelForQuestionAnswering")
 
-__all__ = ["BiLSTMConfig", "BiLSTMForSequenceClassification", "build_tokenizer"]
+__all__ = [
+    "BiDAFConfig",
+    "BiDAFForQuestionAnswering",
+    "BiLSTMConfig",
+    "BiLSTMForSequenceClassification",
+    "build_reader_tokenizer",
+    "build_tokenizer",
+]

@@ -17,7 +17,7 @@ from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, balanced, example_loss
 from hf_synth.trainers.lookahead import LookAhead
 from hf_synth.trainers.phases import Phase, PhasedTrainer
-from hf_synth.trainers.rows import Rows, class_counts
+from hf_synth.trainers.rows import Rows, class_counts, classes_of
 from hf_synth.trainers.weighted import counted
 from hf_synth.trainers.weights import (
     ExampleWeights,
@@ -118,7 +118,7 @@ class BilevelTrainer(PhasedTrainer):
         super().__init__(*args, **kwargs)
         self._refuse_sharding("each rank must hold all parameters")
         self.config = config = config or BilevelConfig()
-        classes = self.model.config.num_labels
+        classes = classes_of(self.model)
         self.rows = Rows(self.train_dataset, classes)
         self.outer: Any = self.train_dataset if outer_dataset is None else outer_dataset
         self._judge_by(self._draw_outer(0))
@@ -266,7 +266,7 @@ class BilevelTrainer(PhasedTrainer):
         return np.sort(draw.permutation(len(self.outer))[: self.config.outer_rows]).tolist()
 
     def _judge_by(self, rows: list[int]) -> None:
-        counts = class_counts(self.outer, rows, self.model.config.num_labels)
+        counts = class_counts(self.outer, rows, classes_of(self.model))
         loss = example_loss(self.config.outer_loss, scale=self.config.scale)
         self.outer_rows, self.robust_loss = rows, balanced(loss, counts) if self.config.balanced else loss
 

@@ -18,7 +18,7 @@ from hf_synth.directional import still
 from hf_synth.errors import InputError, unknown
 from hf_synth.losses import IGNORED
 from hf_synth.trainers.predictions import Predictions
-from hf_synth.trainers.rows import Rows
+from hf_synth.trainers.rows import Rows, classes_of
 from hf_synth.trainers.weighted import WeightedTrainer
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -103,7 +103,8 @@ class EnsembleTrainer(WeightedTrainer):
     def __init__(self, *args: Any, config: EnsembleConfig | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.config = config or EnsembleConfig()
-        classes = self.model.config.num_labels
+        if (classes := classes_of(self.model)) is None:
+            raise InputError("temporal ensembling averages over classes; answers that are spans have none")
         if classes < 2 or self.model.config.problem_type == "regression":
             raise InputError(f"temporal ensembling needs a model of 2 or more classes, no regression; got {classes}")
         self.rows = Rows(self.train_dataset, classes)

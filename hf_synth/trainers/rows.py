@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED
+from hf_synth.trainers.spans import SpanLogits
 
 
 class Rows:
@@ -24,13 +25,13 @@ class Rows:
 
     Args:
         data: The training set; it has a length and columns.
-        classes: Classes of the model.
+        classes: Classes of the model; `None` where labels are places in a text.
 
     Raises:
         InputError: For a set without `index`, an index that stands twice, or a label that is no class.
     """
 
-    def __init__(self, data: Any, classes: int) -> None:
+    def __init__(self, data: Any, classes: int | None) -> None:
         names = getattr(data, "column_names", ())
         if "index" not in names:
             raise InputError(f"`train_dataset` needs a column `index` that names each row; it has {list(names)!r}")
@@ -54,6 +55,8 @@ class Rows:
         self.labels = self.labels if self.labels.ndim == 2 else self.labels.astype(np.int32)
         self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(small)
         low, high = (0, 0) if not self.labels.size else (self.labels.min(), self.labels.max())
+        if classes is None:
+            classes = int(high) + 1
         if low < 0 or high >= (classes if self.labels.ndim == 1 else 1 + 1e-6):
             raise InputError(f"labels must lie between 0 and {classes - 1}; they go from {low} to {high}")
 
@@ -70,12 +73,19 @@ class Rows:
         return hashlib.sha256(self._order.tobytes() + self._sorted.tobytes() + self.labels.tobytes()).hexdigest()
 
 
-def class_counts(data: Any, rows: Sequence[int], classes: int) -> Tensor:
-    """Return how many labels of each class some rows of a data set hold, [K].
+def classes_of(model: Any) -> int | None:
+    """Return how many classes a model's labels have; `None` where they are places in a text."""
+    return None if isinstance(model, SpanLogits) else model.config.num_labels
+
+
+def class_counts(data: Any, rows: Sequence[int], classes: int | None) -> Tensor:
+    """Return how many labels of each class some rows of a data set hold, [K]; all as one class where there are none.
 
     Raises:
         InputError: If they are all of one class, or one is no class of the model.
     """
+    if classes is None:
+        return torch.tensor([len(rows)])
     labels = data.select(rows)["labels" if "labels" in data.column_names else "label"]
     found = np.concatenate([np.ravel(row) for row in labels]).astype(int)
     found = found[found != IGNORED]

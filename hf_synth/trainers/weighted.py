@@ -15,6 +15,7 @@ from transformers import Trainer
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
+from hf_synth.trainers.spans import SpanLogits, best_spans
 
 SIDE_STATE = "side_state.pt"
 
@@ -55,6 +56,11 @@ class WeightedTrainer(Trainer):
         smoothing = self.args.label_smoothing_factor
         if smoothing and loss != "ce":
             raise InputError(f"`label_smoothing_factor` belongs to the loss `ce`; got {smoothing} with {loss!r}")
+        if isinstance(self.model, SpanLogits):
+            if smoothing:
+                raise InputError(f"`label_smoothing_factor` needs classes, which spans do not have; got {smoothing}")
+            # Positions: logits of batches of different lengths could not be joined.
+            self.preprocess_logits_for_metrics = lambda logits, labels: best_spans(logits)
         self._training_loss, self._plain = example_loss(loss, smoothing=smoothing), example_loss()
 
     def example_weights(self, columns: Mapping[str, Tensor]) -> Tensor | None:

@@ -102,18 +102,24 @@ class Features:
     Args:
         model: The student.
         names: Which of them.
-        classes: Its number of labels.
+        classes: Its number of labels; `None` where they are places in a text.
+
+    Raises:
+        InputError: For the embedding of a text that has one for each token.
     """
 
-    def __init__(self, model: nn.Module, names: tuple[Feature, ...], classes: int) -> None:
-        self.names = names
+    def __init__(self, model: nn.Module, names: tuple[Feature, ...], classes: int | None) -> None:
+        self.names, self.width = names, len(names)
         self._loss = example_loss()
+        self._embedding: Tensor | None = None
+        if "embedding" not in names:
+            return
+        if classes is None:
+            raise InputError("`features: embedding` needs a model of classes; answers that are spans have none")
         linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
         head = [m for m in linear if m.out_features == classes][-1]
         self.width = sum(head.in_features if name == "embedding" else 1 for name in names)
-        self._embedding: Tensor | None = None
-        if "embedding" in names:
-            head.register_forward_pre_hook(self._keep)
+        head.register_forward_pre_hook(self._keep)
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._embedding = inputs[0].detach().float()

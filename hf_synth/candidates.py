@@ -1,0 +1,221 @@
+"""Answers that a context offers, as spans of characters, for questions to be asked about."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from .errors import InputError
+
+Kind = Literal["date", "quote", "name", "number"]
+
+
+class Candidate(NamedTuple):
+    """A span of a context that may be an answer.
+
+    Attributes:
+        start: Its first character.
+        end: The character behind its last.
+        kind: What it is: of the rules `date`, `quote`, `name` or `number`; of a student, its label.
+    """
+
+    start: int
+    end: int
+    kind: str
+
+
+_MONTH = (
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December"
+    r"|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.)"
+)
+_YEAR = r"(?:1\d{3}|20\d{2})"
+_ERA = r"(?:\s?(?:BCE|BC|CE|AD))"
+_DAY = r"(?:[0-3]?\d(?:st|nd|rd|th)?)"
+# A month of the name of a word (May, March) needs a day or year beside it; the others stand alone as well.
+_DATE = re.compile(
+    rf"\b(?:{_DAY}\s(?:of\s)?{_MONTH}(?:,?\s{_YEAR})?"  # 4 July 1776
+    rf"|{_MONTH}\s{_DAY}(?:,?\s{_YEAR})?(?!\d)"  # July 4, 1776
+    rf"|{_MONTH},?\s{_YEAR}"  # July 1776
+    rf"|\d{{4}}-\d\d-\d\d"  # 1776-07-04
+    rf"|(?:AD\s)\d{{1,4}}|\d{{1,4}}{_ERA}"  # 44 BC
+    rf"|(?:early|mid|late)?[\s-]?\d{{1,2}}(?:st|nd|rd|th)(?:\s|-)(?:century|centuries){_ERA}?"  # 19th century
+    rf"|{_YEAR}s|{_YEAR}(?:\s?[-–—]\s?(?:{_YEAR}|\d\d))?(?![\d,.]*\d)"  # 1990s, 1939–45
+    r"|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+    r"|(?:January|February|April|June|July|August|September|October|November|December))\b"
+)
+
+_WORD_NUMBER = (
+    r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-[a-z]+)?|hundreds?|thousands?)"
+)
+_SCALE = r"(?:hundred|thousand|million|billion|trillion)"
+_UNIT = (
+    r"(?:%|percent|per\scent|°\s?[CF]|km²?|kilomet(?:er|re)s?|met(?:er|re)s?|mi|miles?|feet|foot|ft|inch(?:es)?|cm|mm"
+    r"|kg|kilograms?|grams?|pounds?|lbs?|tons?|tonnes?|acres?|hectares?|lit(?:er|re)s?|gallons?|mph|km/h|[kMG]?Hz"
+    r"|[kMG]?W|volts?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|decades?|centuries"
+    r"|dollars?|euros?|cents?|degrees?)"
+)
+_NUMBER = re.compile(
+    rf"(?<![\w.,])(?:(?:US\s?)?[$€£¥]\s?)?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?(?:st|nd|rd|th)?"
+    rf"(?:\s{_SCALE})?(?:[\s-]?{_UNIT}(?!\w))?(?![\w]|[.,]\d)"
+    rf"|\b{_WORD_NUMBER}(?:\s{_SCALE})?(?:[\s-]{_UNIT})?\b"
+)
+
+# Straight and curly quotes around a title: short, beginning with a capital or a digit, of one line.
+_QUOTE = re.compile(r"[\"“]([A-Z0-9][^\"“”\n]{1,79}?)[,.]?[\"”]")
+
+_CAPITAL = r"(?:[A-Z]\.(?:[A-Z]\.)+|[A-Z]\.|[^\W\d_a-zà-ÿ](?:[\w'’&]|-(?=\w))*)"
+_JOIN = r"(?:of\sthe|of|de\sla|de|del|du|von|van|der|da|di|al|el|la|le|and\sthe|for\sthe|&|the)"
+_NAME = re.compile(rf"(?<![\w'’-]){_CAPITAL}(?:\s(?:{_JOIN}\s)?{_CAPITAL})*(?:\s\d{{1,3}}\b(?![.,]?\d))?")
+_ENDS = re.compile(r"(?:^|[.!?:;][\"”')\]]*\s+|\n\s*|[\"“(])$")  # what stands before the first word of a sentence
+# Words that begin sentences and names alike, and are no part of a name.
+_OPENERS = frozenset(
+    re.findall(
+        r"\w+",
+        "a after all also although an and another any as at because before both but by despite during each even "
+        "every few finally first following for from further given he her here his how however i if in into it its "
+        "just later like many more moreover most much my nearly next no not now of on once one only or other "
+        "others our out over perhaps several she similarly since so some soon still such than that the their then "
+        "there these they this those though through thus to today together two under unlike until upon us we what "
+        "when where whereas whether which while who whom whose why with within without yet you your",
+    )
+)
+
+
+def rules(context: str) -> list[Candidate]:
+    """Return what regular expressions find in a context, in order, without overlaps.
+
+    - `date`: days, months with a day or year, years, decades, spans of years, centuries, years BC or AD, weekdays.
+    - `quote`: up to 80 characters between quotes that begin with a capital, as titles do; the quotes are left out.
+    - `name`: runs of capitalised words, joined by words such as `of` and `de`; articles and other openers in front
+      are left out, and so is a single capitalised word that begins a sentence, unless it is an acronym.
+    - `number`: numbers in digits or words, with currency, scale and unit.
+
+    Where two overlap, the kind that stands first in this list counts, of one kind the first; a number inside a name
+    belongs to the name.
+
+    >>> context = 'In 1979 Pink Floyd sold 30 million copies of "The Wall".'
+    >>> [(context[start:end], kind) for start, end, kind in rules(context)]
+    [('1979', 'date'), ('Pink Floyd', 'name'), ('30 million', 'number'), ('The Wall', 'quote')]
+    """
+    found: list[Candidate] = []
+    for start, end, kind in _matches(context):
+        if all(end <= other.start or start >= other.end for other in found):
+            found.append(Candidate(start, end, kind))
+    return sorted(found)
+
+
+def _matches(context: str) -> Iterator[tuple[int, int, Kind]]:
+    for match in _DATE.finditer(context):
+        text = match.group()
+        yield match.end() - len(text.lstrip(" -")), match.end(), "date"
+    for match in _QUOTE.finditer(context):
+        yield match.start(1), match.end(1), "quote"
+    for match in _NAME.finditer(context):
+        if (start := _name_start(context, match.start(), match.end())) is not None:
+            yield start, match.end(), "name"
+    for match in _NUMBER.finditer(context):
+        yield match.start(), match.end(), "number"
+
+
+def _name_start(context: str, start: int, end: int) -> int | None:
+    """Return where a run of capitalised words becomes a name, if it does."""
+    opens = bool(_ENDS.search(context, max(start - 8, 0), start)) or start == 0
+    while (word := context[start:end].split(" ")[0].split("\n")[0]).lower() in _OPENERS:
+        start += len(word) + 1
+        opens = False
+        if start >= end:
+            return None
+    while (word := context[start:end].split(" ")[0]).islower():  # a joining word behind an opener
+        start += len(word) + 1
+    text = context[start:end]
+    if len(text) < 2 or text[:1].isdigit():
+        return None
+    alone = " " not in text and "\n" not in text
+    return None if opens and alone and not text.replace(".", "").isupper() else start
+
+
+def random_answer(context: str, rng: random.Random) -> Candidate:
+    """Return one of the rules' candidates at random, one of the words where there are none.
+
+    An answerer that never reads the question: what a trained one must beat.
+
+    Raises:
+        InputError: For a context without words.
+    """
+    if found := rules(context):
+        return rng.choice(found)
+    words = [Candidate(match.start(), match.end(), "word") for match in re.finditer(r"\w+", context)]
+    if not words:
+        raise InputError(f"a context needs a word to be an answer; got {context!r}")
+    return rng.choice(words)
+
+
+@torch.inference_mode()
+def by_student(
+    folder: str | Path, contexts: Sequence[str], max_length: int = 256, batch_size: int = 32
+) -> list[list[Candidate]]:
+    """Return what a trained student of entities finds in contexts, in order.
+
+    A word has the tag of its first token. `B-kind` begins a span, and so does `I-kind` behind another kind.
+
+    Args:
+        folder: Folder of a token classifier whose labels are `O`, `B-kind` and `I-kind`.
+        contexts: Texts; long ones are read in several pieces.
+        max_length: Most tokens of a piece.
+        batch_size: Pieces at once.
+
+    Raises:
+        InputError: For a model of other labels, or a tokenizer that does not know where its tokens stand.
+    """
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForTokenClassification.from_pretrained(folder).to(device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    names = [model.config.id2label[at] for at in range(model.config.num_labels)]
+    if wrong := [name for name in names if name != "O" and name[:2] not in ("B-", "I-")]:
+        raise InputError(f"labels of a student that finds answers must be O, B-kind and I-kind; got {wrong[0]!r}")
+    if not tokenizer.is_fast:
+        raise InputError("a student that finds answers needs a fast tokenizer, which tells where tokens stand")
+    found = tokenizer(
+        list(contexts),
+        truncation=True,
+        max_length=max_length,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    rows, offsets = found.pop("overflow_to_sample_mapping"), found.pop("offset_mapping")
+    words: list[dict[int, tuple[int, int, str]]] = [{} for _ in contexts]
+    for first in range(0, len(rows), batch_size):
+        places = range(first, min(first + batch_size, len(rows)))
+        inputs = {name: [found[name][at] for at in places] for name in found}
+        batch = tokenizer.pad(inputs, padding_side="right", return_tensors="pt").to(device)
+        for at, tags in zip(places, model(**batch).logits.argmax(-1).tolist(), strict=True):
+            _collect(words[rows[at]], found.word_ids(at), offsets[at], [names[tag] for tag in tags])
+    return [_spans(list(known.values())) for known in words]
+
+
+def _collect(known: dict[int, tuple[int, int, str]], ids: Any, offsets: Any, tags: Sequence[str]) -> None:
+    """Add the words of a piece: where they stand, and the tag of their first token."""
+    for word, (start, end), tag in zip(ids, offsets, tags, strict=False):  # tags of padding stand behind
+        if word is not None:
+            begin, _, kept = known.get(word, (start, end, tag))
+            known[word] = begin, end, kept
+
+
+def _spans(words: Sequence[tuple[int, int, str]]) -> list[Candidate]:
+    spans: list[Candidate] = []
+    before = "O"
+    for start, end, tag in words:
+        if tag[:2] == "I-" and before[2:] == tag[2:] and before != "O":
+            spans[-1] = spans[-1]._replace(end=end)
+        elif tag != "O":
+            spans.append(Candidate(start, end, tag[2:]))
+        before = tag
+    return spans
