@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .bio import Lexicon, tags_of
+from .candidates import random_answer
 from .filters.consistency import free_scores, label_scores
 from .generators.base import Generator, Scorer
 from .learners import learner
@@ -67,10 +68,15 @@ def judge_baselines(
         student: What the student says of every real row.
     """
     kind = learner(task)
+    real = judge.data[task.label_column]
     if task.kind == "tokens":
-        said = dictionary(task, judge.data[task.generated])
-        return {"dictionary of the prompts' names": kind.score(task, said, judge.data[task.label_column])}
-    if rows == 0 or not isinstance(generator, Scorer):
+        tags = dictionary(task, judge.data[task.generated])
+        return {"dictionary of the prompts' names": kind.score(task, tags, real)}
+    if task.kind == "qa":
+        draw = random.Random(0)
+        said = [_answer(context, draw) for context in judge.data[task.columns[0]]]
+        return {"a random name, number or date": kind.score(task, said, real)}
+    if rows == 0 or task.kind == "parse" or not isinstance(generator, Scorer):
         return {}
     places = sorted(random.Random(0).sample(range(len(judge.data)), min(rows, len(judge.data))))
     part = judge.data.select(places)
@@ -81,3 +87,8 @@ def judge_baselines(
         if student is not None:
             found[name]["student"] = kind.score(task, [student[at] for at in places], real)[kind.metric]
     return found
+
+
+def _answer(context: str, draw: random.Random) -> dict[str, list[Any]]:
+    start, end, _ = random_answer(context, draw)
+    return {"text": [context[start:end]], "answer_start": [start]}

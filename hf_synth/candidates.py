@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import torch
+from typing import Any, Literal, NamedTuple, get_args
 
 from .errors import InputError
 
 Kind = Literal["date", "quote", "name", "number"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class Candidate(NamedTuple):
@@ -156,7 +156,28 @@ def random_answer(context: str, rng: random.Random) -> Candidate:
     return rng.choice(words)
 
 
-@torch.inference_mode()
+def finder(which: str) -> Callable[[str], list[Candidate]]:
+    """Return what finds answers in a context: `rules`, or the trained student of entities in a folder."""
+    if which == "rules":
+        return rules
+
+    @lru_cache(maxsize=1 << 16)  # contexts come round again
+    def find(context: str) -> list[Candidate]:
+        return by_student(which, [context])[0]
+
+    return find
+
+
+@lru_cache(maxsize=1)
+def _student(folder: str | Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForTokenClassification.from_pretrained(folder).to(device).eval()
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
 def by_student(
     folder: str | Path, contexts: Sequence[str], max_length: int = 256, batch_size: int = 32
 ) -> list[list[Candidate]]:
@@ -173,11 +194,9 @@ def by_student(
     Raises:
         InputError: For a model of other labels, or a tokenizer that does not know where its tokens stand.
     """
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    import torch
 
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = AutoModelForTokenClassification.from_pretrained(folder).to(device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = _student(folder)
     names = [model.config.id2label[at] for at in range(model.config.num_labels)]
     if wrong := [name for name in names if name != "O" and name[:2] not in ("B-", "I-")]:
         raise InputError(f"labels of a student that finds answers must be O, B-kind and I-kind; got {wrong[0]!r}")
@@ -195,8 +214,10 @@ def by_student(
     for first in range(0, len(rows), batch_size):
         places = range(first, min(first + batch_size, len(rows)))
         inputs = {name: [found[name][at] for at in places] for name in found}
-        batch = tokenizer.pad(inputs, padding_side="right", return_tensors="pt").to(device)
-        for at, tags in zip(places, model(**batch).logits.argmax(-1).tolist(), strict=True):
+        batch = tokenizer.pad(inputs, padding_side="right", return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            said = model(**batch).logits.argmax(-1).tolist()
+        for at, tags in zip(places, said, strict=True):
             _collect(words[rows[at]], found.word_ids(at), offsets[at], [names[tag] for tag in tags])
     return [_spans(list(known.values())) for known in words]
 

@@ -133,7 +133,8 @@ def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
     """Return the first rows of each label; the order of rows is fixed by the seed."""
     found: dict[str, list[dict[str, str]]] = {cell: [] for cell in task.cells}
     kind = shape(task)
-    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(1024, columns=list(kind.features(task))):
+    wanted = [*kind.features(task), "attributes"]
+    for batch in pq.ParquetFile(work / "rows.parquet").iter_batches(1024, columns=wanted):
         for row in batch.to_pylist():
             kept = found[kind.counted(task, row)[0]]
             if len(kept) < SAMPLES:

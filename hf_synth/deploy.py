@@ -6,21 +6,24 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
 from .baselines import prompting
 from .errors import InputError
 from .generators.base import Generator, Scorer
+from .learners import Learner, label
 from .task import Task
 
 # The files that a student needs to run; the card, training facts and pictures beside them are not among them.
 NEEDED = ("*.safetensors", "config.json", "tokenizer*", "vocab*", "merges.txt", "*_tokens*.json", "*.model", "*.py")
+Rows = Sequence[tuple[str, ...]]
 SECONDS = 1.0  # about how long each figure may take
 ONE_BY_ONE = 32
 BATCH = 64
@@ -47,7 +50,7 @@ def footprint(
     folder: str | Path,
     texts: Sequence[Sequence[str]],
     max_length: int = 128,
-    auto: Any = AutoModelForSequenceClassification,
+    kind: Learner = label,
 ) -> dict[str, Any]:
     """Measure a saved student on one core of this machine's CPU, from text to label, tokenising included.
 
@@ -55,7 +58,7 @@ def footprint(
         folder: The model's folder.
         texts: One sequence of texts per column, all of one length; some are drawn with a fixed seed.
         max_length: Tokens a text is cut to.
-        auto: The class that loads the student.
+        kind: How the student is loaded and what it does with texts.
 
     Returns:
         `parameters`; `megabytes` (10^6 bytes) of the files it needs to run; `milliseconds_per_text`, the median over
@@ -67,13 +70,14 @@ def footprint(
     import hf_synth.students  # noqa: F401 (registers the BiLSTM)
 
     folder = Path(folder)
-    model = auto.from_pretrained(folder).eval()
+    model = kind.auto.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     drawn = _draw(texts, ROWS)
     with one_core():
-        each = _one_by_one(model, tokenizer, drawn, max_length)
+        work = partial(_label, kind, model, tokenizer, max_length)
+        each = _one_by_one(work, drawn)
         rows = drawn[: max(8, int(SECONDS / each))]
-        rows_per_second = len(rows) / _seconds(model, tokenizer, rows, max_length)
+        rows_per_second = len(rows) / _seconds(work, rows)
     return {
         "cores": 1,
         "parameters": model.num_parameters(),
@@ -138,30 +142,27 @@ def _draw(texts: Sequence[Sequence[str]], rows: int) -> list[tuple[str, ...]]:
     return random.Random(0).sample(found, min(rows, len(found)))
 
 
-@torch.inference_mode()
-def _label(model: Any, tokenizer: Any, rows: Sequence[tuple[str, ...]], max_length: int) -> list[int]:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    inputs = tokenizer(*columns, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
-    return model(**inputs)[0].argmax(-1).tolist()
+def _label(kind: Learner, model: Any, tokenizer: Any, max_length: int, rows: Rows) -> Any:
+    return kind.run(model, tokenizer, [list(column) for column in zip(*rows, strict=True)], max_length)
 
 
-def _one_by_one(model: Any, tokenizer: Any, rows: Sequence[tuple[str, ...]], max_length: int) -> float:
+def _one_by_one(work: Callable[[Rows], Any], rows: Rows) -> float:
     """Return the median seconds of one text."""
-    _label(model, tokenizer, rows[:1], max_length)  # the first call sets up kernels
+    work(rows[:1])  # the first call sets up kernels
     found: list[float] = []
     while len(found) < ONE_BY_ONE and (len(found) < 3 or sum(found) < SECONDS):
         started = time.perf_counter()
-        _label(model, tokenizer, [rows[len(found) % len(rows)]], max_length)
+        work([rows[len(found) % len(rows)]])
         found.append(time.perf_counter() - started)
     return statistics.median(found)
 
 
-def _seconds(model: Any, tokenizer: Any, rows: Sequence[tuple[str, ...]], max_length: int) -> float:
+def _seconds(work: Callable[[Rows], Any], rows: Rows) -> float:
     """Return the seconds that all rows take in batches, like lengths together as `student.predict` has them."""
     started = time.perf_counter()
     ordered = sorted(rows, key=lambda row: sum(map(len, row)))
     for start in range(0, len(ordered), BATCH):
-        _label(model, tokenizer, ordered[start : start + BATCH], max_length)
+        work(ordered[start : start + BATCH])
     return time.perf_counter() - started
 
 

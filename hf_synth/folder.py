@@ -128,7 +128,7 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
             shards[split] = Shards(folder / "data", split, features.arrow_schema)
             labels[split] = Counter()
         shards[split].write(with_ids(table, features))
-        for row in table.select(list(kind.features(task))).to_pylist():
+        for row in table.select([*kind.features(task), "attributes"]).to_pylist():
             labels[split].update(kind.counted(task, row))
     dropped = Shards(folder / "data", "rejects", rejects.arrow_schema)
     for batch in pq.ParquetFile(work / "rejects.parquet").iter_batches(8192):

@@ -19,6 +19,10 @@ def under_names(task: Task, reference: Reference, data: Dataset, name: str, spli
     Raises:
         InputError: Naming both sides where they differ, or if there is no row with a label.
     """
+    for column, values in reference.only.items():
+        if column in data.column_names:
+            named = [names_of(value, data.features[column]) for value in data[column]]
+            data = data.select([at for at, value in enumerate(named) if value in values])
     wanted = shape(task).features(task)
     columns = {}
     for ours in wanted:

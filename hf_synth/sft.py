@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,13 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTConfig, SFTTrainer
 
 from .arguments import training_arguments
-from .curves import draw
 from .errors import InputError
-from .folder import replace_folder, restore_folder
+from .folder import restore_folder
 from .generators.local.generator import best_dtype
-from .journal import write_whole
 from .learners import parses
 from .request import Request
 from .settings import StudentConfig
-from .stages import last_checkpoint, open_scratch
+from .stages import last_checkpoint, open_scratch, save
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -153,14 +150,15 @@ def _train(
         **told,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
-        "validation_accuracy": trainer.state.best_metric,
+        "metric": parses.metric,
+        "validation_score": trainer.state.best_metric,
         "seconds": round(outcome.metrics["train_runtime"], 1),
         "denoised": None,
         "weights": None,
         "log_history": trainer.state.log_history,
         "rounds_log_history": None,
     }
-    return _save(trainer, folder, facts)
+    return save(trainer, folder, facts)
 
 
 def sft_arguments(config: StudentConfig, output_dir: Path, seed: int, validates: bool) -> SFTConfig:
@@ -185,23 +183,3 @@ def sft_arguments(config: StudentConfig, output_dir: Path, seed: int, validates:
 def _refuse_weights(train: Dataset) -> None:
     if "weight" in train.column_names and any(weight != 1 for weight in train["weight"]):
         raise InputError("a student that writes its answer counts all rows alike; drop the column `weight`")
-
-
-def _save(trainer: WriterTrainer, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Put the model in place whole and return the facts; a card that stood there stays, for a person's words in it."""
-    fresh, first = folder.with_name(f".{folder.name}-fresh"), trainer.is_world_process_zero()
-    facts = json.loads(json.dumps({**facts, "pictures": []}))
-    if first:
-        shutil.rmtree(fresh, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(fresh), _internal_call=True)  # by all ranks: parameters may be spread over them
-    if first:
-        (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle that names folders of this machine
-        if (folder / "README.md").exists():
-            shutil.copyfile(folder / "README.md", fresh / "README.md")
-        facts["pictures"] = draw(facts["log_history"], None, fresh)
-        write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
-        replace_folder(fresh, folder)
-        shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    return facts

@@ -1,4 +1,4 @@
-"""What comes before a student's own training: rows judged, weights learnt. Each is kept until the model is saved."""
+"""What comes before a student's own training, rows judged and weights learnt, and after it: the model saved whole."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from .arguments import preparing, training_arguments
+from .curves import draw
 from .denoise import denoise
 from .fit import make_trainer
+from .folder import replace_folder
 from .journal import write_whole
 from .learners import learner
 from .request import Request
@@ -24,6 +26,8 @@ from .trainers.bilevel import BilevelTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+WEIGHTS = "weights.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,3 +109,25 @@ def _once(args: TrainingArguments, name: str, compute: Callable[[], Stage]) -> S
         stage.weights.save(path, {"seconds": stage.seconds, "log_history": stage.log_history})
         shutil.rmtree(path.with_suffix(""), ignore_errors=True)
     return stage
+
+
+def save(trainer: Trainer, folder: Path, facts: dict[str, Any], weights: Weights | None = None) -> dict[str, Any]:
+    """Put the model in place whole and return the facts; a card that stood there stays, for a person's words in it."""
+    fresh, first = folder.with_name(f".{folder.name}-fresh"), trainer.is_world_process_zero()
+    facts = json.loads(json.dumps({**facts, "pictures": []}))
+    if first:
+        shutil.rmtree(fresh, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(fresh), _internal_call=True)  # by all ranks: parameters may be spread over them
+    if first:
+        (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle that names folders of this machine
+        if (folder / "README.md").exists():
+            shutil.copyfile(folder / "README.md", fresh / "README.md")
+        if weights is not None:
+            weights.save(fresh / WEIGHTS, {})
+        facts["pictures"] = draw(facts["log_history"], None if weights is None else weights.weight.tolist(), fresh)
+        write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
+        replace_folder(fresh, folder)
+        shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    return facts

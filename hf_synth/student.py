@@ -93,6 +93,13 @@ def mapped(data: Dataset, batch: Callable[[Mapping[str, list[Any]]], dict[str, A
     return data.map(batch, batched=True, remove_columns=drop, load_from_cache_file=False, desc="tokenise")
 
 
+@torch.inference_mode()
+def run(model: Any, tokenizer: Any, texts: Sequence[Sequence[str]], max_length: int) -> list[Any]:
+    """Return the likeliest class of each text, or of each of its tokens, from texts in columns."""
+    inputs = tokenizer(*texts, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+    return model(**inputs)[0].argmax(-1).tolist()
+
+
 class Predictor:
     """A saved student that labels texts.
 

@@ -10,76 +10,14 @@ from pydantic import Field
 
 from .config import strict
 from .errors import InputError, unknown
+from .sources import Corpus, Opening, Reference
+
+__all__ = ["Corpus", "Opening", "Reference", "Task", "slots"]
 
 RESERVED = frozenset({"index", "prompt_id", "attributes", "logprob", "model", "model_sha256"})
 Kind = Literal["single", "pair", "relation", "multi_label", "tokens", "qa", "parse"]
 GIVEN_FIRST = ("pair", "qa")  # kinds of two text columns, the first of which is given
 NONE = "none"  # the cell of texts that have none of the labels
-
-
-@strict
-class Corpus:
-    """Real unlabelled text that conditions generation; named on the card.
-
-    Attributes:
-        path: Hub id or local folder.
-        column: The text column.
-        config: Configuration of the data set.
-        split: Split; never a test split.
-    """
-
-    path: str
-    column: str
-    config: str | None = None
-    split: str = "train"
-
-
-@strict
-class Opening:
-    """The first stage: short texts that the main prompt is built around (`{opening}`).
-
-    Attributes:
-        prompt: Prompt that generates openings, such as a movie title or a premise.
-        values: A fixed list in place of generated ones.
-        corpus: Real texts in place of generated ones, where a method asks for them.
-        max_new_tokens: Token limit of a generated opening.
-        min_words: Shortest opening kept, in words.
-    """
-
-    prompt: str | None = None
-    values: tuple[str, ...] = ()
-    corpus: Corpus | None = None
-    max_new_tokens: int = Field(10, ge=1)
-    min_words: int = Field(1, ge=1)
-
-    def __post_init__(self) -> None:
-        if not (self.prompt or self.values or self.corpus):
-            raise InputError("`opening` needs one of `prompt`, `values`, `corpus`")
-
-
-@strict
-class Reference:
-    """The real data set a task is judged on.
-
-    Attributes:
-        path: Hub id.
-        config: Its configuration.
-        split: The labelled split to judge on.
-        revision: Branch or commit; `refs/convert/parquet` where the main branch holds a loading script.
-        columns: Our column name -> theirs, where they differ.
-        label: Their label column.
-        labels: Our label name -> theirs, where they differ.
-        package: A real test set served by the package index, used when the Hub cannot be reached.
-    """
-
-    path: str | None = None
-    config: str | None = None
-    split: str = "test"
-    revision: str | None = None
-    columns: Mapping[str, str] = Field(default_factory=dict)
-    label: str = "label"
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    package: Literal["vader_movies", "vader_products"] | None = None
 
 
 @strict
@@ -91,7 +29,8 @@ class Task:
         labels: Label name -> the words that stand for it in prompts. A plain list uses the names as words.
         prompt: What the generator continues; one template, or one per label. Slots: `{label}` (the label's words),
             `{word}`, `{opening}`, for pairs and questions the given column's name, and as the kind has them
-            `{mentions}`, `{answer}` or the names of `marks`. It ends with an open quote.
+            `{mentions}`, `{answer}` and the `{sentence}` it stands in, or the names of `marks`. It ends with an open
+            quote.
         words: Label name -> verbalizers; each prompt draws one for its slot `{word}`. Of `tokens`, the names of
             entities: what a text must mention (`{mentions}`), and what is tagged wherever it occurs.
         kind: `single` text, `pair` of texts, `relation` (a text about two marked entities), `multi_label` (a set of
@@ -122,6 +61,8 @@ class Task:
         together: Of `multi_label`: labels that one text can have; any can where it is left out.
         empty: Template of texts that have none of the labels; without it there are none.
         marks: Of `relation`: attribute -> the mark that stands in a text in place of its value.
+        finder: Of `qa`: what finds answers in a context, `rules` or the folder of a trained student of entities; the
+            labels are the kinds of answers.
         annotate: Of `tokens`: how a text says where its entities are. `mentions` finds those it was asked for and all
             other `words`, `markup` reads `<label>name</label>`, `json` reads {"text", "entities": [{"text", "type"}]}.
         reference: See `Reference`.
@@ -155,6 +96,7 @@ class Task:
     together: tuple[tuple[str, ...], ...] = ()
     empty: str | None = None
     marks: Mapping[str, str] = Field(default_factory=dict)
+    finder: str = "rules"
     annotate: Literal["mentions", "markup", "json"] = "mentions"
     reference: Reference | None = None
 
@@ -218,7 +160,7 @@ class Task:
             *self.columns[:-1],
             *self.marks,
             *(["mentions"] if self.kind in ("multi_label", "tokens", "parse") else []),
-            *(["answer"] if self.kind == "qa" else []),
+            *(["answer", "sentence"] if self.kind == "qa" else []),
         ]
         for text in template.values() if isinstance(template, Mapping) else [template or ""]:
             self._check_slots(key, text, allowed)
@@ -264,6 +206,8 @@ class Task:
         if self.words:
             values["word"] = self.words[label][word % len(self.words[label])]
         values |= {"mentions": values["label"], **self.marks} | dict.fromkeys(self.columns[:-1], opening)
+        if self.kind == "qa":
+            values |= {"answer": values["label"], "sentence": opening}
         return text.format(**values)
 
     def encode(self, target: Any) -> str:

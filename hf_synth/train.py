@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,27 +12,25 @@ import numpy as np
 from transformers import TrainingArguments, set_seed
 
 from .arguments import training_arguments
-from .curves import draw
 from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
-from .folder import replace_folder, restore_folder
-from .journal import write_whole
+from .folder import restore_folder
 from .learners import learner
 from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
-from .stages import judge_rows, last_checkpoint, learn_weights, learnt, open_scratch
+from .sft import check_writer, train_writer
+from .stages import WEIGHTS, judge_rows, last_checkpoint, learn_weights, learnt, open_scratch, save
 from .student import check_student
 from .trainers.bilevel import BilevelTrainer
-from .trainers.weighted import WeightedTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from .task import Task
 
-WEIGHTS = "weights.parquet"
+__all__ = ["WEIGHTS", "check_training", "train_student"]
 
 
 def check_training(config: StudentConfig, task: Task) -> Request:
@@ -42,6 +39,9 @@ def check_training(config: StudentConfig, task: Task) -> Request:
     Raises:
         InputError: If they cannot.
     """
+    if task.kind == "parse":
+        check_writer(config)
+        return Request.of(task, config, 0)
     with tempfile.TemporaryDirectory() as nowhere:
         training_arguments(config, Path(nowhere), 0, True)
     request = Request.of(task, config, 0)
@@ -69,6 +69,8 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     Returns:
         Facts for the model card.
     """
+    if task.kind == "parse":
+        return train_writer(data, task, config, folder, seed)
     request = Request.of(task, config, seed)
     set_seed(seed)
     kind = learner(task)
@@ -122,7 +124,7 @@ def _train(
         "log_history": trainer.state.log_history,
         "rounds_log_history": rounds and rounds.log_history,
     }
-    return _save(trainer, folder, facts, weights)
+    return save(trainer, folder, facts, weights)
 
 
 def _rows(data: DatasetDict, request: Request, dropped: Weights | None) -> dict[str, Dataset]:
@@ -146,25 +148,3 @@ def _encoded(rows: Dataset, request: Request, tokenizer: Any) -> Dataset:
 def _of_generated(weights: Weights, data: DatasetDict) -> Weights:
     """Return the weights without those of real rows, which are not the data set's."""
     return weights.among(np.isin(weights.index, data["train"]["index"][:]))
-
-
-def _save(trainer: WeightedTrainer, folder: Path, facts: dict[str, Any], weights: Weights | None) -> dict[str, Any]:
-    """Put the model in place whole and return the facts; a card that stood there stays, for a person's words in it."""
-    fresh, first = folder.with_name(f".{folder.name}-fresh"), trainer.is_world_process_zero()
-    facts = json.loads(json.dumps({**facts, "pictures": []}))
-    if first:
-        shutil.rmtree(fresh, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(fresh), _internal_call=True)  # by all ranks: parameters may be spread over them
-    if first:
-        (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle that names folders of this machine
-        if (folder / "README.md").exists():
-            shutil.copyfile(folder / "README.md", fresh / "README.md")
-        if weights is not None:
-            weights.save(fresh / WEIGHTS, {})
-        facts["pictures"] = draw(facts["log_history"], None if weights is None else weights.weight.tolist(), fresh)
-        write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
-        replace_folder(fresh, folder)
-        shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    return facts

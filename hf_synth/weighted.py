@@ -186,8 +186,8 @@ def _write_weighted(
         before = weighted.rows
         for at, table in _blocks(folder, pattern, rows):
             found[at] = True
-            for row, weight in zip(table.select(list(features)).to_pylist(), rows.weight[at], strict=True):
-                named = {name: names_of(value, features[name]) for name, value in row.items()}
+            for row, weight in zip(table.select([*features, "attributes"]).to_pylist(), rows.weight[at], strict=True):
+                named = {name: names_of(value, features.get(name)) for name, value in row.items()}
                 for cell in kind.counted(task, named):
                     total[cell] = total[cell][0] + float(weight), total[cell][1] + 1
             weighted.write(table.append_column(WEIGHT, pa.array(rows.weight[at])).cast(weighted.schema))

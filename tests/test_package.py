@@ -14,7 +14,7 @@ PACKAGE = Path(hf_synth.__file__).parent
 LAYERS = [
     ("errors", "version"),
     ("config", "losses", "bio", "trees"),
-    ("directional",),
+    ("directional", "sources"),
     ("records", "ranks", "trainers", "students", "metrics"),
     ("task", "settings", "row_weights"),
     ("tasks", "arguments", "annotations", "slots"),
@@ -36,7 +36,8 @@ LAYERS = [
     ("export",),
     ("request",),
     ("stages",),
-    ("train", "sft"),
+    ("sft",),
+    ("train",),
     ("report", "baselines"),
     ("hub", "deploy"),
     ("commands",),

@@ -44,7 +44,7 @@ def trained(causal_folder, tmp_path_factory):
 
 def test_a_student_learns_to_write_parses_and_is_saved_whole(trained):
     folder, facts = trained
-    assert (facts["rows"], facts["validation_rows"], facts["validation_accuracy"]) == (40, 8, 1.0)
+    assert (facts["rows"], facts["validation_rows"], facts["validation_score"]) == (40, 8, 1.0)
     assert json.loads((folder / "training.json").read_text()) == facts
     assert [entry.name for entry in folder.parent.iterdir()] == ["model"]
     assert not (folder / "training_args.bin").exists()

@@ -54,7 +54,7 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     rows = load_splits(folder / "dataset", plan.task)["train"] if isinstance(reference, str) else reference.data
     kind, max_length = learner(plan.task), training["settings"]["max_length"]
     texts = kind.columns(rows, plan.task)
-    report["deployment"] = footprint(folder / "model", texts, max_length, kind.auto)
+    report["deployment"] = footprint(folder / "model", texts, max_length, kind)
     if isinstance(reference, str):
         report["not_evaluated"] = reference
     else:

@@ -19,6 +19,8 @@ FILES = {
     "relation": "label",
     "multi_label": "label_set",
     "tokens": "entities",
+    "qa": "questions",
+    "parse": "parses",
 }
 
 
@@ -50,6 +52,9 @@ class Learner(Protocol):
 
     def compute_metrics(self, prediction: Any) -> dict[str, float]:
         """Return scores of the validation rows, `metric` among them."""
+
+    def run(self, model: Any, tokenizer: Any, texts: Sequence[Sequence[str]], max_length: int) -> Any:
+        """Go from columns of texts to what a loaded model says of them, as it is timed."""
 
     def predict(
         self, folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128

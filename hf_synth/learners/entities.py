@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 metric = "f1"
 beside: tuple[str, ...] = ("precision", "recall")
 pipeline = "token-classification"
-auto = AutoModelForTokenClassification
+auto, run = AutoModelForTokenClassification, student.run
 
 
 def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:

@@ -22,7 +22,7 @@ metric = "accuracy"
 beside: tuple[str, ...] = ("macro_f1",)
 pipeline = "text-classification"
 auto = AutoModelForSequenceClassification
-collator = DataCollatorWithPadding
+collator, run = DataCollatorWithPadding, student.run
 
 
 def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:

@@ -13,12 +13,12 @@ from ..metrics.multi_label import MultiLabel, micro_f1
 from ..settings import StudentConfig
 from ..task import Task
 from . import check_names
-from .label import auto, collator, columns
+from .label import auto, collator, columns, run
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["auto", "collator", "columns", "compute_metrics", "encode", "load", "predict", "score"]
+__all__ = ["auto", "collator", "columns", "compute_metrics", "encode", "load", "predict", "run", "score"]
 metric = "micro_f1"
 beside: tuple[str, ...] = ("macro_f1", "exact_match")
 pipeline = "text-classification"

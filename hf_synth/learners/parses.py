@@ -121,6 +121,11 @@ def write(model: Any, tokenizer: Any, texts: Sequence[str], max_length: int, bat
     return parses
 
 
+def run(model: Any, tokenizer: Any, texts: Sequence[Sequence[str]], max_length: int) -> list[str]:
+    """Return the parses that a loaded model writes."""
+    return write(model, tokenizer, texts[-1], max_length, len(texts[-1]))
+
+
 def predict(folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 64) -> list[str]:
     """Return the parses that a saved student writes for rows; some may be malformed.
 

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
+from .. import student
 from ..errors import InputError
 from ..models import resolve
 from ..settings import StudentConfig
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ..task import Task
 
 metric = "f1"
+beside: tuple[str, ...] = ("exact_match",)
+pipeline = "question-answering"
+auto: Any = AutoModelForQuestionAnswering
+run = student.run
 N_BEST = 20
 KEPT = ("index", "weight", "synthetic")
 
@@ -38,6 +43,11 @@ class Answer(NamedTuple):
     text: str
     start: int
     probability: float
+
+
+def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:
+    """Return questions and contexts, in the order in which a student reads them."""
+    return [rows[column][:] for column in reversed(task.columns)]
 
 
 def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:

@@ -20,6 +20,8 @@ FILES = {
     "relation": "relation",
     "multi_label": "label_set",
     "tokens": "entities",
+    "qa": "question",
+    "parse": "request",
 }
 
 
@@ -41,7 +43,7 @@ class Shape(Protocol):
         """Return an example's columns, labels by name."""
 
     def counted(self, task: Task, row: Mapping[str, Any]) -> list[str]:
-        """Return the names under which the card counts a stored row, one or more."""
+        """Return the names under which the card counts a stored row, one or more; it has its `attributes` with it."""
 
     def shown(self, task: Task, row: Mapping[str, Any]) -> dict[str, str]:
         """Return what the card shows of a stored row."""

@@ -1,0 +1,78 @@
+"""Texts that a task takes from outside: a corpus, openings, and the real data it is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from .config import strict
+from .errors import InputError
+
+
+@strict
+class Corpus:
+    """Real unlabelled text that conditions generation; named on the card.
+
+    Attributes:
+        path: Hub id or local folder.
+        column: The text column.
+        config: Configuration of the data set.
+        split: Split; never a test split.
+    """
+
+    path: str
+    column: str
+    config: str | None = None
+    split: str = "train"
+
+
+@strict
+class Opening:
+    """The first stage: short texts that the main prompt is built around (`{opening}`).
+
+    Attributes:
+        prompt: Prompt that generates openings, such as a movie title or a premise.
+        values: A fixed list in place of generated ones.
+        corpus: Real texts in place of generated ones, where a method asks for them.
+        max_new_tokens: Token limit of a generated opening.
+        min_words: Shortest opening kept, in words.
+    """
+
+    prompt: str | None = None
+    values: tuple[str, ...] = ()
+    corpus: Corpus | None = None
+    max_new_tokens: int = Field(10, ge=1)
+    min_words: int = Field(1, ge=1)
+
+    def __post_init__(self) -> None:
+        if not (self.prompt or self.values or self.corpus):
+            raise InputError("`opening` needs one of `prompt`, `values`, `corpus`")
+
+
+@strict
+class Reference:
+    """The real data set a task is judged on.
+
+    Attributes:
+        path: Hub id.
+        config: Its configuration.
+        split: The labelled split to judge on.
+        revision: Branch or commit; `refs/convert/parquet` where the main branch holds a loading script.
+        columns: Our column name -> theirs, where they differ.
+        label: Their label column.
+        labels: Our label name -> theirs, where they differ.
+        only: Their column -> the values, by name, of the rows that belong to the task; all where left out.
+        package: A real test set served by the package index, used when the Hub cannot be reached.
+    """
+
+    path: str | None = None
+    config: str | None = None
+    split: str = "test"
+    revision: str | None = None
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    label: str = "label"
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    only: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    package: Literal["vader_movies", "vader_products"] | None = None

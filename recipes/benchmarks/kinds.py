@@ -1,0 +1,131 @@
+"""Tasks of other kinds than one label a text: students on generated rows, on as many real ones, and what to beat.
+
+    python recipes/benchmarks/kinds.py ../shared/data out [--tasks gad squad] [--seeds 0 1 2]
+    python recipes/benchmarks/kinds.py ../shared/data out --table
+
+Real data lies under the first folder, a data set for each task: `test` judges, `train` gives the gold rows and the
+contexts of questions. A cell that was done is not done again.
+"""
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+from datasets import DatasetDict, load_dataset
+from kinds_table import show
+
+from hf_synth.backends import open_generator
+from hf_synth.baselines import judge_baselines
+from hf_synth.commands.main import main as hf_synth
+from hf_synth.commands.options import parse
+from hf_synth.commands.train import load_splits
+from hf_synth.learners import learner
+from hf_synth.produce import Plan
+from hf_synth.reference import load_reference
+from hf_synth.settings import StudentConfig, SynthConfig
+from hf_synth.train import train_student
+
+FAST = ["--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
+TASKS = {
+    "ncbi_disease": (
+        "ncbi_disease",
+        1200,
+        ["--num_train_epochs", "10", "--learning_rate", "1e-4", "--max_length", "96"],
+    ),
+    "bc5cdr": ("bc5cdr", 1200, ["--num_train_epochs", "10", "--learning_rate", "1e-4", "--max_length", "96"]),
+    "gad": ("gad", 1000, ["--num_train_epochs", "3", "--learning_rate", "1e-4", "--max_length", "96"]),
+    "nlupp_hotels": (
+        "nlupp/hotels",
+        1640,
+        ["--num_train_epochs", "10", "--learning_rate", "3e-4", "--max_length", "48"],
+    ),
+    "squad": ("squad", 1500, ["--num_train_epochs", "3", "--learning_rate", "1e-4", "--max_length", "256"]),
+    "topv2": ("topv2", 650, ["--num_train_epochs", "2", "--learning_rate", "3e-4", "--max_length", "192"]),
+}
+WRITES = {
+    "squad": ["--openings", "corpus", "--temperature", "0.5"],
+    "topv2": ["--temperature", "0.5", "--max_attempts", "40"],
+}
+
+
+def flags_of(task: str, data: Path, seed: int) -> list[str]:
+    """Return the settings of a generation."""
+    folder, rows, _ = TASKS[task]
+    flags = ["--task", task, "--num_rows", str(rows), "--seed", str(seed), *WRITES.get(task, [])]
+    if task == "squad":
+        flags += ["--corpus", json.dumps({"path": str(data / folder), "column": "context"})]
+    return flags
+
+
+def splits_of(task: str, which: str, data: Path, out: Path, seed: int) -> DatasetDict:
+    """Return generated rows, or as many real ones, with a tenth of them to choose the epoch by."""
+    folder, rows, _ = TASKS[task]
+    plan = Plan.of(SynthConfig(task=task))
+    if which == "generated":
+        target = out / f"{task}-seed{seed}"
+        if not (target / "dataset" / "README.md").exists() and hf_synth(
+            ["generate", *flags_of(task, data, seed), "--output_dir", str(target)]
+        ):
+            raise SystemExit(f"{task}, seed {seed}: not written")
+        return load_splits(target / "dataset", plan.task)
+    real = load_dataset(str(data / folder), split="train")
+    if plan.task.reference and plan.task.reference.only:
+        (column, values), *_ = plan.task.reference.only.items()
+        real = real.filter(lambda row: real.features[column].int2str(row[column]) in values)
+    chosen = random.Random(seed).sample(range(len(real)), min(rows, len(real)))
+    cut = len(chosen) // 10
+    return DatasetDict(train=real.select(chosen[cut:]), validation=real.select(chosen[:cut]))
+
+
+def run_cell(task: str, which: str, data: Path, out: Path, seed: int) -> dict:
+    """Return what one student, or the baselines, say of the test rows."""
+    plan = Plan.of(SynthConfig(task=task))
+    judge, kind = load_reference(plan.task, str(data / TASKS[task][0])), learner(plan.task)
+    if which == "baselines":
+        generator = open_generator(plan)
+        return {"scores": judge_baselines(generator, judge, plan.task, 300, 64, None)}
+    config = parse(["--task", task, *TASKS[task][2], *FAST], "kinds", SynthConfig, StudentConfig)[StudentConfig]
+    splits = splits_of(task, which, data, out, seed)
+    started = time.perf_counter()
+    facts = train_student(splits, plan.task, config, out / f"{task}-{which}-seed{seed}", seed)
+    seconds = time.perf_counter() - started
+    said = kind.predict(out / f"{task}-{which}-seed{seed}", judge.data, plan.task, config.max_length)
+    scores = kind.score(plan.task, said, judge.data[plan.task.label_column])
+    return {"scores": {which: scores}, "said": said, "rows": facts["rows"], "seconds": round(seconds, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--table", action="store_true", help="show what was done")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    lines = given.out / "kinds.jsonl"
+    if given.table:
+        show(lines, {task: given.data / folder for task, (folder, _, _) in TASKS.items()})
+        return
+    for seed in given.seeds:
+        for task in given.tasks:
+            for which in ("generated", "gold", "baselines"):
+                done = {tuple(json.loads(line)["cell"]) for line in lines.open()} if lines.exists() else set()
+                if (task, which, seed) in done or (which == "baselines" and seed != given.seeds[0]):
+                    continue
+                found = {"cell": [task, which, seed], **run_cell(task, which, given.data, given.out, seed)}
+                with lines.open("a") as stream:
+                    stream.write(json.dumps(found, ensure_ascii=False) + "\n")
+                shown = {name: round(scores[learner_of(task)], 4) for name, scores in found["scores"].items()}
+                print(task, seed, shown, flush=True)
+
+
+def learner_of(task: str) -> str:
+    """Return the metric of a task."""
+    return learner(Plan.of(SynthConfig(task=task)).task).metric
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Tables of what kinds.py wrote: scores, and whether students beat what is to beat, with paired intervals."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from noise_table import verdict
+
+from hf_synth.baselines import dictionary
+from hf_synth.bio import spans_of
+from hf_synth.learners import learner
+from hf_synth.produce import Plan
+from hf_synth.reference import load_reference
+from hf_synth.settings import SynthConfig
+
+RESAMPLES = 2000
+
+
+def show(path: Path, references: dict[str, Path]) -> None:
+    """Print a table of each task, and the difference to its baseline where that labels the same rows."""
+    cells: dict[str, dict[str, dict[int, dict]]] = defaultdict(lambda: defaultdict(dict))
+    for line in map(json.loads, path.open()):
+        task, which, seed = line["cell"]
+        for name, scores in line["scores"].items():
+            cells[task][name][seed] = {**line, "scores": scores}
+    for task, found in cells.items():
+        kind = learner(Plan.of(SynthConfig(task=task)).task)
+        names = (kind.metric, *kind.beside)
+        print(f"\n### {task}\n\n| | seeds | rows learnt from | {' | '.join(names)} |")
+        print("|---|---|---|" + "---|" * len(names))
+        for which, seeds in found.items():
+            print(_row(which, list(seeds.values()), names))
+        if "dictionary of the prompts' names" in found and "generated" in found:
+            print(_against_dictionary(task, references[task], [line["said"] for line in found["generated"].values()]))
+
+
+def _row(which: str, lines: list[dict], names: tuple[str, ...]) -> str:
+    shown = []
+    for name in names:
+        values = [line["scores"][name] for line in lines]
+        spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+        shown.append(f"{np.mean(values):.4f}{spread}")
+    rows = lines[0].get("rows", "")
+    return f"| {which} | {len(lines)} | {rows} | {' | '.join(shown)} |"
+
+
+def _against_dictionary(task: str, reference: Path, said: list[list[list[str]]]) -> str:
+    """Return the gain in F1 over the dictionary, resampling texts and seeds."""
+    own = Plan.of(SynthConfig(task=task)).task
+    judge = load_reference(own, str(reference))
+    real = judge.data[own.label_column][:]
+    base = _counts(dictionary(own, judge.data[own.generated]), real)
+    ours = [_counts(tags, real) for tags in said]
+    draws = np.random.default_rng(0)
+    gains = []
+    for _ in range(RESAMPLES):
+        rows, seed = draws.integers(0, len(real), len(real)), draws.integers(0, len(ours))
+        gains.append(_f1(ours[seed][rows]) - _f1(base[rows]))
+    low, high = np.quantile(gains, (0.025, 0.975))
+    mean = np.mean([_f1(table) for table in ours]) - _f1(base)
+    return (
+        f"\nOver the dictionary: {mean:+.4f} ({low:+.4f} to {high:+.4f}), {verdict(low, high)}, {len(ours)} seed(s)."
+    )
+
+
+def _counts(said: list[list[str]], real: list[list[str]]) -> np.ndarray:
+    pairs = [(set(spans_of(ours)), set(spans_of(theirs))) for ours, theirs in zip(said, real, strict=True)]
+    return np.array([(len(ours & theirs), len(ours), len(theirs)) for ours, theirs in pairs])
+
+
+def _f1(table: np.ndarray) -> float:
+    hit, said, real = table.sum(0)
+    return 2 * hit / (said + real) if said + real else 0.0
