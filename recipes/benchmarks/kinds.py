@@ -35,7 +35,7 @@ TASKS = {
         ["--num_train_epochs", "10", "--learning_rate", "1e-4", "--max_length", "96"],
     ),
     "bc5cdr": ("bc5cdr", 1200, ["--num_train_epochs", "10", "--learning_rate", "1e-4", "--max_length", "96"]),
-    "gad": ("gad", 1000, ["--num_train_epochs", "3", "--learning_rate", "1e-4", "--max_length", "96"]),
+    "gad": ("gad", 800, ["--num_train_epochs", "3", "--learning_rate", "1e-4", "--max_length", "96"]),
     "nlupp_hotels": (
         "nlupp/hotels",
         1640,
@@ -45,6 +45,7 @@ TASKS = {
     "topv2": ("topv2", 650, ["--num_train_epochs", "2", "--learning_rate", "3e-4", "--max_length", "192"]),
 }
 WRITES = {
+    "gad": ["--temperature", "0.7"],
     "squad": ["--openings", "corpus", "--temperature", "0.5"],
     "topv2": ["--temperature", "0.5", "--max_attempts", "40"],
 }
@@ -86,7 +87,8 @@ def run_cell(task: str, which: str, data: Path, out: Path, seed: int) -> dict:
     if which == "baselines":
         generator = open_generator(plan)
         return {"scores": judge_baselines(generator, judge, plan.task, 300, 64, None)}
-    config = parse(["--task", task, *TASKS[task][2], *FAST], "kinds", SynthConfig, StudentConfig)[StudentConfig]
+    own = [word for pair in zip(STUDENT, TASKS[task][2], strict=True) for word in pair]
+    config = parse(["--task", task, *own, *FAST], "kinds", SynthConfig, StudentConfig)[StudentConfig]
     splits = splits_of(task, which, data, out, seed)
     started = time.perf_counter()
     facts = train_student(splits, plan.task, config, out / f"{task}-{which}-seed{seed}", seed)
