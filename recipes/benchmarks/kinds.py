@@ -28,22 +28,16 @@ from hf_synth.settings import StudentConfig, SynthConfig
 from hf_synth.train import train_student
 
 FAST = ["--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
+# Folder of the real data, rows, and the student's epochs, learning rate and tokens of a text.
 TASKS = {
-    "ncbi_disease": (
-        "ncbi_disease",
-        1200,
-        ["--num_train_epochs", "10", "--learning_rate", "1e-4", "--max_length", "96"],
-    ),
-    "bc5cdr": ("bc5cdr", 1200, ["--num_train_epochs", "10", "--learning_rate", "1e-4", "--max_length", "96"]),
-    "gad": ("gad", 800, ["--num_train_epochs", "3", "--learning_rate", "1e-4", "--max_length", "96"]),
-    "nlupp_hotels": (
-        "nlupp/hotels",
-        1640,
-        ["--num_train_epochs", "10", "--learning_rate", "3e-4", "--max_length", "48"],
-    ),
-    "squad": ("squad", 1500, ["--num_train_epochs", "3", "--learning_rate", "1e-4", "--max_length", "256"]),
-    "topv2": ("topv2", 650, ["--num_train_epochs", "2", "--learning_rate", "3e-4", "--max_length", "192"]),
+    "ncbi_disease": ("ncbi_disease", 1200, ("10", "1e-4", "96")),
+    "bc5cdr": ("bc5cdr", 1200, ("10", "1e-4", "96")),
+    "gad": ("gad", 800, ("3", "1e-4", "96")),
+    "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "3e-4", "48")),
+    "squad": ("squad", 1500, ("3", "1e-4", "256")),
+    "topv2": ("topv2", 650, ("2", "3e-4", "192")),
 }
+STUDENT = ("--num_train_epochs", "--learning_rate", "--max_length")
 WRITES = {
     "gad": ["--temperature", "0.7"],
     "squad": ["--openings", "corpus", "--temperature", "0.5"],
