@@ -128,7 +128,7 @@ def test_every_packaged_task_names_its_label_and_opens_a_quote(name):
 def test_values_of_packaged_tasks_stand_under_one_label(name):
     task = load_task(name)
     for given in task.attributes.values():
-        if not isinstance(given, tuple):
+        if not isinstance(given, tuple) and task.kind != "parse":  # intents take the same dates and places
             own = [value for label in task.labels for value in given[label]]
             assert len(set(own)) == len(own), sorted(a for a, b in pairwise(sorted(own)) if a == b)
 

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 import yaml
-from datasets import ClassLabel, Value
+from datasets import ClassLabel, Features, List, Value
 
 from hf_synth.config import read_yaml
 from hf_synth.errors import InputError
@@ -28,7 +28,7 @@ LABEL_COUNTS = {
     "imdb": 2, "rotten_tomatoes": 2, "elec": 2, "amazon_polarity": 2, "yelp_polarity": 2, "sst2": 2, "subj": 2,
     "ag_news": 4, "dbpedia_14": 14, "yahoo_answers_topics": 10, "nyt": 9, "trec": 6, "qnli": 2, "rte": 2, "mnli": 3,
     "qqp": 2, "mrpc": 2, "cola": 2, "clinc_oos": 151, "banking77": 77, "amazon_product_categories": 24, "reddit": 45,
-    "stackexchange": 50,
+    "stackexchange": 50, "bc5cdr": 2, "gad": 2, "ncbi_disease": 1, "nlupp_hotels": 40, "squad": 4, "topv2": 13,
 }  # fmt: skip
 
 # What the prompt of a label must say: a swapped pair of names would train a mirrored classifier.
@@ -84,6 +84,17 @@ POLARITY = [
 ]
 
 
+LABELLED = [name for name in NAMES if load_task(name).kind in ("single", "pair")]
+OTHERS = {
+    "bc5cdr": ("tokens", ["tokens", "ner_tags"]),
+    "gad": ("relation", ["sentence", "label"]),
+    "ncbi_disease": ("tokens", ["tokens", "ner_tags"]),
+    "nlupp_hotels": ("multi_label", ["text", "intents"]),
+    "squad": ("qa", ["id", "title", "context", "question", "answers"]),
+    "topv2": ("parse", ["utterance", "semantic_parse"]),
+}
+
+
 def own_task(folder, text: str, name: str = "mine.yaml") -> Task:
     path = folder / name
     path.write_text(text, encoding="utf-8")
@@ -107,15 +118,15 @@ def test_packaged_task(name):
     task = load_task(name)
     assert task.name == name
     assert len(task.labels) == LABEL_COUNTS[name]
-    assert task.cells == tuple(task.labels)
+    assert task.cells == (*task.labels, *(["none"] if task.empty else []))
     assert task.language == ("en",)
     assert len(task.description) > 20
-    assert task.kind in ("single", "pair")
+    assert task.kind in ("single", "pair") or task.kind == OTHERS[name][0]
     assert all(isinstance(text, str) and text for item in task.labels.items() for text in item)
     assert task.steers_away == (name in PAIRS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LABELLED)
 @pytest.mark.parametrize("scoring", [False, True])
 def test_every_label_renders_its_own_prompt(name, scoring):
     task = load_task(name)
@@ -172,7 +183,23 @@ def test_polarity_by_words(name, label, words):
     assert not any(words in prompt for prompt in others)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "columns"), [(name, columns) for name, (_, columns) in OTHERS.items()])
+def test_other_kinds_are_complete_and_have_the_published_columns(name, columns):
+    task = load_task(name)
+    shape(task).check(task)
+    assert list(shape(task).features(task)) == columns
+    for label in task.labels:
+        assert task.render(label, opening="Some Opening").endswith('"')
+
+
+def test_squads_features_are_squads():
+    features = shape(load_task("squad")).features(load_task("squad"))
+    text = Value("string")
+    answers = {"text": List(text), "answer_start": List(Value("int32"))}
+    assert features == Features(id=text, title=text, context=text, question=text, answers=answers)
+
+
+@pytest.mark.parametrize("name", LABELLED)
 def test_features_name_the_labels_in_order(name):
     task = load_task(name)
     features = shape(task).features(task)
