@@ -29,6 +29,15 @@ def names_of(values: Any, feature: Any) -> Any:
     return values
 
 
+def ids_of(value: Any, feature: Any) -> Any:
+    """Return what `names_of` takes back: class ids in place of names."""
+    if isinstance(feature, ClassLabel):
+        return feature.str2int(value)
+    if isinstance(feature, List):
+        return [ids_of(own, feature.feature) for own in value]
+    return value
+
+
 def _named(feature: Any) -> pa.DataType:
     if isinstance(feature, ClassLabel):
         return pa.string()

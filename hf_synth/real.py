@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import ids_of
 from .errors import InputError
 from .reference import Judge, load_labelled
+from .shapes import shape
 from .task import Task
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def load_real_rows(task: Task, path: str, per_class: int | None) -> Judge:
     found = load_labelled(task, path, SPLIT, "real_rows")
     if per_class is None:
         return found
+    task.needs_kind("single", "pair", "relation", what="`real_per_class`")
     labels = np.asarray(found.data[task.label_column][:])
     shuffled = np.random.default_rng(SEED).permutation(len(labels))
     chosen: list[int] = []
@@ -53,13 +56,12 @@ def mix_in(train: Dataset, real: Judge, task: Task, above: int) -> Dataset:
     """
     from datasets import Features, Value, concatenate_datasets
 
-    wanted = (*task.columns, task.label_column, "index", "weight")
-    kept = {name: train.features[name] for name in wanted if name in train.features}
+    own = list(shape(task).features(task))
+    kept = {name: train.features[name] for name in (*own, "index", "weight") if name in train.features}
     features = Features({**kept, "synthetic": Value("bool")})
     ours = train.select_columns(list(kept)).add_column("synthetic", [True] * len(train))
     count = len(real.data)
-    columns: dict[str, Any] = {name: real.data[name][:] for name in task.columns}
-    columns[task.label_column] = kept[task.label_column].str2int(real.data[task.label_column][:])
+    columns: dict[str, Any] = {name: [ids_of(value, kept[name]) for value in real.data[name]] for name in own}
     columns |= {"index": list(range(above + 1, above + 1 + count)), "weight": [1.0] * count}
     columns = {name: values for name, values in columns.items() if name in kept} | {"synthetic": [False] * count}
     return concatenate_datasets([ours.cast(features), type(train).from_dict(columns, features=features)])

@@ -223,7 +223,7 @@ class Task:
     def needs_kind(self, *kinds: Kind, what: str) -> None:
         """Raise `InputError` unless the task is of one of these kinds; `what` names who asks."""
         if self.kind not in kinds:
-            raise InputError(f"{what} writes tasks of kind {', '.join(kinds)}; {self.name!r} is of kind {self.kind!r}")
+            raise InputError(f"{what} is for tasks of kind {', '.join(kinds)}; {self.name!r} is of kind {self.kind!r}")
 
 
 def slots(template: str, where: str) -> list[str]:

@@ -108,6 +108,9 @@ def _train(
     kind, patience = learner(request.task), config.early_stopping_patience
     trainer = make_trainer(kind, made, model, tokenizer, args, encoded, patience, config.loss)
     outcome = trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(args.output_dir))))
+    if kind.settle and args.eval_strategy != "no":
+        said = trainer.predict(encoded["validation"])
+        kind.settle(trainer.accelerator.unwrap_model(trainer.model), said.predictions, said.label_ids)
     if isinstance(trainer, BilevelTrainer):
         chosen = learnt(trainer, encoded["train"])
     weights = joined(dropped, _of_generated(chosen, data) if chosen else None)

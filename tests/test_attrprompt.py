@@ -303,5 +303,5 @@ def test_packaged_tasks_are_written(name, prompts):
 
 
 def test_pairs_are_refused():
-    with pytest.raises(InputError, match="attrprompt writes tasks of kind single; 'rte' is of kind 'pair'"):
+    with pytest.raises(InputError, match="attrprompt is for tasks of kind single; 'rte' is of kind 'pair'"):
         rows_of(load_task("rte"))

@@ -186,7 +186,7 @@ BAD = [
     (["generate", "--task", "ag_news", "--method", "regen", "--corpus", "{path: x, column: a, split: all}"], "'all'"),
     (["generate", "--task", "ag_news", "--method", "regen"], "corpus"),
     (["generate", "--task", "sst2", "--method", "attrprompt", "--expand_words", "model"], "prompts of attrprompt"),
-    (["generate", "--task", "qnli", "--method", "attrprompt"], "attrprompt writes tasks of kind single"),
+    (["generate", "--task", "qnli", "--method", "attrprompt"], "attrprompt is for tasks of kind single"),
     (["generate", "--task", "sst2", "--method", "progen", "--quality_data", "oracle"], "`oracle_rows`"),
     (["generate", "--task", "sst2", "--hub_id", "not a name", "--model", "x"], "`repo_id`"),
     (["run", "--task", "sst2", "--reference", "no/such"], "`reference`"),

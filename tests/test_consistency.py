@@ -302,7 +302,7 @@ def test_a_generator_that_tells_no_likelihoods_is_refused_before_anything_runs(t
         ),
         (
             {"consistency": "nli", "consistency_model": "J", "task": "qnli"},
-            "`consistency: nli` writes tasks of kind si",
+            "`consistency: nli` is for tasks of kind si",
         ),
     ],
 )

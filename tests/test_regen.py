@@ -280,7 +280,7 @@ def test_real_test_data_and_pairs_are_refused():
     tested = dataclasses.replace(TASK, corpus=Corpus(path="x", column="text", split="test"))
     with pytest.raises(InputError, match="`corpus.split` is 'test': real test data must not condition generation"):
         method.check(tested, method.config())
-    with pytest.raises(InputError, match="regen writes tasks of kind single"):
+    with pytest.raises(InputError, match="regen is for tasks of kind single"):
         method.check(load_task("rte"), method.config())
     with pytest.raises(InputError, match="scripted writes them: set `backend: corpus`"):
         list(method.generate(Run(TASK, ScriptedGenerator(lambda p, r: "x")), method.config()))

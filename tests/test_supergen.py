@@ -227,7 +227,7 @@ def test_a_backend_that_tells_no_log_probabilities_is_refused_at_once():
 
 def test_what_it_cannot_write_is_refused():
     tokens = parse_task({"name": "t", "kind": "tokens", "labels": ["a", "b"], "prompt": "{label}"}, "t")
-    with pytest.raises(InputError, match="supergen writes tasks of kind single, pair; 't' is of kind 'tokens'"):
+    with pytest.raises(InputError, match="supergen is for tasks of kind single, pair; 't' is of kind 'tokens'"):
         rows_of(tokens, Sure())
     with pytest.raises(InputError, match="'reviews' has none"):
         rows_of(review_task(), Sure(), openings="corpus")

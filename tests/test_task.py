@@ -287,7 +287,7 @@ def test_targets_are_label_names():
 def test_kind_is_checked_by_who_asks():
     task = load_task("qnli")
     task.needs_kind("single", "pair", what="this")
-    with pytest.raises(InputError, match="this writes tasks of kind single, tokens; 'qnli' is of kind 'pair'"):
+    with pytest.raises(InputError, match="this is for tasks of kind single, tokens; 'qnli' is of kind 'pair'"):
         task.needs_kind("single", "tokens", what="this")
 
 

@@ -296,7 +296,7 @@ PER_LABEL = "labels: [dull, fine]\nprompt: {dull: 'It bored me: ', fine: 'It mov
         ),
         (
             {"task": "qnli", "expand_words": "prototypes"},
-            "`expand_words: prototypes` writes tasks of kind single; 'qnli'",
+            "`expand_words: prototypes` is for tasks of kind single; 'qnli'",
         ),
     ],
 )

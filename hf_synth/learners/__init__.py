@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -24,6 +24,9 @@ FILES = {
 }
 
 
+Settle = Callable[[Any, Any, Any], None] | None
+
+
 class Learner(Protocol):
     """What the module of a kind gives."""
 
@@ -31,6 +34,7 @@ class Learner(Protocol):
     beside: tuple[str, ...]  # the other scores that tables show
     pipeline: str  # the Hub's name for what the model does
     auto: Any  # the class that loads a saved student
+    settle: Settle  # notes in a model how to read it, by validation logits and labels
 
     def load(self, config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
         """Return model, tokenizer and provenance facts of an untrained student.

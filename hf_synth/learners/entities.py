@@ -18,7 +18,7 @@ from ..metrics.entities import Entities
 from ..models import resolve
 from ..settings import StudentConfig
 from ..task import Task
-from . import check_names
+from . import Settle, check_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,6 +27,7 @@ metric = "f1"
 beside: tuple[str, ...] = ("precision", "recall")
 pipeline = "token-classification"
 auto, run = AutoModelForTokenClassification, student.run
+settle: Settle = None
 
 
 def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import student
-from ..metrics.multi_label import MultiLabel, micro_f1
+from ..metrics.multi_label import MultiLabel, best_threshold, micro_f1
 from ..settings import StudentConfig
 from ..task import Task
 from . import check_names
@@ -18,7 +18,7 @@ from .label import auto, collator, columns, run
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["auto", "collator", "columns", "compute_metrics", "encode", "load", "predict", "run", "score"]
+__all__ = ["auto", "collator", "columns", "compute_metrics", "encode", "load", "predict", "run", "score", "settle"]
 metric = "micro_f1"
 beside: tuple[str, ...] = ("macro_f1", "exact_match")
 pipeline = "text-classification"
@@ -43,19 +43,26 @@ def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Datase
 
 
 def compute_metrics(prediction: Any) -> dict[str, float]:
-    """Return F1 over all choices."""
-    return {metric: micro_f1(prediction.predictions > 0, prediction.label_ids > 0.5)}
+    """Return F1 over all choices at the threshold that makes it highest."""
+    real = prediction.label_ids > 0.5
+    return {metric: micro_f1(prediction.predictions > best_threshold(prediction.predictions, real), real)}
+
+
+def settle(model: Any, predictions: Any, labels: Any) -> None:
+    """Note the threshold of highest F1 on validation rows: where labels are rare or noisy, few reach one half."""
+    model.config.threshold = best_threshold(predictions, labels > 0.5)
 
 
 def predict(
     folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
 ) -> list[list[str]]:
-    """Return the names of the labels that are likelier than not."""
+    """Return the names of the labels whose logits lie above the model's threshold."""
     found = student.Predictor(folder, max_length, batch_size)
     names = found.model.config.id2label
     check_names(task, list(task.labels), names)
     logits = found.logits([rows[column] for column in task.columns])
-    return [[names[at] for at in np.flatnonzero(row > 0)] for row in logits]
+    threshold = getattr(found.model.config, "threshold", 0.0)
+    return [[names[at] for at in np.flatnonzero(row > threshold)] for row in logits]
 
 
 def score(task: Task, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..models import Source, resolve
 from ..settings import StudentConfig
 from ..trees import parse
+from . import Settle
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -24,6 +25,7 @@ metric = "exact_match"
 beside: tuple[str, ...] = ("exact_match_loose", "intent_accuracy", "slot_f1")
 pipeline = "text-generation"
 auto: Any = AutoModelForCausalLM
+settle: Settle = None
 
 
 def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:

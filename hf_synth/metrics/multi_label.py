@@ -22,6 +22,17 @@ def micro_f1(said: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:
     return 2 * int((said & real).sum()) / total if total else 0.0
 
 
+def best_threshold(logits: NDArray[np.floating], real: NDArray[np.bool_]) -> float:
+    """Return the value above which logits, [N, K], are taken for a yes so that `micro_f1` is highest."""
+    order = np.argsort(-logits, axis=None, kind="stable")
+    values = np.ravel(logits)[order]
+    hits = np.cumsum(np.ravel(real)[order])
+    scores = 2 * hits / (np.arange(1, len(hits) + 1) + max(int(real.sum()), 1))
+    scores[:-1][values[:-1] == values[1:]] = 0  # equal logits are taken together
+    at = int(scores.argmax())
+    return float((values[at] + values[min(at + 1, len(values) - 1)]) / 2)
+
+
 class MultiLabel(evaluate.Metric):
     """Scores sets of label names against sets of label names; `labels` gives all."""
 

@@ -1,0 +1,248 @@
+"""Students of entities and of sets of labels: trained by every trainer, judged by label names, saved for others."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from transformers import AutoModelForTokenClassification
+
+from hf_synth.baselines import dictionary, prompting
+from hf_synth.bio import spans_of, tags_of
+from hf_synth.errors import InputError
+from hf_synth.learners import learner
+from hf_synth.metrics.multi_label import best_threshold, micro_f1
+from hf_synth.real import load_real_rows
+from hf_synth.reference import Judge, load_reference
+from hf_synth.settings import StudentConfig
+from hf_synth.shapes import shape
+from hf_synth.tasks import parse_task
+from hf_synth.train import train_student
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TOKENS = parse_task(
+    {
+        "name": "t",
+        "kind": "tokens",
+        "columns": "tokens",
+        "label_column": "tags",
+        "labels": ["Thing", "Mood"],
+        "words": {"Thing": ["film", "movie story"], "Mood": ["good", "awful"]},
+        "prompt": '{mentions}: "',
+    },
+    "t",
+)
+SETS = parse_task({"name": "s", "kind": "multi_label", "labels": ["film", "plot"], "prompt": '{mentions}: "'}, "s")
+FILLER = ["the", "a", "of", "in", "is", "was", "and", "but"]
+FAST = {"num_train_epochs": 8, "learning_rate": 8e-3, "train_batch_size": 16, "max_length": 32}
+
+
+def tagged(count, seed=0):
+    """Rows whose entities are certain words, of one or two tokens."""
+    draw, rows = random.Random(seed), {"tokens": [], "tags": [], "index": list(range(count))}
+    for _ in range(count):
+        tokens, tags = [], []
+        for _ in range(draw.randrange(3, 7)):
+            name = draw.choice([None, None, "film", "movie story", "good", "awful"])
+            words = name.split() if name else [draw.choice(FILLER)]
+            label = {"film": "Thing", "movie story": "Thing", "good": "Mood", "awful": "Mood"}.get(name)
+            tokens += words
+            tags += tags_of(len(words), [(0, len(words), label)] if label else [])
+        rows["tokens"].append(tokens)
+        rows["tags"].append(tags)
+    features = Features({**shape(TOKENS).features(TOKENS), "index": Value("int64")})
+    rows["tags"] = [[features["tags"].feature.str2int(tag) for tag in tags] for tags in rows["tags"]]
+    return Dataset.from_dict(rows, features=features)
+
+
+def labelled(count, seed=0):
+    """Rows whose labels are the words they hold."""
+    draw = random.Random(seed)
+    texts = [" ".join(draw.choices([*FILLER, "film", "plot"], k=4)) for _ in range(count)]
+    labels = [[at for at, name in enumerate(SETS.labels) if name in text.split()] for text in texts]
+    features = Features({**shape(SETS).features(SETS), "index": Value("int64")})
+    return Dataset.from_dict({"text": texts, "label": labels, "index": list(range(count))}, features=features)
+
+
+def judged(task, rows, folder):
+    """Write rows as a real data set and load them as a reference."""
+    (folder / "data").mkdir(parents=True)
+    rows.remove_columns("index").to_parquet(folder / "data/test-0.parquet")
+    return load_reference(task, str(folder))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"trainer": "ensemble", "trainer_args": {"preset": "agreement"}},
+        {"trainer": "bilevel", "trainer_args": {"mode": "online"}},
+        {"trainer": "annealing", "trainer_args": {"kind": "share"}},
+    ],
+    ids=["weighted", "ensemble", "bilevel", "annealing"],
+)
+def test_every_trainer_teaches_entities(tmp_path, student_folder, how):
+    data = DatasetDict(train=tagged(96), validation=tagged(32, 1))
+    if how.get("trainer") == "annealing":
+        (tmp_path / "real" / "data").mkdir(parents=True)
+        tagged(32, 3).remove_columns("index").to_parquet(tmp_path / "real/data/train-0.parquet")
+        how = {**how, "real_rows": str(tmp_path / "real")}
+    config = StudentConfig(student=str(student_folder), **FAST, **how)
+    facts = train_student(data, TOKENS, config, tmp_path / "model", 0)
+    assert (facts["metric"], facts["rows"]) == ("f1", 128 if "real_rows" in how else 96)
+    judge = judged(TOKENS, tagged(40, 2), tmp_path / "test")
+    said = learner(TOKENS).predict(tmp_path / "model", judge.data, TOKENS)
+    assert learner(TOKENS).score(TOKENS, said, judge.data["tags"])["f1"] > 0.9
+    saved = AutoModelForTokenClassification.from_pretrained(tmp_path / "model").config
+    assert list(saved.id2label.values()) == ["O", "B-Thing", "I-Thing", "B-Mood", "I-Mood"]
+
+
+def test_tags_behind_the_cut_are_outside(tmp_path, student_folder):
+    config = StudentConfig(student=str(student_folder), **{**FAST, "num_train_epochs": 1})
+    train_student(DatasetDict(train=tagged(16)), TOKENS, config, tmp_path / "model", 0)
+    rows = Dataset.from_dict({"tokens": [["film"] * 50, ["the"]]})
+    said = learner(TOKENS).predict(tmp_path / "model", rows, TOKENS, max_length=10)
+    assert [len(tags) for tags in said] == [50, 1]
+    assert set(said[0][20:]) == {"O"}
+
+
+def test_a_bilstm_does_not_tag(tmp_path):
+    with pytest.raises(InputError, match="`student: bilstm` gives texts a label"):
+        train_student(DatasetDict(train=tagged(16)), TOKENS, StudentConfig(student="bilstm"), tmp_path / "m", 0)
+
+
+def test_real_rows_of_a_number_per_class_need_classes(tmp_path):
+    (tmp_path / "data").mkdir()
+    tagged(8).remove_columns("index").to_parquet(tmp_path / "data/train-0.parquet")
+    with pytest.raises(InputError, match="`real_per_class` is for tasks of kind single, pair, relation; 't' is of"):
+        load_real_rows(TOKENS, str(tmp_path), 2)
+
+
+@pytest.mark.parametrize("trainer", ["weighted", "ensemble", "bilevel"])
+def test_every_trainer_teaches_sets_of_labels(tmp_path, student_folder, trainer):
+    args = {"ensemble": {"preset": "agreement"}, "bilevel": {"mode": "online"}}.get(trainer, {})
+    config = StudentConfig(student=str(student_folder), trainer=trainer, trainer_args=args, **FAST)
+    data = DatasetDict(train=labelled(128), validation=labelled(32, 1))
+    assert train_student(data, SETS, config, tmp_path / "model", 0)["metric"] == "micro_f1"
+    judge = judged(SETS, labelled(40, 2), tmp_path / "test")
+    said = learner(SETS).predict(tmp_path / "model", judge.data, SETS)
+    found = learner(SETS).score(SETS, said, judge.data["label"])
+    assert found["micro_f1"] > 0.9
+    saved = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert saved["problem_type"] == "multi_label_classification"
+    assert isinstance(saved["threshold"], float)
+
+
+def test_scores_of_entities():
+    real = [["B-A", "I-A", "O", "B-B"], ["O", "B-A"], ["O", "O"]]
+    said = [["B-A", "O", "O", "B-B"], ["O", "I-A"], ["B-B", "O"]]  # one cut short, two right, one invented
+    found = learner(TOKENS).score(TOKENS, said, real)
+    assert (found["rows"], found["precision"], found["recall"]) == (3, 0.5, pytest.approx(2 / 3))
+    assert found["f1"] == pytest.approx(4 / 7)
+    assert found["per_label"]["B"] == {"f1": pytest.approx(2 / 3), "entities": 1}
+    low, high = found["f1_interval"]
+    assert low < 4 / 7 < high
+
+
+def test_scores_of_sets():
+    said, real = [["film"], ["film", "plot"], []], [["film", "plot"], ["film", "plot"], []]
+    found = learner(SETS).score(SETS, said, real)
+    assert found["micro_f1"] == pytest.approx(2 * 3 / 7)
+    assert found["macro_f1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["exact_match"] == pytest.approx(2 / 3)
+
+
+def test_the_threshold_is_that_of_the_highest_f1():
+    logits = np.array([[-2.0, -9.0], [-3.0, -9.0], [-8.0, -2.5]])
+    real = np.array([[True, False], [True, False], [False, False]])
+    best = best_threshold(logits, real)
+    every = [micro_f1(logits > cut, real) for cut in np.linspace(-10, 0, 101)]
+    assert micro_f1(logits > best, real) == max(every) == pytest.approx(0.8)
+    assert -8 < best < -3
+
+
+@pytest.mark.parametrize("name", ["entities", "multi_label", "squad", "exact_match"])
+def test_metrics_load_by_path(name):
+    import evaluate
+
+    given = {
+        "entities": ([["B-A"]], [["B-A"]], {}),
+        "multi_label": ([["a"]], [["a"]], {"labels": ["a"]}),
+        "squad": (["x"], [["x"]], {}),
+        "exact_match": (["[IN:A b ]"], ["[IN:A b ]"], {}),
+    }
+    said, real, more = given[name]
+    metric = evaluate.load(f"{__file__.rsplit('/', 2)[0]}/hf_synth/metrics/{name}.py")
+    found = metric.compute(predictions=said, references=real, **more)
+    assert found["rows"] == 1
+    assert 1.0 in found.values()
+
+
+# --- what students must beat
+
+
+def test_the_dictionary_finds_the_names_in_the_prompts():
+    tokens = ["A", "Movie", "story", "was", "awful", "movie"]
+    assert spans_of(dictionary(TOKENS, [tokens])[0]) == [(1, 3, "Thing"), (4, 5, "Mood")]
+    assert dictionary(TOKENS, [["movie"]]) == [["O"]]  # half a name at the end of a text
+
+
+def test_prompting_gives_as_many_labels_as_prompts_ask_for():
+    class Likes:
+        def score(self, prompts, texts, *, batch_size):
+            return [float(len(prompt)) for prompt in prompts]
+
+    two = parse_task(
+        {
+            "name": "s",
+            "kind": "multi_label",
+            "labels": {"a": "x", "b": "xxx", "c": "xx"},
+            "mentions": [1, 3],
+            "prompt": '{mentions}: "',
+        },
+        "s",
+    )
+    assert prompting(Likes(), {"text": ["t"]}, two, 4)["prompting"] == [["b", "c"]]
+
+
+# --- real data
+
+
+def test_real_tags_are_mapped_by_the_names_of_their_labels(tmp_path):
+    features = Features(
+        {"tokens": List(Value("string")), "theirs": List(ClassLabel(names=["O", "B-M", "I-M", "B-Thing", "I-Thing"]))}
+    )
+    rows = Dataset.from_dict({"tokens": [["good", "film"], []], "theirs": [[1, 3], []]}, features=features)
+    (tmp_path / "data").mkdir()
+    rows.to_parquet(tmp_path / "data/test-0.parquet")
+    task = parse_task(
+        {
+            "name": "t",
+            "kind": "tokens",
+            "columns": "tokens",
+            "label_column": "tags",
+            "labels": ["Thing", "Mood"],
+            "words": {"Thing": ["film"], "Mood": ["good"]},
+            "prompt": '{mentions}: "',
+            "reference": {"label": "theirs", "labels": {"Mood": "M"}},
+        },
+        "t",
+    )
+    found = load_reference(task, str(tmp_path))
+    assert isinstance(found, Judge)
+    assert found.data["tags"][:] == [["B-Mood", "B-Thing"]]  # the row without tokens is no row
+
+
+def test_a_reference_may_hold_other_rows_as_well(tmp_path):
+    features = Features(
+        {"text": Value("string"), "label": List(ClassLabel(names=["film", "plot"])), "part": Value("string")}
+    )
+    rows = Dataset.from_dict({"text": ["x", "y"], "label": [[0], []], "part": ["ours", "theirs"]}, features=features)
+    (tmp_path / "data").mkdir()
+    rows.to_parquet(tmp_path / "data/test-0.parquet")
+    values = {"name": "s", "kind": "multi_label", "labels": ["film", "plot"], "prompt": '{mentions}: "'}
+    task = parse_task({**values, "reference": {"only": {"part": ["ours"]}}}, "s")
+    assert load_reference(task, str(tmp_path)).data["text"][:] == ["x"]
+    assert load_reference(parse_task(values, "s"), str(tmp_path)).data["label"][:] == [["film"], []]
