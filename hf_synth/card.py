@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from .card_merge import BEGIN, END
 from .methods import get
 from .shapes import shape
-from .task import Task
+from .task import NONE, Task
 
 SAMPLES = 2  # shown per label
 # The Hub's size classes: https://huggingface.co/docs/hub/datasets-cards
@@ -111,7 +111,11 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         "tags": ["weak-supervision" if found else "synthetic", "hf_synth", method.name],
         **facts.get("weights", facts)["header"],
     }
-    prompts = {label: task.template(label).replace("{label}", words) for label, words in task.labels.items()}
+    prompts: dict[str, list[str]] = {}
+    for label, words in task.labels.items():
+        prompts.setdefault(task.template(label).replace("{label}", words), []).append(label)
+    if task.empty:
+        prompts[task.empty] = [NONE]
     return render(
         "dataset.md",
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000),
@@ -119,6 +123,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         method=method,
         facts=facts,
         prompts=prompts,
+        means=shape(task).means,
         settings=yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True),
         trainer_settings=yaml.safe_dump(facts.get("weights", {}).get("settings"), sort_keys=False, allow_unicode=True),
     )

@@ -32,7 +32,8 @@ class Task:
             `{mentions}`, `{answer}` and the `{sentence}` it stands in, or the names of `marks`. It ends with an open
             quote.
         words: Label name -> verbalizers; each prompt draws one for its slot `{word}`. Of `tokens`, the names of
-            entities: what a text must mention (`{mentions}`), and what is tagged wherever it occurs.
+            entities: what a text must mention (`{mentions}`), and what is tagged wherever it occurs. Of `qa`, the first words of
+            questions, one of which stands at the prompt's end.
         kind: `single` text, `pair` of texts, `relation` (a text about two marked entities), `multi_label` (a set of
             labels), `tokens` (entities as BIO tags), `qa` (the answer is a span of a given context) or `parse`
             (nested brackets around a request's words).
@@ -160,11 +161,13 @@ class Task:
             *self.columns[:-1],
             *self.marks,
             *(["mentions"] if self.kind in ("multi_label", "tokens", "parse") else []),
-            *(["answer", "sentence"] if self.kind == "qa" else []),
+            *(["answer", "sentence", "cloze"] if self.kind == "qa" else []),
         ]
         for text in template.values() if isinstance(template, Mapping) else [template or ""]:
             self._check_slots(key, text, allowed)
-        if isinstance(template, str) and not {"label", "word", "mentions", "answer"} & set(slots(template, key)):
+        if isinstance(template, str) and not {"label", "word", "mentions", "answer", "cloze"} & set(
+            slots(template, key)
+        ):
             raise InputError(f"`{key}` needs the slot {{label}}, or one template per label; got {template!r}")
 
     def _check_slots(self, key: str, template: str, allowed: Sequence[str]) -> None:
@@ -207,7 +210,7 @@ class Task:
             values["word"] = self.words[label][word % len(self.words[label])]
         values |= {"mentions": values["label"], **self.marks} | dict.fromkeys(self.columns[:-1], opening)
         if self.kind == "qa":
-            values |= {"answer": values["label"], "sentence": opening}
+            values |= {"answer": values["label"], "sentence": opening, "cloze": opening}
         return text.format(**values)
 
     def encode(self, target: Any) -> str:

@@ -28,7 +28,8 @@ LABEL_COUNTS = {
     "imdb": 2, "rotten_tomatoes": 2, "elec": 2, "amazon_polarity": 2, "yelp_polarity": 2, "sst2": 2, "subj": 2,
     "ag_news": 4, "dbpedia_14": 14, "yahoo_answers_topics": 10, "nyt": 9, "trec": 6, "qnli": 2, "rte": 2, "mnli": 3,
     "qqp": 2, "mrpc": 2, "cola": 2, "clinc_oos": 151, "banking77": 77, "amazon_product_categories": 24, "reddit": 45,
-    "stackexchange": 50, "bc5cdr": 2, "gad": 2, "ncbi_disease": 1, "nlupp_hotels": 40, "squad": 4, "topv2": 13,
+    "stackexchange": 50, "bc5cdr": 2, "crossner_ai": 14, "euadr": 2, "gad": 2, "ncbi_disease": 1,
+    "nlupp_hotels": 40, "squad": 4, "topv2": 13,
 }  # fmt: skip
 
 # What the prompt of a label must say: a swapped pair of names would train a mirrored classifier.
@@ -87,6 +88,8 @@ POLARITY = [
 LABELLED = [name for name in NAMES if load_task(name).kind in ("single", "pair")]
 OTHERS = {
     "bc5cdr": ("tokens", ["tokens", "ner_tags"]),
+    "crossner_ai": ("tokens", ["tokens", "ner_tags"]),
+    "euadr": ("relation", ["sentence", "label"]),
     "gad": ("relation", ["sentence", "label"]),
     "ncbi_disease": ("tokens", ["tokens", "ner_tags"]),
     "nlupp_hotels": ("multi_label", ["text", "intents"]),

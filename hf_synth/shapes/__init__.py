@@ -32,6 +32,7 @@ class Shape(Protocol):
     """
 
     category: str  # the Hub's task category
+    means: str  # how far labels can be trusted, one sentence for the card
 
     def check(self, task: Task) -> None:
         """Refuse a task that lacks what its kind needs."""

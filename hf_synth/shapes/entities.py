@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from datasets import Features
 
 category = "token-classification"
+means = (
+    "Names that were asked for, and others that the prompts know, are tagged wherever they stand; what is not among "
+    "these is not tagged, and a name need not be used in its own sense."
+)
 LEAST_TOKENS = 3
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Features
 
 category = "text-classification"
+means = "A label says what the model was asked for; the text need not agree with it."
 prompts, parser = label_prompts, labelled
 
 

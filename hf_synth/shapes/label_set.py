@@ -15,8 +15,9 @@ from .label import shown
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = ["category", "check", "counted", "encode", "features", "parser", "prompts", "shown", "stored"]
+__all__ = ["category", "check", "counted", "encode", "features", "means", "parser", "prompts", "shown", "stored"]
 category = "text-classification"
+means = "A row's labels are those that the model was asked for; the text may lack some of them and have others."
 BETWEEN = "; "
 
 

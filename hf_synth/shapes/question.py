@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from datasets import Features
 
 category = "question-answering"
+means = "An answer is a span that was found in the context first; the question written for it need not ask for it."
 _BREAK = re.compile(r"(?<=[.!?][\"')\]])\s+(?=[A-Z\"'(])|(?<=\w\w[.!?])\s+(?=[A-Z\"'(])")
+BLANK = "___"
 BARREN = 10_000  # contexts without an answer of a kind, one after the other, after which no more are read
 
 
@@ -67,7 +69,7 @@ def prompts(
     task: Task, cell: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None
 ) -> Iterator[Prompt]:
     """Yield prompts that ask for a question about one answer of the cell's kind in each context that has one."""
-    find, barren = finder(task.finder), 0
+    find, words, barren = finder(task.finder), task.words.get(cell, ()), 0
     for context in openings:
         found = [one for one in find(context) if one.kind == cell]
         barren = 0 if found else barren + 1
@@ -79,8 +81,14 @@ def prompts(
         answer = context[start:end]
         sentence = sentence_of(context, start, end)
         values = {"label": task.labels[cell], "answer": answer, "opening": context, task.columns[0]: context}
-        values["sentence"] = sentence
+        values |= {
+            "cloze": sentence.replace(answer, BLANK),
+            "sentence": sentence,
+            "word": rng.choice(words) if words else "",
+        }
         attributes = {"answer": answer, "start": str(start), "kind": kind, "sentence": sentence}
+        if words:  # the question begins with it: parsers put it back in front
+            attributes["start word"] = values["word"]
         yield Prompt(
             task.template(cell).format(**values), cell=cell, given={task.columns[0]: context}, attributes=attributes
         )

@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..parse import until_stop
 from ..records import Completion, Example, Prompt
 from ..task import Task
-from .label import category, counted, features, shown, stored
+from .label import category, counted, features, means, shown, stored
 
-__all__ = ["category", "check", "counted", "features", "parser", "prompts", "shown", "stored"]
+__all__ = ["category", "check", "counted", "features", "means", "parser", "prompts", "shown", "stored"]
 
 
 def check(task: Task) -> None:

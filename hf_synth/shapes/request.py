@@ -18,8 +18,12 @@ from .label import shown
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = ["category", "check", "counted", "features", "parser", "prompts", "shown", "stored"]
+__all__ = ["category", "check", "counted", "features", "means", "parser", "prompts", "shown", "stored"]
 category = "text-generation"
+means = (
+    "The intent is the one that was asked for, and slots stand where the words asked for were found; the text need "
+    "not agree, and may have slots that nobody asked for."
+)
 
 
 def check(task: Task) -> None:

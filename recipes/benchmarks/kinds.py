@@ -40,7 +40,7 @@ TASKS = {
 STUDENT = ("--num_train_epochs", "--learning_rate", "--max_length")
 WRITES = {
     "gad": ["--temperature", "0.7"],
-    "squad": ["--openings", "corpus", "--temperature", "0.5"],
+    "squad": ["--openings", "corpus", "--temperature", "0.4"],
     "topv2": ["--temperature", "0.5", "--max_attempts", "40"],
 }
 
