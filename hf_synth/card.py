@@ -124,6 +124,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         facts=facts,
         prompts=prompts,
         means=shape(task).means,
+        columns=list(shape(task).features(task)),
         settings=yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True),
         trainer_settings=yaml.safe_dump(facts.get("weights", {}).get("settings"), sort_keys=False, allow_unicode=True),
     )

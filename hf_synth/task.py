@@ -29,11 +29,11 @@ class Task:
         labels: Label name -> the words that stand for it in prompts. A plain list uses the names as words.
         prompt: What the generator continues; one template, or one per label. Slots: `{label}` (the label's words),
             `{word}`, `{opening}`, for pairs and questions the given column's name, and as the kind has them
-            `{mentions}`, `{answer}` and the `{sentence}` it stands in, or the names of `marks`. It ends with an open
-            quote.
+            `{mentions}`, `{answer}`, the `{sentence}` it stands in and the same with a gap, `{cloze}`, or the names
+            of `marks`. It ends with an open quote.
         words: Label name -> verbalizers; each prompt draws one for its slot `{word}`. Of `tokens`, the names of
-            entities: what a text must mention (`{mentions}`), and what is tagged wherever it occurs. Of `qa`, the first words of
-            questions, one of which stands at the prompt's end.
+            entities: what a text must mention (`{mentions}`), and what is tagged wherever it occurs. Of `qa`, the
+            first words of questions, one of which stands at the prompt's end.
         kind: `single` text, `pair` of texts, `relation` (a text about two marked entities), `multi_label` (a set of
             labels), `tokens` (entities as BIO tags), `qa` (the answer is a span of a given context) or `parse`
             (nested brackets around a request's words).

@@ -9,7 +9,7 @@ from huggingface_hub import DatasetCard, ModelCard
 from jinja2 import UndefinedError
 
 from hf_synth.card import dataset_card, model_card, samples
-from hf_synth.tasks import load_task
+from hf_synth.tasks import load_task, parse_task
 
 GOLDEN = Path(__file__).parent / "golden"
 STAGES = {
@@ -129,6 +129,68 @@ MIXED = {
 }
 
 
+SCORED = {"rows": 100, "f1": 0.5, "f1_interval": [0.4, 0.6], "precision": 0.6, "recall": 0.4}
+KINDS = {
+    "entities": {
+        "kind": "tokens",
+        "columns": "tokens",
+        "labels": {"Drug": "a drug"},
+        "words": {"Drug": ["aspirin", "vitamin C"]},
+        "mentions": [1, 2],
+        "prompt": 'A sentence with {mentions}: "',
+        "empty": 'A sentence about numbers: "',
+    },
+    "sets": {"kind": "multi_label", "labels": ["rain", "wind"], "mentions": [1, 2], "prompt": 'On {mentions}: "'},
+    "relation": {
+        "kind": "relation",
+        "labels": ["linked", "apart"],
+        "marks": {"gene": "@GENE$", "disease": "@DISEASE$"},
+        "attributes": {"gene": ["BRCA1"], "disease": ["cancer"]},
+        "prompt": '{gene} and {disease} are {label}: "',
+    },
+    "questions": {
+        "kind": "qa",
+        "columns": ["context", "question"],
+        "label_column": "answers",
+        "labels": {"name": "a name", "date": "a date"},
+        "opening": {"prompt": 'A paragraph: "'},
+        "prompt": 'The context is: "{context}" "{answer}" is the answer of: "',
+    },
+    "requests": {
+        "kind": "parse",
+        "columns": "utterance",
+        "label_column": "parse",
+        "labels": {"IN:GET_WEATHER": "hear the weather", "IN:GET_SUNSET": "hear when the sun sets"},
+        "attributes": {"SL:LOCATION": {"IN:GET_WEATHER": ["Rome"]}},
+        "prompt": 'A request to {label}, with {mentions}: "',
+    },
+}
+ROWS = {
+    "entities": [{"tokens": ["Take", "vitamin", "C", "."], "label": ["O", "B-Drug", "I-Drug", "O"]}],
+    "sets": [{"text": "wet and stormy", "label": ["rain", "wind"]}],
+    "relation": [{"text": "@GENE$ leads to @DISEASE$.", "label": "linked"}],
+    "questions": [
+        {
+            "context": "Ada was born in 1815.",
+            "question": "Who was born in 1815?",
+            "answers": {"text": ["Ada"], "answer_start": [0]},
+            "attributes": '{"kind": "name"}',
+        }
+    ],
+    "requests": [{"utterance": "sunny in Rome ?", "parse": "[IN:GET_WEATHER sunny in [SL:LOCATION Rome ] ? ]"}],
+}
+
+
+def kind_card(name, folder):
+    """The card of a data set of another kind than one label a text."""
+    task = parse_task({"name": name, "language": "en", **KINDS[name]}, name)
+    own = folder / name
+    own.mkdir()
+    pq.write_table(pa.Table.from_pylist(ROWS[name]), own / "rows.parquet")
+    counts = {split: dict.fromkeys(task.cells, 1) for split in ("train", "validation")}
+    return dataset_card(task, {**FACTS, "task": name, "labels": counts, "samples": samples(task, own)})
+
+
 def work_of(folder):
     texts = ["a dull film", "a `fine` film | with a pipe", "stale", "warm and wise ```"]
     table = pa.table({"sentence": texts, "label": ["negative", "positive", "negative", "positive"]})
@@ -147,6 +209,18 @@ def cards(folder):
         "dataset.md": dataset_card(task, facts),
         "dataset_retrieved.md": dataset_card(task, {**FOUND, "samples": facts["samples"]}),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
+        **{f"dataset_{name}.md": kind_card(name, folder) for name in KINDS},
+        "model_entities.md": model_card(
+            parse_task({"name": "entities", **KINDS["entities"]}, "entities"),
+            {
+                **REPORT,
+                "headline": ["f1", "precision", "recall"],
+                "metrics": SCORED,
+                "baselines": {"dictionary of the prompts' names": {**SCORED, "f1": 0.45}},
+                "deployment": {**REPORT["deployment"], "prompting": None},
+            },
+            {**TRAINING, "metric": "f1"},
+        ),
         "model.md": model_card(task, REPORT, TRAINING),
         "model_mixed.md": model_card(task, REPORT, MIXED),
         "model_not_evaluated.md": model_card(
@@ -170,6 +244,8 @@ def cards(folder):
         "dataset.md",
         "dataset_retrieved.md",
         "dataset_weighted.md",
+        *(f"dataset_{name}.md" for name in KINDS),
+        "model_entities.md",
         "model.md",
         "model_mixed.md",
         "model_not_evaluated.md",

@@ -10,12 +10,10 @@ from ..errors import InputError
 from ..parse import labelled
 from ..records import Completion, Example, Prompt
 from ..task import NONE, Task
-from .label import shown
 
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = ["category", "check", "counted", "encode", "features", "means", "parser", "prompts", "shown", "stored"]
 category = "text-classification"
 means = "A row's labels are those that the model was asked for; the text may lack some of them and have others."
 BETWEEN = "; "
@@ -58,6 +56,11 @@ def stored(task: Task, example: Example) -> dict[str, Any]:
 def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     """Return each label of the row; of a row without any, `none`."""
     return row[task.label_column] or [NONE]
+
+
+def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the text and all its labels."""
+    return {**{column: row[column] for column in task.columns}, "labels": ", ".join(row[task.label_column]) or NONE}
 
 
 def prompts(

@@ -13,12 +13,10 @@ from ..records import Completion, Example, Prompt
 from ..slots import drawn, listed, unasked
 from ..task import Task
 from ..trees import compose, tokenised, value_tree
-from .label import shown
 
 if TYPE_CHECKING:
     from datasets import Features
 
-__all__ = ["category", "check", "counted", "features", "means", "parser", "prompts", "shown", "stored"]
 category = "text-generation"
 means = (
     "The intent is the one that was asked for, and slots stand where the words asked for were found; the text need "
@@ -56,6 +54,11 @@ def stored(task: Task, example: Example) -> dict[str, Any]:
 def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     """Return the intent at the root."""
     return [row[task.label_column].split(" ", 1)[0].removeprefix("[")]
+
+
+def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parse, which holds the utterance's words."""
+    return {task.label_column: row[task.label_column]}
 
 
 def prompts(
