@@ -270,3 +270,161 @@ def test_values_of_a_mark_may_depend_on_the_label(tmp_path):
         own(
             tmp_path, RELATION.replace(", disease: '@DISEASE$'}", "}").replace("{gene} and {disease} are", "{gene} is")
         )
+
+
+# --- questions
+
+QUESTIONS = """
+kind: qa
+columns: [context, question]
+label_column: answers
+labels: {name: a name, date: a date}
+opening: {values: ["Ada Lovelace wrote programs in 1843. She was born here.", "nothing is here at all"]}
+words: {name: [Who], date: [When, In what year]}
+prompt: '{cloze} | {sentence} | {answer} | {word}'
+stop: '?'
+ending: '?'
+"""
+
+
+def test_answers_are_found_first_and_asked_for_in_their_sentence(tmp_path):
+    task = own(tmp_path, QUESTIONS)
+    prompts = shape(task).prompts(task, "date", iter(list(task.opening.values) * 20), random.Random(0))
+    texts = {prompt.text for prompt in prompts}
+    sentence = "Ada Lovelace was born in 1815."
+    assert texts == {
+        f"Ada Lovelace was born in ___. | {sentence} | 1815 | {word}" for word in ("When", "In what year")
+    }
+
+
+def test_a_corpus_without_answers_of_a_kind_ends(tmp_path):
+    task = own(tmp_path, QUESTIONS)
+    endless = iter(lambda: "nothing is here at all", None)
+    assert list(shape(task).prompts(task, "date", endless, random.Random(0))) == []
+
+
+def asking(word="When"):
+    sentence = "Ada Lovelace wrote programs in 1843."
+    attributes = {"answer": "1843", "start": str(sentence.index("1843")), "kind": "date", "sentence": sentence}
+    return Prompt("x", cell="date", given={"context": "…"}, attributes={**attributes, "start word": word})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (" did Ada Lovelace write programs", "When did Ada Lovelace write programs?"),
+        (" did Ada Lovelace write in 1843", "gives answer away"),
+        (" did Columbus discover America", "off context"),
+        (' was Lovelace born"\nWho was Lovelace', "unfinished"),
+        (' was "Lovelace born', "unfinished"),
+        (" now", "short"),
+    ],
+)
+def test_questions_that_cannot_be_right_are_dropped(tmp_path, text, said):
+    found = read(own(tmp_path, QUESTIONS), asking(), text)
+    if isinstance(found, str):
+        assert found == said
+    else:
+        assert found.fields["question"] == said
+        assert found.target == {"text": ["1843"], "answer_start": [31]}
+
+
+def test_questions_load_as_squad_does(tmp_path):
+    task = own(tmp_path, QUESTIONS)
+
+    def answer(prompt, rng):
+        return f" wrote programs, number {rng.randrange(10**6)}?"
+
+    data, run = dataset_of(tmp_path, task, answer, 12)
+    assert list(data["train"].features)[:5] == ["id", "title", "context", "question", "answers"]
+    for split in data.values():
+        for row in split:
+            (text,), (start,) = row["answers"]["text"], row["answers"]["answer_start"]
+            assert row["context"][start : start + len(text)] == text
+    assert len({row["id"] for split in data.values() for row in split}) == 12
+    facts_file = json.loads((tmp_path / "data" / "hf_synth" / "facts.json").read_text())
+    assert sum(facts_file["labels"][split]["date"] for split in facts_file["labels"]) == 6
+    assert run.ledger.stage("rows").kept == 12
+
+
+def test_kinds_that_rules_do_not_find_are_refused(tmp_path):
+    with pytest.raises(InputError, match="kinds of answers that rules find, date, quote, name, number; got 'person'"):
+        own(tmp_path, QUESTIONS.replace("name: a name", "person: a name").replace("name: [Who]", "person: [Who]"))
+
+
+def test_a_trained_student_may_find_the_answers(tmp_path, monkeypatch):
+    from hf_synth import candidates
+
+    found = {"Ada Lovelace wrote programs in 1843. She was born here.": [candidates.Candidate(0, 12, "person")]}
+    monkeypatch.setattr(candidates, "by_student", lambda folder, texts: [found.get(text, []) for text in texts])
+    text = QUESTIONS.replace("name: a name, date: a date", "person: a person").replace(
+        "name: [Who], date: [When, In what year]", "person: [Who]"
+    )
+    task = own(tmp_path, text + "finder: some/folder\n")
+    prompt = next(shape(task).prompts(task, "person", iter(task.opening.values), random.Random(0)))
+    assert prompt.attributes["answer"] == "Ada Lovelace"
+
+
+# --- requests
+
+REQUESTS = """
+kind: parse
+columns: utterance
+label_column: parse
+labels: {"IN:GET_WEATHER": hear the weather, "IN:GET_SUNSET": hear when the sun sets}
+attributes:
+  "SL:LOCATION": {"IN:GET_WEATHER": [Rome, "[IN:GET_LOCATION [SL:LOCATION_USER here ] ]"], "IN:GET_SUNSET": [Oslo]}
+  "SL:DATE_TIME": {"IN:GET_WEATHER": [on Friday]}
+mentions: [1, 2]
+prompt: 'To {label}, with {mentions}: "'
+"""
+
+
+def test_an_intent_is_asked_for_with_values_of_slots_that_it_takes(tmp_path):
+    task = own(tmp_path, REQUESTS)
+    asked = {prompt.text for prompt in first_prompts(task, "IN:GET_SUNSET")}
+    assert asked == {'To hear when the sun sets, with "Oslo": "'}
+    asked = {prompt.text for prompt in first_prompts(task, "IN:GET_WEATHER")}
+    assert 'To hear the weather, with "here" and "on Friday": "' in asked
+
+
+@pytest.mark.parametrize(
+    ("slots", "text", "said"),
+    [
+        ({"SL:LOCATION": "Rome"}, "Is it hot in Rome?", "[IN:GET_WEATHER Is it hot in [SL:LOCATION Rome ] ? ]"),
+        (
+            {"SL:LOCATION": "[IN:GET_LOCATION [SL:LOCATION_USER here ] ]"},
+            "Will it rain here",
+            "[IN:GET_WEATHER Will it rain [SL:LOCATION [IN:GET_LOCATION [SL:LOCATION_USER here ] ] ] ]",
+        ),
+        ({"SL:LOCATION": "Rome"}, "Is it hot in Paris?", "slot missing"),
+        ({"SL:LOCATION": "Rome"}, "From Rome to Rome", "slot twice"),
+        ({"SL:LOCATION": "Rome"}, "Is it hot in Rome on Friday?", "slot unasked"),
+        ({"SL:LOCATION": "Rome"}, "Rome?", "short"),
+    ],
+)
+def test_a_parse_is_composed_or_the_text_is_dropped(tmp_path, slots, text, said):
+    prompt = Prompt("x", cell="IN:GET_WEATHER", attributes={"slots": json.dumps(slots)})
+    found = read(own(tmp_path, REQUESTS), prompt, text)
+    assert (found if isinstance(found, str) else found.target) == said
+
+
+def test_requests_load_as_published(tmp_path):
+    task = own(tmp_path, REQUESTS)
+
+    def answer(prompt, rng):
+        from hf_synth.trees import spoken
+
+        words = " ".join(spoken(value) for value in json.loads(prompt.attributes["slots"]).values())
+        return f'say number {rng.randrange(10**6)} {words}"'
+
+    data, _ = dataset_of(tmp_path, task, answer, 10)
+    rows = [row for split in data.values() for row in split]
+    assert {row["parse"].split()[0] for row in rows} == {"[IN:GET_WEATHER", "[IN:GET_SUNSET"}
+    kept = [" ".join(w for w in row["parse"].split() if w != "]" and w[0] != "[") for row in rows]
+    assert kept == [row["utterance"] for row in rows]
+
+
+def test_values_that_are_no_brackets_are_refused(tmp_path):
+    with pytest.raises(InputError, match="`attributes.SL:LOCATION`, IN:GET_SUNSET: unbalanced brackets in"):
+        own(tmp_path, REQUESTS.replace("[Oslo]", '["[IN:GET_LOCATION Oslo"]'))
