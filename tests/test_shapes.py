@@ -291,10 +291,8 @@ def test_answers_are_found_first_and_asked_for_in_their_sentence(tmp_path):
     task = own(tmp_path, QUESTIONS)
     prompts = shape(task).prompts(task, "date", iter(list(task.opening.values) * 20), random.Random(0))
     texts = {prompt.text for prompt in prompts}
-    sentence = "Ada Lovelace was born in 1815."
-    assert texts == {
-        f"Ada Lovelace was born in ___. | {sentence} | 1815 | {word}" for word in ("When", "In what year")
-    }
+    sentence, gap = "Ada Lovelace wrote programs in 1843.", "Ada Lovelace wrote programs in ___."
+    assert texts == {f"{gap} | {sentence} | 1843 | {word}" for word in ("When", "In what year")}
 
 
 def test_a_corpus_without_answers_of_a_kind_ends(tmp_path):
