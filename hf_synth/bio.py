@@ -50,6 +50,22 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     return spans
 
 
+def from_characters(text: str, spans: Iterable[Span]) -> tuple[list[str], list[str]]:
+    """Return tokens and tags of a text whose spans are given by characters, first and one after the last.
+
+    A token that a span only touches belongs to it.
+
+    Raises:
+        InputError: For spans that overlap or hold no token.
+    """
+    found = [(match.start(), match.end()) for match in _TOKEN.finditer(text)]
+    inside = []
+    for start, end, label in spans:
+        places = [at for at, (first, last) in enumerate(found) if first < end and last > start]
+        inside.append((places[0], places[-1] + 1, label) if places else (0, 0, label))
+    return [text[first:last] for first, last in found], tags_of(len(found), inside)
+
+
 class Lexicon:
     """Finds names in tokens: the longest first, without overlaps, whatever their case.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from datasets import Value
+
+from .bio import from_characters
 from .columns import names_of
 from .errors import InputError, unknown
 from .shapes import shape
@@ -11,6 +14,8 @@ from .task import Reference, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+SPAN_NAMES = ("label", "type", "slot", "entity")
 
 
 def under_names(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Dataset:
@@ -23,6 +28,8 @@ def under_names(task: Task, reference: Reference, data: Dataset, name: str, spli
         if column in data.column_names:
             named = [names_of(value, data.features[column]) for value in data[column]]
             data = data.select([at for at, value in enumerate(named) if value in values])
+    if task.kind == "tokens":
+        data = _tagged(task, reference, data)
     wanted = shape(task).features(task)
     columns = {}
     for ours in wanted:
@@ -43,6 +50,22 @@ def under_names(task: Task, reference: Reference, data: Dataset, name: str, spli
     chosen = data.select(rows)
     columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
     return rows_of(task, columns_of, [targets[at] for at in rows])
+
+
+def _tagged(task: Task, reference: Reference, data: Dataset) -> Dataset:
+    """Return rows of tokens and tags; texts with spans of characters (`start`, `end`, a name) become such."""
+    text, label = reference.columns.get(task.generated, task.generated), reference.label
+    if text not in data.column_names or data.features[text] != Value("string") or label not in data.column_names:
+        return data
+    feature: Any = getattr(data.features[label], "feature", None)
+    named = next((name for name in SPAN_NAMES if isinstance(feature, dict) and name in feature), None)
+    if named is None:
+        return data
+    rows = []
+    for words, spans in zip(data[text], data[label], strict=True):
+        names = [(one["start"], one["end"], names_of(one[named], feature[named])) for one in spans]
+        rows.append(from_characters(words, names))
+    return type(data).from_dict({text: [tokens for tokens, _ in rows], label: [tags for _, tags in rows]})
 
 
 def _holds(text: Any) -> bool:

@@ -246,3 +246,29 @@ def test_a_reference_may_hold_other_rows_as_well(tmp_path):
     task = parse_task({**values, "reference": {"only": {"part": ["ours"]}}}, "s")
     assert load_reference(task, str(tmp_path)).data["text"][:] == ["x"]
     assert load_reference(parse_task(values, "s"), str(tmp_path)).data["label"][:] == [["film"], []]
+
+
+def test_real_spans_of_characters_become_tags(tmp_path):
+    spans = List({"slot": Value("string"), "start": Value("int32"), "end": Value("int32")})
+    rows = Dataset.from_dict(
+        {"text": ["An awful film!"], "slots": [[{"slot": "Mood", "start": 3, "end": 8}]]},
+        features=Features({"text": Value("string"), "slots": spans}),
+    )
+    (tmp_path / "data").mkdir()
+    rows.to_parquet(tmp_path / "data/test-0.parquet")
+    task = parse_task(
+        {
+            "name": "t",
+            "kind": "tokens",
+            "columns": "tokens",
+            "label_column": "tags",
+            "labels": ["Thing", "Mood"],
+            "words": {"Thing": ["film"], "Mood": ["good"]},
+            "prompt": '{mentions}: "',
+            "reference": {"columns": {"tokens": "text"}, "label": "slots"},
+        },
+        "t",
+    )
+    found = load_reference(task, str(tmp_path)).data
+    assert found["tokens"][:] == [["An", "awful", "film", "!"]]
+    assert found["tags"][:] == [["O", "B-Mood", "O", "O"]]

@@ -29,7 +29,7 @@ LABEL_COUNTS = {
     "ag_news": 4, "dbpedia_14": 14, "yahoo_answers_topics": 10, "nyt": 9, "trec": 6, "qnli": 2, "rte": 2, "mnli": 3,
     "qqp": 2, "mrpc": 2, "cola": 2, "clinc_oos": 151, "banking77": 77, "amazon_product_categories": 24, "reddit": 45,
     "stackexchange": 50, "bc5cdr": 2, "crossner_ai": 14, "euadr": 2, "gad": 2, "ncbi_disease": 1,
-    "nlupp_hotels": 40, "squad": 4, "topv2": 13,
+    "nlupp_hotels": 40, "nlupp_hotels_slots": 14, "squad": 4, "topv2": 13,
 }  # fmt: skip
 
 # What the prompt of a label must say: a swapped pair of names would train a mirrored classifier.
@@ -93,6 +93,7 @@ OTHERS = {
     "gad": ("relation", ["sentence", "label"]),
     "ncbi_disease": ("tokens", ["tokens", "ner_tags"]),
     "nlupp_hotels": ("multi_label", ["text", "intents"]),
+    "nlupp_hotels_slots": ("tokens", ["tokens", "slots"]),
     "squad": ("qa", ["id", "title", "context", "question", "answers"]),
     "topv2": ("parse", ["utterance", "semantic_parse"]),
 }
@@ -192,7 +193,7 @@ def test_other_kinds_are_complete_and_have_the_published_columns(name, columns):
     shape(task).check(task)
     assert list(shape(task).features(task)) == columns
     for label in task.labels:
-        assert task.render(label, opening="Some Opening").endswith('"')
+        assert re.search(r'"[\w ]*$', task.render(label, opening="Some Opening"))  # a question may be begun
 
 
 def test_squads_features_are_squads():
