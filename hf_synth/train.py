@@ -74,7 +74,9 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     request = Request.of(task, config, seed)
     set_seed(seed)
     kind = learner(task)
-    model, tokenizer, source = kind.load(config, task, request.texts(data["train"]))
+    label = data["train"].features[task.label_column]
+    names = getattr(getattr(label, "feature", label), "names", [])
+    model, tokenizer, source = kind.load(config, task, names, request.texts(data["train"]))
     key = request.key(data, source)
     restore_folder(folder)
     if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:

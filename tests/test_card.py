@@ -185,7 +185,7 @@ def kind_card(name, folder):
     """The card of a data set of another kind than one label a text."""
     task = parse_task({"name": name, "language": "en", **KINDS[name]}, name)
     own = folder / name
-    own.mkdir()
+    own.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(ROWS[name]), own / "rows.parquet")
     counts = {split: dict.fromkeys(task.cells, 1) for split in ("train", "validation")}
     return dataset_card(task, {**FACTS, "task": name, "labels": counts, "samples": samples(task, own)})

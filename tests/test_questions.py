@@ -86,7 +86,7 @@ def bert_folder(tmp_path_factory) -> Path:
 
 def load(student):
     torch.manual_seed(0)
-    model, tokenizer, facts = questions.load(StudentConfig(student=str(student)), TASK, TEXTS)
+    model, tokenizer, facts = questions.load(StudentConfig(student=str(student)), TASK, (), TEXTS)
     return model, tokenizer, facts
 
 
@@ -212,7 +212,7 @@ def test_students_that_cannot_answer_are_refused(tmp_path):
     with pytest.raises(InputError, match="`student: bilstm` classifies texts; for questions take `bidaf`"):
         load("bilstm")
     with pytest.raises(InputError, match="`label_smoothing` needs classes"):
-        questions.load(StudentConfig(student="bidaf", label_smoothing=0.1), TASK, TEXTS)
+        questions.load(StudentConfig(student="bidaf", label_smoothing=0.1), TASK, (), TEXTS)
     BiLSTMForSequenceClassification(BiLSTMConfig(vocab_size=20)).save_pretrained(tmp_path)
     build_reader_tokenizer(TEXTS).save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"cannot answer questions: Unrecognized .*BiLSTMConfig"):

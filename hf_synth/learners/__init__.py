@@ -36,12 +36,15 @@ class Learner(Protocol):
     auto: Any  # the class that loads a saved student
     settle: Settle  # notes in a model how to read it, by validation logits and labels
 
-    def load(self, config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+    def load(
+        self, config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
+    ) -> tuple[Any, Any, dict[str, Any]]:
         """Return model, tokenizer and provenance facts of an untrained student.
 
         Args:
             config: Names the student.
-            task: Names its labels.
+            task: What it is trained for.
+            names: Its classes, in the order of the rows' class ids; none where answers are no classes.
             texts: The training texts, for a vocabulary.
         """
 

@@ -30,7 +30,9 @@ auto, run = AutoModelForTokenClassification, student.run
 settle: Settle = None
 
 
-def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+def load(
+    config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return a token classifier; see `Learner.load`.
 
     Raises:
@@ -38,7 +40,7 @@ def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, 
     """
     if config.student == "bilstm":
         raise InputError("`student: bilstm` gives texts a label; token tasks need an encoder such as BERT")
-    source, names = resolve(config.student), tag_names(task.labels)
+    source = resolve(config.student)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     if not tokenizer.is_fast:
         raise InputError(f"`student`: {config.student!r} has no fast tokenizer, which tells words from their pieces")

@@ -26,9 +26,11 @@ settle: Settle = None
 collator, run = DataCollatorWithPadding, student.run
 
 
-def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+def load(
+    config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return a sequence classifier; see `Learner.load`."""
-    return student.load_student(config, list(task.labels), texts, len(task.columns) == 2)
+    return student.load_student(config, names, texts, len(task.columns) == 2)
 
 
 def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch.nn import Linear, init
 
 from .. import student
 from ..metrics.multi_label import MultiLabel, best_threshold, micro_f1
@@ -24,10 +26,20 @@ beside: tuple[str, ...] = ("macro_f1", "exact_match")
 pipeline = "text-classification"
 
 
-def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
-    """Return a sequence classifier whose classes exclude each other not; see `Learner.load`."""
-    model, tokenizer, facts = student.load_student(config, list(task.labels), texts)
+def load(
+    config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return a sequence classifier whose classes exclude each other not; see `Learner.load`.
+
+    Its logits begin at the log-odds of a label (the prior of https://huggingface.co/papers/1708.02002, section 4.1).
+    From 0, all of the many rare labels pull the encoder to one constant, from which MiniLM does not come back.
+    """
+    model, tokenizer, facts = student.load_student(config, names, texts)
     model.config.problem_type = "multi_label_classification"
+    share = sum(task.mentions) / 2 / len(names)
+    heads = [part for part in model.modules() if isinstance(part, Linear) and part.out_features == len(names)]
+    if heads and heads[-1].bias is not None and share < 1:
+        init.constant_(heads[-1].bias, log(share / (1 - share)))
     return model, tokenizer, facts
 
 

@@ -33,12 +33,15 @@ def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:
     return [rows[task.columns[-1]][:]]
 
 
-def load(config: StudentConfig, task: Task, texts: Sequence[str] = ()) -> tuple[Any, Any, dict[str, Any]]:
+def load(
+    config: StudentConfig, task: Task, names: Sequence[str] = (), texts: Sequence[str] = ()
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return model (in float32), tokenizer and provenance facts of a language model that is not yet trained.
 
     Args:
         config: Names the student; left at its default, which is an encoder, it is `STUDENT`.
         task: Not read: the names of intents and slots are learnt as text.
+        names: None: a parse is no class.
         texts: Not read: the vocabulary is the model's own.
 
     Raises:

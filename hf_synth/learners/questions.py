@@ -52,12 +52,15 @@ def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:
     return [rows[column][:] for column in reversed(task.columns)]
 
 
-def load(config: StudentConfig, task: Task, texts: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+def load(
+    config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
+) -> tuple[Any, Any, dict[str, Any]]:
     """Return model, tokenizer and provenance facts of an untrained student that trainers can train.
 
     Args:
         config: Names the student; `bidaf` builds ZeroGen's reader with a vocabulary of `texts`.
         task: Not needed: every answer stands in its context.
+        names: None: answers are no classes.
         texts: The training texts, contexts and questions.
 
     Raises:
