@@ -33,8 +33,8 @@ TASKS = {
     "ncbi_disease": ("ncbi_disease", 1200, ("10", "1e-4", "96")),
     "bc5cdr": ("bc5cdr", 1200, ("10", "1e-4", "96")),
     "gad": ("gad", 800, ("3", "1e-4", "96")),
-    "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "3e-4", "48")),
-    "squad": ("squad", 1500, ("3", "1e-4", "256")),
+    "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "1e-4", "48")),
+    "squad": ("squad", 600, ("3", "1e-4", "256")),
     "topv2": ("topv2", 650, ("2", "3e-4", "192")),
 }
 STUDENT = ("--num_train_epochs", "--learning_rate", "--max_length")
