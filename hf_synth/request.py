@@ -54,6 +54,8 @@ class Request:
             InputError: If they cannot work.
         """
         made, judging, real = trainer_config(config, seed), _judging(config), None
+        if config.select != "weights":
+            task.needs_kind("single", "pair", "relation", what=f"`select: {config.select}`")
         if config.real_rows is not None:
             real = load_real_rows(task, config.real_rows, config.real_per_class)
         teacher = resolve(judging.teacher) if judging and judging.teacher else None

@@ -22,7 +22,6 @@ from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
 from .sft import check_writer, train_writer
 from .stages import WEIGHTS, judge_rows, last_checkpoint, learn_weights, learnt, open_scratch, save
-from .student import check_student
 from .trainers.bilevel import BilevelTrainer
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def check_training(config: StudentConfig, task: Task) -> Request:
     request = Request.of(task, config, 0)
     if request.judging is not None:
         check_denoise(task, config.denoise, request.judging)
-    check_student(config)
+    learner(task).check(config)
     return request
 
 

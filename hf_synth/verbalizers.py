@@ -47,6 +47,7 @@ def check_words(task: Task, config: SynthConfig) -> None:
     """
     if config.expand_words == "none":
         return
+    task.needs_kind("single", "pair", what=f"`expand_words: {config.expand_words}`")
     rewritten(task)
     if config.expand_words == "prototypes":
         task.needs_kind("single", what="`expand_words: prototypes`")

@@ -17,8 +17,8 @@ from hf_synth.real import load_real_rows
 from hf_synth.reference import Judge, load_reference
 from hf_synth.settings import StudentConfig
 from hf_synth.shapes import shape
-from hf_synth.tasks import parse_task
-from hf_synth.train import train_student
+from hf_synth.tasks import load_task, parse_task
+from hf_synth.train import check_training, train_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -272,3 +272,22 @@ def test_real_spans_of_characters_become_tags(tmp_path):
     found = load_reference(task, str(tmp_path)).data
     assert found["tokens"][:] == [["An", "awful", "film", "!"]]
     assert found["tags"][:] == [["O", "B-Mood", "O", "O"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "sentence"),
+    [
+        (TOKENS, {"student": "bilstm"}, "`student: bilstm` gives texts a label"),
+        (
+            TOKENS,
+            {"trainer": "bilevel", "select": "top_k"},
+            "`select: top_k` is for tasks of kind single, pair, relation",
+        ),
+        (load_task("squad"), {"label_smoothing": 0.1}, "`label_smoothing` needs classes"),
+        (load_task("squad"), {"trainer": "ensemble"}, "`trainer: ensemble` averages what is said of classes"),
+        (load_task("topv2"), {"trainer": "bilevel"}, "`trainer` must be 'weighted'"),
+    ],
+)
+def test_what_a_kind_cannot_do_is_refused_before_anything_is_written(task, settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        check_training(StudentConfig(**settings), task)

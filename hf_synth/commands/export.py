@@ -27,7 +27,9 @@ class ExportConfig:
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth export", SynthConfig, OutputConfig, ExportConfig)
-    folder = output_folder(found[OutputConfig], Plan.of(found[SynthConfig], found["method"]))
+    plan = Plan.of(found[SynthConfig], found["method"])
+    plan.task.needs_kind("single", "pair", "relation", "multi_label", what="export")
+    folder = output_folder(found[OutputConfig], plan)
     record = folder / "model" / "training.json"
     if not record.exists():
         raise InputError(f"{str(record)!r} is missing: run `hf-synth run`, or `generate` and `train`, first")

@@ -36,6 +36,9 @@ class Learner(Protocol):
     auto: Any  # the class that loads a saved student
     settle: Settle  # notes in a model how to read it, by validation logits and labels
 
+    def check(self, config: StudentConfig) -> None:
+        """Refuse settings and students that cannot work, before anything is generated for them."""
+
     def load(
         self, config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
     ) -> tuple[Any, Any, dict[str, Any]]:

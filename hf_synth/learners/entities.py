@@ -30,6 +30,17 @@ auto, run = AutoModelForTokenClassification, student.run
 settle: Settle = None
 
 
+def check(config: StudentConfig) -> None:
+    """Refuse a student that cannot tag tokens.
+
+    Raises:
+        InputError: Naming it.
+    """
+    if config.student == "bilstm":
+        raise InputError("`student: bilstm` gives texts a label; token tasks need an encoder such as BERT")
+    student.check_student(config)
+
+
 def load(
     config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
 ) -> tuple[Any, Any, dict[str, Any]]:
@@ -38,8 +49,7 @@ def load(
     Raises:
         InputError: For a student that cannot tag tokens.
     """
-    if config.student == "bilstm":
-        raise InputError("`student: bilstm` gives texts a label; token tasks need an encoder such as BERT")
+    check(config)
     source = resolve(config.student)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     if not tokenizer.is_fast:

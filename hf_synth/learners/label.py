@@ -23,7 +23,7 @@ beside: tuple[str, ...] = ("macro_f1",)
 pipeline = "text-classification"
 auto = AutoModelForSequenceClassification
 settle: Settle = None
-collator, run = DataCollatorWithPadding, student.run
+collator, run, check = DataCollatorWithPadding, student.run, student.check_student
 
 
 def load(

@@ -15,12 +15,24 @@ from ..metrics.multi_label import MultiLabel, best_threshold, micro_f1
 from ..settings import StudentConfig
 from ..task import Task
 from . import check_names
-from .label import auto, collator, columns, run
+from .label import auto, check, collator, columns, run
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["auto", "collator", "columns", "compute_metrics", "encode", "load", "predict", "run", "score", "settle"]
+__all__ = [
+    "auto",
+    "check",
+    "collator",
+    "columns",
+    "compute_metrics",
+    "encode",
+    "load",
+    "predict",
+    "run",
+    "score",
+    "settle",
+]
 metric = "micro_f1"
 beside: tuple[str, ...] = ("macro_f1", "exact_match")
 pipeline = "text-classification"

@@ -72,6 +72,11 @@ def check_student(config: StudentConfig) -> Source:
     return source
 
 
+def check(config: StudentConfig) -> None:
+    """Refuse a student that does not write text; `sft.check_writer` refuses settings."""
+    check_student(config)
+
+
 def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Dataset:
     """Return columns `prompt` and `completion`, as `trl.SFTTrainer` takes and tokenises them itself.
 

@@ -52,6 +52,22 @@ def columns(rows: Dataset, task: Task) -> list[Sequence[str]]:
     return [rows[column][:] for column in reversed(task.columns)]
 
 
+def check(config: StudentConfig) -> None:
+    """Refuse settings and students that have no place where answers are spans.
+
+    Raises:
+        InputError: Naming the setting.
+    """
+    if config.label_smoothing:
+        raise InputError(f"`label_smoothing` needs classes, which answers do not have; got {config.label_smoothing}")
+    if config.trainer == "ensemble":
+        raise InputError("`trainer: ensemble` averages what is said of classes, which answers do not have")
+    if config.student == "bilstm":
+        raise InputError("`student: bilstm` classifies texts; for questions take `bidaf`, a Hub id or a folder")
+    if config.student != "bidaf":
+        student.check_student(config)
+
+
 def load(
     config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
 ) -> tuple[Any, Any, dict[str, Any]]:
@@ -68,10 +84,7 @@ def load(
     """
     import hf_synth.students as students
 
-    if config.label_smoothing:
-        raise InputError(f"`label_smoothing` needs classes, which answers do not have; got {config.label_smoothing}")
-    if config.student == "bilstm":
-        raise InputError("`student: bilstm` classifies texts; for questions take `bidaf`, a Hub id or a folder")
+    check(config)
     if config.student == "bidaf":
         tokenizer: Any = students.build_reader_tokenizer(texts)
         model: Any = students.BiDAFForQuestionAnswering.for_tokenizer(tokenizer)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..annotations import Found, from_json, from_markup
-from ..bio import OUTSIDE, Lexicon, places, spans_of, tag_names, tags_of, tokens_of
+from ..bio import OUTSIDE, Lexicon, Span, places, spans_of, tag_names, tags_of, tokens_of
 from ..errors import InputError
 from ..parse import until_stop
 from ..records import Completion, Example, Prompt
@@ -130,13 +130,14 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
 def _mentioned(tokens: list[str], entities: Mapping[str, str]) -> Found | str:
     """Return the spans of names that a text must mention, wherever they occur."""
     busy: set[int] = set()
-    spans = []
+    spans: list[Span] = []
     for name in sorted(entities, key=lambda name: (-len(name), name)):
         there, length = places(tokens, name), len(tokens_of(name))
-        free = [at for at in there if not busy & {*range(at, at + length)}]
-        if not free:
+        found = len(spans)
+        for at in there:
+            if not busy & {*range(at, at + length)}:
+                spans.append((at, at + length, entities[name]))
+                busy |= {*range(at, at + length)}
+        if len(spans) == found:
             return "entities overlap" if there else "entity missing"
-        for at in free:
-            spans.append((at, at + length, entities[name]))
-            busy |= {*range(at, at + length)}
     return tokens, spans
