@@ -316,3 +316,8 @@ def test_a_full_disk_is_one_sentence(flags, tmp_path):
     assert "File too large" in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors
     assert not (tmp_path / "out/dataset").exists()
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    found = subprocess.run(f"{sys.executable} -m hf_synth tasks | true", shell=True, capture_output=True, text=True)
+    assert found.stderr == ""

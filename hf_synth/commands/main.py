@@ -53,6 +53,9 @@ def guarded(verb: str, argv: list[str]) -> int:
         return _say(str(error), 2)
     except KeyboardInterrupt:
         return _say("stopped. What was written so far is kept: the same command goes on from there.", 130)
+    except BrokenPipeError:  # `hf-synth tasks | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it flushes
+        return 141
     except OSError as error:
         if error.errno is None:  # how transformers and the Hub's client say that files are missing
             return _say(" ".join(str(error).split()), 2)

@@ -20,5 +20,5 @@ def main(argv: list[str]) -> int:
     if not argv:
         for name in task_names():
             task = load_task(name)
-            print(f"{name:<22}{task.kind:<8}{len(task.labels):>4} labels  {task.description}")
+            print(f"{name:<27}{task.kind:<12}{len(task.labels):>4} labels  {task.description}")
     return 0

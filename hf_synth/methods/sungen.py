@@ -17,7 +17,8 @@ class SunGenConfig(zerogen.ZeroGenConfig):
     """Settings of SunGen: those of ZeroGen, and self-debiasing unless the task forbids it.
 
     Attributes:
-        steer_away: Self-debiasing against the other labels' prompts; null leaves it to the task.
+        steer_away: Self-debiasing against the other labels' prompts, of tasks of one label a text or pair; null leaves
+            it to the task.
     """
 
     steer_away: bool | None = True
