@@ -66,7 +66,8 @@ def from_json(text: str, labels: Collection[str]) -> Found | str:
     for name, label in sorted({(one["text"], one["type"]) for one in found["entities"]}, key=lambda e: -len(e[0])):
         if label not in labels:
             return "unknown label"
-        length, there = len(tokens_of(name)), places(tokens, name)
+        words = tokens_of(name)
+        length, there = len(words), places(tokens, words)
         if not there:
             return "not in text"
         for place in there:

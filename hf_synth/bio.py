@@ -110,9 +110,9 @@ class Lexicon:
         return 0
 
 
-def places(tokens: Sequence[str], name: str) -> list[int]:
-    """Return where a name begins in tokens, whatever its case."""
-    key, folded = [token.casefold() for token in tokens_of(name)], [token.casefold() for token in tokens]
+def places(tokens: Sequence[str], words: Sequence[str]) -> list[int]:
+    """Return where words stand in a row among tokens, whatever their case."""
+    key, folded = [word.casefold() for word in words], [token.casefold() for token in tokens]
     return [at for at in range(len(folded) - len(key) + 1) if key and folded[at : at + len(key)] == key]
 
 

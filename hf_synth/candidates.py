@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from .bio import spans_of
 from .errors import InputError
 
 Kind = Literal["date", "quote", "name", "number"]
@@ -231,12 +232,5 @@ def _collect(known: dict[int, tuple[int, int, str]], ids: Any, offsets: Any, tag
 
 
 def _spans(words: Sequence[tuple[int, int, str]]) -> list[Candidate]:
-    spans: list[Candidate] = []
-    before = "O"
-    for start, end, tag in words:
-        if tag[:2] == "I-" and before[2:] == tag[2:] and before != "O":
-            spans[-1] = spans[-1]._replace(end=end)
-        elif tag != "O":
-            spans.append(Candidate(start, end, tag[2:]))
-        before = tag
-    return spans
+    found = spans_of([tag for _, _, tag in words])
+    return [Candidate(words[first][0], words[end - 1][1], label) for first, end, label in found]

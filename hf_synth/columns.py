@@ -20,6 +20,11 @@ def with_ids(table: pa.Table, features: Features) -> pa.Table:
     return pa.Table.from_arrays(columns, names=list(features)).cast(features.arrow_schema)
 
 
+def class_names(feature: Any) -> list[str]:
+    """Return the names of a column of labels, or of lists of them; none where it holds no class ids."""
+    return getattr(getattr(feature, "feature", feature), "names", [])
+
+
 def names_of(values: Any, feature: Any) -> Any:
     """Return what a row of a data set holds with names in place of class ids; `None` for a label below 0."""
     if isinstance(feature, ClassLabel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from datasets import Value
 
 from .bio import from_characters
-from .columns import names_of
+from .columns import class_names, names_of
 from .errors import InputError, unknown
 from .shapes import shape
 from .task import Reference, Task
@@ -40,7 +40,7 @@ def under_names(task: Task, reference: Reference, data: Dataset, name: str, spli
             raise InputError(f"{name}, split {split}, {unknown('a column', column, data.column_names)}")
     label = columns[task.label_column]
     targets = [names_of(value, data.features[label]) for value in data[label]]
-    if known := _known(wanted[task.label_column]):
+    if known := class_names(wanted[task.label_column]):
         ours_of = _ours(known, reference, data.features[label], targets, (name, task.name))
         targets = [_renamed(target, ours_of) for target in targets]
     texts_of = data[columns[task.generated]]
@@ -73,11 +73,6 @@ def _holds(text: Any) -> bool:
     return bool(text.strip() if isinstance(text, str) else text)
 
 
-def _known(feature: Any) -> list[str]:
-    """Return the names of a label column, or of lists of labels; none of what is no label."""
-    return getattr(getattr(feature, "feature", feature), "names", [])
-
-
 def _ours(
     known: list[str], reference: Reference, feature: Any, targets: list[Any], whose: tuple[str, str]
 ) -> dict[str, str]:
@@ -86,7 +81,7 @@ def _ours(
     Raises:
         InputError: If they are not the same set.
     """
-    named = _known(feature)
+    named = class_names(feature)
     theirs = named or sorted({name for target in targets for name in _flat(target)})
     ours_of = {_theirs(reference, ours): ours for ours in known}
     if not set(theirs) <= set(ours_of) and set(theirs) <= set(known):

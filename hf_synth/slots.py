@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from .trees import Tree, places, spoken, tokenised
+from .bio import places
+from .trees import Tree, spoken, tokenised
 
 Values = Mapping[str, Mapping[str, Sequence[str]]]  # slot -> intent -> values
 

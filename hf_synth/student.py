@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+KEPT = ("index", "weight", "synthetic")  # columns that stay beside tokenised rows
+
+
 def load_student(
     config: StudentConfig, names: Sequence[str], texts: Sequence[str], pairs: bool = False
 ) -> tuple[Any, Any, dict[str, Any]]:
@@ -88,7 +91,7 @@ def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, ma
 
 def mapped(data: Dataset, batch: Callable[[Mapping[str, list[Any]]], dict[str, Any]]) -> Dataset:
     """Tokenise rows by a function of batches; `index`, `weight` and `synthetic` stay beside what it returns."""
-    kept = [name for name in ("index", "weight", "synthetic") if name in data.column_names]
+    kept = [name for name in KEPT if name in data.column_names]
     drop = [name for name in data.column_names if name not in kept]
     return data.map(batch, batched=True, remove_columns=drop, load_from_cache_file=False, desc="tokenise")
 

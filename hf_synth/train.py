@@ -12,6 +12,7 @@ import numpy as np
 from transformers import TrainingArguments, set_seed
 
 from .arguments import training_arguments
+from .columns import class_names
 from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
 from .folder import restore_folder
@@ -73,8 +74,7 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
     request = Request.of(task, config, seed)
     set_seed(seed)
     kind = learner(task)
-    label = data["train"].features[task.label_column]
-    names = getattr(getattr(label, "feature", label), "names", [])
+    names = class_names(data["train"].features[task.label_column])
     model, tokenizer, source = kind.load(config, task, names, request.texts(data["train"]))
     key = request.key(data, source)
     restore_folder(folder)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .bio import places
+
 INTENT, SLOT = "IN:", "SL:"
 NAME = re.compile(r"(IN|SL):[A-Z0-9_]+\Z")
 # Each mark is a token of its own, as in `don ' t` and `9 : 30`; a number stands apart from its `am` or `pm`.
@@ -163,12 +165,6 @@ def compose(intent: str, text: str, slots: Mapping[str, str]) -> Tree | str:
         children += [*tokens[at:start], _rewritten(tree, iter(tokens[start:end]))]
         at = end
     return Tree(intent, (*children, *tokens[at:]))
-
-
-def places(tokens: Sequence[str], words: Sequence[str]) -> list[int]:
-    """Return where words stand in a row among tokens, in any case."""
-    low, wanted = [token.lower() for token in tokens], [word.lower() for word in words]
-    return [at for at in range(len(low) - len(wanted) + 1) if low[at : at + len(wanted)] == wanted]
 
 
 def _rewritten(tree: Tree, words: Iterator[str]) -> Tree:

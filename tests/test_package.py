@@ -13,7 +13,8 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
-    ("config", "losses", "bio", "trees"),
+    ("config", "losses", "bio"),
+    ("trees",),
     ("directional", "sources"),
     ("records", "ranks", "trainers", "students", "metrics"),
     ("task", "settings", "row_weights"),

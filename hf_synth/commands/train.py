@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from ..columns import class_names
 from ..config import strict
 from ..errors import InputError
 from ..produce import Plan, locked
@@ -51,7 +52,8 @@ def load_splits(path: str | Path, task: Any, config: str = "default") -> Any:
             raise InputError(
                 f"{str(path)!r} has no column {column!r}, which task {task.name} needs; it has {list(features)!r}"
             )
-    ours, theirs = (_names(found[task.label_column]) for found in (wanted, features))
+    columns = (found[task.label_column] for found in (wanted, features))
+    ours, theirs = (class_names(column) or column for column in columns)
     if ours != theirs:
         raise InputError(f"the labels of {str(path)!r} are {theirs!r}, the task's {ours!r}")
     return _with_weights(data, path) if WEIGHT in features else data
@@ -65,11 +67,6 @@ def _load(path: str | Path, config: str) -> Any:
     except (OSError, ValueError) as error:
         what = f"the config {config!r} of {str(path)!r}" if config != "default" else repr(str(path))
         raise InputError(f"`dataset`: {what} cannot be loaded: {str(error).splitlines()[0]}") from None
-
-
-def _names(feature: Any) -> Any:
-    """Return the label names of a column, or what it holds where it has none."""
-    return getattr(getattr(feature, "feature", feature), "names", feature)
 
 
 def _with_weights(data: Any, path: str | Path) -> Any:

@@ -30,7 +30,6 @@ auto: Any = AutoModelForQuestionAnswering
 run = student.run
 settle: Settle = None
 N_BEST = 20
-KEPT = ("index", "weight", "synthetic")
 
 
 class Answer(NamedTuple):
@@ -108,7 +107,7 @@ def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Datase
     Raises:
         InputError: For a row whose answer does not stand where it says, or in no window.
     """
-    kept = [name for name in KEPT if name in rows.column_names]
+    kept = [name for name in student.KEPT if name in rows.column_names]
     names = [name for name in ("index", "id") if name in rows.column_names]
 
     def batch(part: Mapping[str, list[Any]], places: list[int]) -> dict[str, list[Any]]:

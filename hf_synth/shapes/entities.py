@@ -132,7 +132,8 @@ def _mentioned(tokens: list[str], entities: Mapping[str, str]) -> Found | str:
     busy: set[int] = set()
     spans: list[Span] = []
     for name in sorted(entities, key=lambda name: (-len(name), name)):
-        there, length = places(tokens, name), len(tokens_of(name))
+        words = tokens_of(name)
+        there, length = places(tokens, words), len(words)
         found = len(spans)
         for at in there:
             if not busy & {*range(at, at + length)}:
