@@ -104,6 +104,11 @@ def _gap(text: str, start: str) -> str:
     return " " if start and not text.endswith(('"', " ", "\n")) else ""
 
 
+def enumerated(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def check_control(task: Task, wanted: bool) -> None:
     """Refuse control codes of a task that has none.
 

@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from .task import Task
 
 JUDGED = 200  # validation rows whose parses are written each epoch
-PLAIN: dict[str, Any] = {
-    "trainer": "weighted",
-    "trainer_args": {},
-    "loss": "ce",
-    "label_smoothing": 0.0,
-    "select": "weights",
-    "denoise": "none",
-    "denoise_args": {},
-    "real_rows": None,
-    "real_per_class": None,
-}
 
 
 class WriterTrainer(SFTTrainer):
@@ -69,18 +58,6 @@ class WriterTrainer(SFTTrainer):
         return output
 
 
-def check_writer(config: StudentConfig) -> None:
-    """Refuse settings and students that cannot work for a student that writes its answer.
-
-    Raises:
-        InputError: If they cannot.
-    """
-    for key, plain in PLAIN.items():
-        if (got := getattr(config, key)) != plain:
-            raise InputError(f"`{key}` must be {plain!r} for a student that writes its answer; got {got!r}")
-    parses.check_student(config)
-
-
 def train_writer(data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int) -> dict[str, Any]:
     """Fine-tune a causal language model on `train`, choose the epoch by exact match on `validation`, and save it.
 
@@ -100,7 +77,7 @@ def train_writer(data: DatasetDict, task: Task, config: StudentConfig, folder: P
     Raises:
         InputError: For settings, students or rows that cannot work.
     """
-    check_writer(config)
+    parses.check(config)
     _refuse_weights(data["train"])
     request = Request.of(task, config, seed)
     model, tokenizer, source = parses.load(config, task)

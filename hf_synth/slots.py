@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from .bio import places
+from .prompts import enumerated
 from .trees import Tree, spoken, tokenised
 
 Values = Mapping[str, Mapping[str, Sequence[str]]]  # slot -> intent -> values
@@ -40,8 +41,7 @@ def drawn(values: Values, intent: str, rng: random.Random, mentions: tuple[int, 
 
 def listed(slots: Mapping[str, str]) -> str:
     """Return the values as a prompt names them: `"me", "call mom" and "at 5 pm"`, brackets left out."""
-    quoted = [f'"{spoken(value)}"' for value in slots.values()]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    return enumerated([f'"{spoken(value)}"' for value in slots.values()])
 
 
 def unasked(tree: Tree, values: Values) -> bool:

@@ -21,7 +21,7 @@ from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
-from .sft import check_writer, train_writer
+from .sft import train_writer
 from .stages import WEIGHTS, judge_rows, last_checkpoint, learn_weights, learnt, open_scratch, save
 from .trainers.bilevel import BilevelTrainer
 
@@ -39,9 +39,6 @@ def check_training(config: StudentConfig, task: Task) -> Request:
     Raises:
         InputError: If they cannot.
     """
-    if task.kind == "parse":
-        check_writer(config)
-        return Request.of(task, config, 0)
     with tempfile.TemporaryDirectory() as nowhere:
         training_arguments(config, Path(nowhere), 0, True)
     request = Request.of(task, config, 0)

@@ -1,6 +1,7 @@
 """Answers that a context offers: by rules, by a trained student, and one at random."""
 
 import random
+import time
 
 import pytest
 import torch
@@ -77,7 +78,9 @@ def test_candidates_are_in_order_apart_and_of_the_context():
 
 
 def test_a_hostile_context_takes_no_time():
+    started = time.perf_counter()
     rules("A " * 5000 + "1," * 5000 + '"' * 5000 + "Aa-" * 5000)
+    assert time.perf_counter() - started < 20  # minutes where a pattern goes back over what it has read
 
 
 def test_random_answers_are_candidates_each_in_its_turn():

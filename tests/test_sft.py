@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hf_synth.errors import InputError
 from hf_synth.learners import parses
 from hf_synth.settings import StudentConfig
-from hf_synth.sft import WriterTrainer, check_writer, sft_arguments, train_writer
+from hf_synth.sft import WriterTrainer, sft_arguments, train_writer
 from hf_synth.task import Task
 
 TASK = Task(
@@ -123,12 +123,12 @@ def test_writing_does_not_depend_on_the_batch(trained):
 )
 def test_what_cannot_work_is_refused(causal_folder, settings, message):
     with pytest.raises(InputError, match=message):
-        check_writer(StudentConfig(**{"student": str(causal_folder), **settings}))
+        parses.check(StudentConfig(**{"student": str(causal_folder), **settings}))
 
 
 def test_an_encoder_is_refused_by_name(student_folder):
     with pytest.raises(InputError, match="causal language model.*is BertForSequenceClassification"):
-        check_writer(StudentConfig(student=str(student_folder)))
+        parses.check(StudentConfig(student=str(student_folder)))
 
 
 @pytest.mark.parametrize(

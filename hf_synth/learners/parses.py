@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 STUDENT = "HuggingFaceTB/SmolLM2-135M-Instruct"  # where the settings name no student
 WRITERS = ("ForCausalLM", "LMHeadModel")
+# A student that writes has no classes to smooth, average or weigh.
+PLAIN: dict[str, Any] = {
+    "trainer": "weighted",
+    "trainer_args": {},
+    "loss": "ce",
+    "label_smoothing": 0.0,
+    "select": "weights",
+    "denoise": "none",
+    "denoise_args": {},
+    "real_rows": None,
+    "real_per_class": None,
+}
 metric = "exact_match"
 beside: tuple[str, ...] = ("exact_match_loose", "intent_accuracy", "slot_f1")
 pipeline = "text-generation"
@@ -47,13 +59,13 @@ def load(
     Raises:
         InputError: If the student exists nowhere, or does not write text.
     """
-    source = check_student(config)
+    source = _source(config)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     model: Any = AutoModelForCausalLM.from_pretrained(source.path, dtype=torch.float32)
     return model, tokenizer, source.facts()
 
 
-def check_student(config: StudentConfig) -> Source:
+def _source(config: StudentConfig) -> Source:
     """Find a student and refuse one that does not write text, before anything is generated for it.
 
     Raises:
@@ -73,8 +85,15 @@ def check_student(config: StudentConfig) -> Source:
 
 
 def check(config: StudentConfig) -> None:
-    """Refuse a student that does not write text; `sft.check_writer` refuses settings."""
-    check_student(config)
+    """Refuse settings and students that cannot work for a student that writes its answer.
+
+    Raises:
+        InputError: Naming the setting.
+    """
+    for key, plain in PLAIN.items():
+        if (got := getattr(config, key)) != plain:
+            raise InputError(f"`{key}` must be {plain!r} for a student that writes its answer; got {got!r}")
+    _source(config)
 
 
 def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Dataset:

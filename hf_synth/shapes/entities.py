@@ -15,6 +15,7 @@ from ..annotations import Found, from_json, from_markup
 from ..bio import OUTSIDE, Lexicon, Span, places, spans_of, tag_names, tags_of, tokens_of
 from ..errors import InputError
 from ..parse import until_stop
+from ..prompts import enumerated
 from ..records import Completion, Example, Prompt
 from ..task import NONE, Task
 
@@ -86,8 +87,7 @@ def prompts(
             chosen.setdefault(rng.choice(names[label]), label)
         listed = list(chosen)
         rng.shuffle(listed)
-        joined = " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
-        values = {"label": task.labels[cell], "word": listed[0], "mentions": joined, "opening": opening}
+        values = {"label": task.labels[cell], "word": listed[0], "mentions": enumerated(listed), "opening": opening}
         text = task.template(cell).format(**values)
         entities = json.dumps(chosen, ensure_ascii=False, sort_keys=True)
         yield Prompt(text, cell=cell, attributes={**given, "entities": entities})

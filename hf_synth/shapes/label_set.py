@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..parse import labelled
+from ..prompts import enumerated
 from ..records import Completion, Example, Prompt
 from ..task import NONE, Task
 
@@ -78,7 +79,7 @@ def prompts(
         chosen = rng.sample([cell, *drawn], 1 + len(drawn))
         words = {name: rng.choice(task.words.get(name) or (task.labels[name],)) for name in chosen}
         text = task.template(cell).format(
-            label=words[cell], word=words[cell], opening=opening, mentions=_joined(list(words.values()))
+            label=words[cell], word=words[cell], opening=opening, mentions=enumerated(list(words.values()))
         )
         yield Prompt(text, cell=cell, attributes={**given, "labels": BETWEEN.join(chosen)})
 
@@ -95,7 +96,3 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         return Example(found.fields, encode(task, names), prompt.cell, prompt, found.logprob)
 
     return parse
-
-
-def _joined(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
