@@ -7,7 +7,8 @@ from functools import partial
 
 from .errors import InputError
 from .generators.base import Generator
-from .produce import ALONE, Plan
+from .home import ALONE
+from .produce import Plan
 from .ranks import Ranks
 from .task import Corpus
 
@@ -27,6 +28,8 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
     if (config.backend == "corpus") != (plan.method.texts == "retrieved"):
         finds = "finds its texts: set" if config.backend != "corpus" else "has its texts written; not for it is"
         raise InputError(f"the method {plan.method.name} {finds} `backend: corpus`; got {config.backend}")
+    if plan.config.adapter is not None and config.backend != "local":
+        raise InputError(f"`adapter` stands beside a model in this process: `backend: local`; got {config.backend}")
     if config.backend == "chat":
         from .generators.chat import ChatGenerator
 
@@ -52,7 +55,7 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
         return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus)
     if config.backend == "corpus":
         return _retriever(model, plan.task.corpus)
-    return _engine(config.backend, model, ranks.local_rank)
+    return _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
 
 
 def _retriever(model: str, corpus: Corpus | None) -> Generator:
@@ -72,7 +75,7 @@ def _retriever(model: str, corpus: Corpus | None) -> Generator:
     return CorpusGenerator(resolve(model), Passages(data, corpus.column))
 
 
-def _engine(backend: str, model: str, local_rank: int = 0) -> Generator:
+def _engine(backend: str, model: str, local_rank: int = 0, adapter: str | None = None) -> Generator:
     """Open a generator that runs in this process."""
     from .models import resolve
 
@@ -81,6 +84,7 @@ def _engine(backend: str, model: str, local_rank: int = 0) -> Generator:
         from .generators.vllm import VLLMGenerator
 
         return VLLMGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts())
+    from .adapters.folder import open_adapter
     from .generators.local import LocalGenerator, best_device
 
     return LocalGenerator(
@@ -89,4 +93,5 @@ def _engine(backend: str, model: str, local_rank: int = 0) -> Generator:
         digest=source.sha256,
         source=source.facts(),
         device=best_device(local_rank),
+        adapter=open_adapter(adapter, source.sha256) if adapter else None,
     )

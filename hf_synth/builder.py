@@ -18,9 +18,10 @@ from .config import checked
 from .errors import unknown
 from .folder import row_features, split_tables
 from .generators.base import Generator
+from .home import locked
 from .journal import digest
 from .methods import get
-from .produce import Plan, locked, produce
+from .produce import Plan, produce
 from .settings import BackendConfig, SynthConfig
 from .standing import filled
 

@@ -196,3 +196,28 @@ def _result(task: Task, report: Mapping[str, Any]) -> dict[str, Any]:
     ]
     results = [{"task": {"type": shape(task).category}, "dataset": dataset, "metrics": metrics}]
     return {"name": f"{task.name} student", "results": results}
+
+
+def adapter_card(task: Task, record: Mapping[str, Any]) -> str:
+    """Return an adapter's README.md.
+
+    Args:
+        task: The task as the generator is asked.
+        record: What `adapter.json` holds.
+    """
+    header: dict[str, Any] = {"library_name": "peft", "pipeline_tag": "text-generation"}
+    if record["adapt"] in ("last_layer", "embeddings", "bottleneck"):
+        header["library_name"] = "hf_synth"
+    if "/" in record["model"]["name"]:
+        header |= {"base_model": record["model"]["name"], "base_model_relation": "adapter"}
+    if "/" in record["shots"]["name"]:
+        header["datasets"] = [record["shots"]["name"]]
+    header["tags"] = ["hf_synth", "few-shot", record["adapt"]]
+    prompts = {label: task.template(label).replace("{label}", words) for label, words in task.labels.items()}
+    return render(
+        "adapter.md",
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000),
+        task=task,
+        record=record,
+        prompts=prompts if "{label}" in str(task.prompt) or not isinstance(task.prompt, str) else {"all": task.prompt},
+    )

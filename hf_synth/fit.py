@@ -46,6 +46,12 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
         raise InputError(
             "`trainer: annealing` goes between synthetic and real rows: give `real_rows`, a folder or Hub id"
         )
+    if config.real_first and config.real_rows is None:
+        raise InputError(f"`real_first: {config.real_first}` needs `real_rows`, a folder or Hub id")
+    if config.real_first and config.trainer == "annealing":
+        raise InputError(
+            "`real_first` trains on real rows before the generated ones; `trainer: annealing` does so itself"
+        )
     if config.real_per_class is not None and config.real_rows is None:
         raise InputError(f"`real_per_class: {config.real_per_class}` needs `real_rows`, a folder or Hub id")
     return made

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from .config import checked
 from .errors import InputError
 from .filters.consistency import check_consistency, check_scores, consistency
 from .generators.base import Generator
+from .home import ALONE, check_folder
 from .journal import Journal, digest, write_whole
 from .methods import Method, get
 from .ranks import Ranks
@@ -26,12 +23,13 @@ from .records import Example
 from .run import Run
 from .settings import BackendConfig, SynthConfig
 from .shapes import shape
+from .shots import tuned
 from .task import Corpus, Task
 from .tasks import load_task
 from .verbalizers import check_words, expanded, word_sources
 from .work import Work
 
-ALONE, HERE = Ranks(), BackendConfig()
+HERE = BackendConfig()
 # What decides nothing as long as the first is `none`.
 PARTS = {
     "expand_words": ("words_per_label", "words_model"),
@@ -61,6 +59,8 @@ class Plan:
         task = load_task(config.task)
         given = {name: getattr(config, name) for name in ("min_words", "max_new_tokens")}
         task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+        if config.adapter is not None:
+            task = tuned(task)
         if config.corpus is not None:
             task = _conditioned(task, checked(Corpus, config.corpus, "`corpus`"))
         method_config = method.config() if method_config is None else method_config
@@ -77,7 +77,18 @@ class Plan:
         """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
         backend, config, shared = self.backend, self.config, dataclasses.asdict(self.config)
         off = [name for part, names in PARTS.items() if shared[part] == "none" for name in (part, *names)]
-        for name in ("task", "method", "model", "num_rows", "license", "min_words", "max_new_tokens", "corpus", *off):
+        for name in (
+            "task",
+            "method",
+            "model",
+            "num_rows",
+            "license",
+            "min_words",
+            "max_new_tokens",
+            "corpus",
+            "adapter",
+            *off,
+        ):
             shared.pop(name)
         task = dataclasses.asdict(self.task)
         scored = config.consistency == "self" or config.expand_words == "prototypes"
@@ -85,7 +96,7 @@ class Plan:
             *(["description"] if config.consistency != "round_trip" else []),
             *([] if scored else ["score_prompt"]),
         ]
-        for name in {"language", "reference", *unread} - {*self.method.reads}:
+        for name in {"language", "reference", "tuning_prompt", *unread} - {*self.method.reads}:
             task.pop(name)
         return json.loads(
             json.dumps(
@@ -117,66 +128,6 @@ def _conditioned(task: Task, corpus: Corpus) -> Task:
     """Return the task with a corpus in place of its own."""
     opening = task.opening and dataclasses.replace(task.opening, corpus=corpus)
     return dataclasses.replace(task, corpus=corpus, opening=opening)
-
-
-def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds rows made with other settings, naming the first setting that differs.
-
-    Raises:
-        InputError: If it does, or if the folder holds something that is not a run of ours.
-    """
-    record = folder / "journal" / "settings.json"
-    if not record.exists():
-        if (
-            folder.exists()
-            and any(entry.name != ".lock" for entry in folder.iterdir())
-            and not (folder / "journal").exists()
-        ):
-            raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
-        return
-    there = json.loads(record.read_text())
-    for name in ("weights", "dtype"):
-        if name not in settings:  # asked before the model is loaded
-            there.pop(name, None)
-    for key, old, new in _differences(there, dict(settings)):
-        raise InputError(
-            f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
-            "Give another `output_dir`, or the settings of that run."
-        )
-
-
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*new, *(name for name in old if name not in new)]:
-            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif old != new:
-        yield key, old, new
-
-
-@contextmanager
-def locked(folder: Path, ranks: Ranks = ALONE) -> Iterator[None]:
-    """Hold the output folder; a second run in it is refused. Of several ranks the first holds it for all.
-
-    Raises:
-        InputError: If another process writes there.
-    """
-    if ranks.rank:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"another process is writing in {str(folder)!r}; wait for it or give another `output_dir`"
-        ) from None
-    try:
-        for stale in (*folder.glob(".work-*"), *folder.glob(".dataset-*")):  # of a run that was killed
-            shutil.rmtree(stale, ignore_errors=True)
-        yield
-    finally:
-        lock.release()
 
 
 def produce(
@@ -267,6 +218,12 @@ def _nameless(setting: Any) -> Any:
     return known_as(setting) if isinstance(setting, str) and "/" in setting and len(setting) < 1000 else setting
 
 
+def shot_sources(task: Task, adapter: Mapping[str, Any] | None) -> list[Corpus]:
+    """Return the rows that an adapter has learnt from, if there is one."""
+    shots = adapter and adapter["shots"]
+    return [Corpus(shots["name"], task.generated, split=shots["split"])] if shots else []
+
+
 def _told(source: Corpus) -> dict[str, Any]:
     """Return what is recorded of a corpus."""
     return {**dataclasses.asdict(source), "path": known_as(source.path)}
@@ -275,7 +232,12 @@ def _told(source: Corpus) -> dict[str, Any]:
 def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:
     """Return what is recorded of a finished run, JSON-ready; cards and reports state nothing else."""
     method, settings = plan.method, plan.settings()
-    sources = [*method.sources(plan.task, plan.method_config), *word_sources(plan.task, plan.config)]
+    generator = run.generator  # the method may have tuned it
+    sources = [
+        *method.sources(plan.task, plan.method_config),
+        *word_sources(plan.task, plan.config),
+        *shot_sources(plan.task, generator.source.get("adapter")),
+    ]
     return {
         "task": plan.task.name,
         "method": method.name,

@@ -4,45 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .columns import ids_of
-from .errors import InputError
 from .reference import Judge, load_labelled
 from .shapes import shape
+from .shots import choose
 from .task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SPLIT = "train"
-SEED = 0
 
 
-def load_real_rows(task: Task, path: str, per_class: int | None) -> Judge:
-    """Load real rows to train on: all of the split `train`, or so many of each class, the same ones every time.
+def load_real_rows(task: Task, path: str, per_class: int | None, seed: int = 0, key: str = "real_rows") -> Judge:
+    """Load real rows to learn from: all of the split `train`, or so many of each label, the same ones for a seed.
 
     Args:
         task: Names columns and labels; those of the rows are mapped by name.
         path: A folder or Hub id.
-        per_class: How many of each class; all where `None`.
+        per_class: How many of each label; all where `None`.
+        seed: Decides which.
+        key: The setting, for messages.
 
     Raises:
-        InputError: If they cannot be loaded, do not fit the task, or a class has too few.
+        InputError: If they cannot be loaded, do not fit the task, or a label has too few.
     """
-    found = load_labelled(task, path, SPLIT, "real_rows")
+    found = load_labelled(task, path, SPLIT, key)
     if per_class is None:
         return found
-    task.needs_kind("single", "pair", "relation", what="`real_per_class`")
-    labels = np.asarray(found.data[task.label_column][:])
-    shuffled = np.random.default_rng(SEED).permutation(len(labels))
-    chosen: list[int] = []
-    for name in task.labels:
-        members = shuffled[labels[shuffled] == name]
-        if len(members) < per_class:
-            raise InputError(f"`real_per_class` is {per_class}, and {found.name} has {len(members)} rows of {name!r}")
-        chosen += members[:per_class].tolist()
-    return Judge(found.data.select(sorted(chosen)), found.name, found.split)
+    chosen = choose(task, found.data, per_class, seed, f"the split {SPLIT} of {found.name}")
+    return Judge(found.data.select(chosen), found.name, found.split)
 
 
 def mix_in(train: Dataset, real: Judge, task: Task, above: int) -> Dataset:

@@ -30,6 +30,16 @@ class Prompt:
     rank: int = 0
 
 
+BETWEEN = "; "  # stands between the names of a prompt's attribute `labels`
+
+
+def label_set(prompt: Prompt) -> tuple[str, ...]:
+    """Return the labels that a prompt asks for together; its cell where it names none."""
+    if "labels" in prompt.attributes:
+        return tuple(name for name in prompt.attributes["labels"].split(BETWEEN) if name)
+    return () if prompt.cell is None else (str(prompt.cell),)
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One answer.

@@ -57,7 +57,7 @@ class Request:
         if config.select != "weights":
             task.needs_kind("single", "pair", "relation", what=f"`select: {config.select}`")
         if config.real_rows is not None:
-            real = load_real_rows(task, config.real_rows, config.real_per_class)
+            real = load_real_rows(task, config.real_rows, config.real_per_class, config.real_seed)
         teacher = resolve(judging.teacher) if judging and judging.teacher else None
         return cls(task, config, seed, made, judging, real, teacher)
 

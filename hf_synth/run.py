@@ -70,15 +70,17 @@ class Run:
         ranks: Ranks | None = None,
     ):
         self.task, self.generator, self.seed, self.num_rows = task, generator, seed, num_rows
-        self.journal = journal or Journal(None)
-        self.listener = listener
-        self.ledger = Ledger()
+        self.journal, self.listener, self.ledger = journal or Journal(None), listener, Ledger()
         self.filters: Sequence[Filter] = ()
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
         self.ahead = ahead
         self.chunks = Chunks(
             generator, self.journal, seed, batch_size, ranks or Ranks(), spent=lambda: self.ledger.cost or 0.0
         )
+
+    def ask(self, generator: Generator) -> None:
+        """Ask this one from here on."""
+        self.generator = self.chunks.generator = generator
 
     def rng(self, name: str) -> random.Random:
         """Return a random stream of its own for one purpose, a function of the seed and the name."""
@@ -292,7 +294,7 @@ class Run:
 
     def _nothing(self, stage: str, prompts: Sequence[Prompt], answer: str = "") -> InputError:
         """Return the error of a stage of which nothing can be kept."""
-        [(reason, _)] = self.ledger.stage(stage).dropped.most_common(1)
+        counts = self.ledger.stage(stage)
+        [(reason, _)] = counts.dropped.most_common(1)
         shown = f" To the prompt {prompts[0].text!r} {self.generator.name} answered {answer!r}" if answer else ""
-        asked = self.ledger.stage(stage).asked
-        return InputError(f"nothing of the first {asked} {stage} could be kept (mostly: {reason}).{shown}")
+        return InputError(f"nothing of the first {counts.asked} {stage} could be kept (mostly: {reason}).{shown}")

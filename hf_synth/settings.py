@@ -17,6 +17,8 @@ class SynthConfig:
         task: A packaged task's name, or the path of a task's YAML file.
         method: The method's name.
         model: The generator: a Hub id or a local folder.
+        adapter: What `hf-synth tune` trained beside the model: a folder or Hub id. The generator is then asked with
+            the task's `tuning_prompt`.
         num_rows: Rows wanted over all splits; a larger number later reuses everything.
         seed: Decides, with the other settings, every text.
         min_words: Shortest text kept, in words; the task's where left out.
@@ -46,6 +48,7 @@ class SynthConfig:
     task: str
     method: str = "zerogen"
     model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    adapter: str | None = None
     num_rows: int = Field(1000, ge=1)
     seed: int = Field(0, ge=0)
     min_words: int | None = Field(None, ge=1)
@@ -63,6 +66,21 @@ class SynthConfig:
     hypothesis: str = "This text is about {label}."
     ahead: int = Field(4, ge=1)
     license: str | None = None
+
+
+@strict
+class ShotsConfig:
+    """Real labelled rows to learn from; named on the card.
+
+    Attributes:
+        shots: A folder or Hub id, of which the split `train` is taken.
+        shots_per_class: How many rows of each label.
+        shots_seed: Decides which.
+    """
+
+    shots: str | None = None
+    shots_per_class: int = Field(16, ge=1)
+    shots_seed: int = Field(0, ge=0)
 
 
 @strict
@@ -119,7 +137,10 @@ class StudentConfig:
         denoise_args: Settings of that, as `DenoiseConfig` names them.
         real_rows: Real labelled rows to train on beside the generated ones: a folder or Hub id, of which the split
             `train` is taken; what was trained on them is no longer zero-shot.
-        real_per_class: How many of each class, the same ones every time; all where left out.
+        real_per_class: How many of each label; all where left out.
+        real_seed: Decides which these are.
+        real_first: Epochs on the real rows alone, by cross entropy in batches of 8, before the training on generated
+            rows, in which they then take no part; 0 to train on both together.
         training_args: Any other argument of `transformers.TrainingArguments`.
     """
 
@@ -139,6 +160,8 @@ class StudentConfig:
     denoise_args: dict[str, Any] = Field(default_factory=dict)
     real_rows: str | None = None
     real_per_class: int | None = Field(None, ge=1)
+    real_seed: int = Field(0, ge=0)
+    real_first: float = Field(0.0, ge=0)
     training_args: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 WEIGHTS = "weights.parquet"
+FIRST_BATCH = 8  # real rows a step, of few shots
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,21 @@ def last_checkpoint(folder: Path) -> str | None:
         except ValueError:  # cut short by a kill
             continue
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
+def train_first(request: Request, model: Any, tokenizer: Any, rows: Dataset, args: TrainingArguments) -> float:
+    """Train a model on real rows alone, in place, and return the seconds.
+
+    They are few, and nothing is kept of the way: a training that goes on does it anew.
+    """
+    config = request.config
+    first = dataclasses.replace(config, num_train_epochs=config.real_first, train_batch_size=FIRST_BATCH)
+    quiet = preparing(first, save_strategy="no", logging_strategy="no", report_to="none")
+    given = training_arguments(quiet, Path(str(args.output_dir), "first"), request.seed, False)
+    kind = learner(request.task)
+    encoded = {"train": kind.encode(rows, tokenizer, request.task, config.max_length)}
+    trainer = make_trainer(kind, None, model, tokenizer, given, encoded, loss=config.loss)
+    return float(trainer.train().metrics["train_runtime"])
 
 
 def judge_rows(train: Dataset, request: Request, args: TrainingArguments) -> Stage:

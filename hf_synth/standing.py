@@ -33,7 +33,7 @@ def filled(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(given.get("task"), str):
         return dict(given)
-    found = method.defaults(load_task(given["task"]))
+    found = method.defaults(load_task(given["task"]), given)
     theirs, whole = {**PLAIN, **found}, dict(given)
     for key, value in found.items():
         owner = BELONGS.get(key, "")

@@ -48,6 +48,8 @@ class Task:
         debias: Steer away from the other labels' prompts; `None` is yes for pairs and no otherwise.
         chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
         score_prompt: Template for labelling by likelihood; defaults to `prompt` with an empty opening.
+        tuning_prompt: Template for a generator that learns, or has learnt, from rows, which tell no opening and no
+            word; defaults to `score_prompt`, else `prompt`.
         label_column: Name of the label column.
         corpus: Real unlabelled text, where rows are found in one.
         queries: Label name -> what to look for in a corpus; the label's words where left out.
@@ -85,6 +87,7 @@ class Task:
     debias: bool | None = None
     chat: bool = False
     score_prompt: str | Mapping[str, str] | None = None
+    tuning_prompt: str | Mapping[str, str] | None = None
     label_column: str = "label"
     corpus: Corpus | None = None
     queries: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -113,7 +116,7 @@ class Task:
             raise InputError(
                 f"`words` needs a word or more for each of {list(self.labels)!r}; got {dict(self.words)!r}"
             )
-        for key in ("prompt", "score_prompt"):
+        for key in ("prompt", "score_prompt", "tuning_prompt"):
             self._check_template(key, getattr(self, key))
         self._check_slots("empty", self.empty or "", ["opening"] if self.opening else [])
         self._check_labels()

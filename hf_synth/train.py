@@ -22,7 +22,7 @@ from .request import Request
 from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
 from .sft import train_writer
-from .stages import WEIGHTS, judge_rows, last_checkpoint, learn_weights, learnt, open_scratch, save
+from .stages import WEIGHTS, judge_rows, last_checkpoint, learn_weights, learnt, open_scratch, save, train_first
 from .trainers.bilevel import BilevelTrainer
 
 if TYPE_CHECKING:
@@ -98,6 +98,12 @@ def _train(
     config, made, rounds, chosen = request.config, request.made, None, None
     judged = judge_rows(data["train"], request, args) if request.judging else None
     dropped = judged.weights if judged else None
+    before, alone = sum(stage.seconds for stage in (judged,) if stage), 0
+    if request.real and config.real_first:
+        real = mix_in(data["train"], request.real, request.task, _last_index(data)).select(
+            range(len(data["train"]), len(data["train"]) + len(request.real.data))
+        )
+        before, alone = before + train_first(request, model, tokenizer, real, args), len(real)
     encoded = {name: _encoded(part, request, tokenizer) for name, part in _rows(data, request, dropped).items()}
     if learns_in_rounds(made):
         rounds = learn_weights(request, copy.deepcopy(model), tokenizer, encoded["train"], args)
@@ -113,9 +119,9 @@ def _train(
         chosen = learnt(trainer, encoded["train"])
     weights = joined(dropped, _of_generated(chosen, data) if chosen else None)
     made_by = {**request.provenance(facts["given_weights"]), "reason": weights.reason} if weights else {}
-    before = sum(stage.seconds for stage in (judged, rounds) if stage)
+    before += rounds.seconds if rounds else 0.0
     facts |= {
-        "rows": len(encoded["train"]),
+        "rows": alone + len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
         "metric": kind.metric,
         "validation_score": trainer.state.best_metric,
@@ -131,7 +137,7 @@ def _train(
 def _rows(data: DatasetDict, request: Request, dropped: Weights | None) -> dict[str, Dataset]:
     """Return the splits to train and validate on: generated rows without those that go, then real ones."""
     train = weigh(data["train"], 1.0 if dropped is None else dropped.of(data["train"]["index"][:]))
-    if request.real:
+    if request.real and not request.config.real_first:
         train = mix_in(train, request.real, request.task, _last_index(data))
     return {**data, "train": train}
 

@@ -7,8 +7,9 @@ import pytest
 
 from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.home import check_folder, locked
 from hf_synth.journal import Journal, write_whole
-from hf_synth.produce import Plan, check_folder, locked, produce
+from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
 
 

@@ -13,7 +13,8 @@ from ..backends import open_generator
 from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
-from ..produce import ALONE, Plan, check_folder, examples, locked, produce
+from ..home import ALONE, check_folder, locked
+from ..produce import Plan, examples, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
 from ..run import Run

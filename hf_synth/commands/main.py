@@ -10,6 +10,7 @@ from ..errors import InputError
 
 VERBS = {
     "run": "generate, train and judge on real data, in one go",
+    "tune": "train an adapter beside a generator on a few real rows",
     "generate": "write a labelled data set (--preview N shows N rows first)",
     "train": "train a student on a generated data set",
     "evaluate": "judge a trained student on real data",

@@ -6,7 +6,8 @@ import os
 
 from ..backends import open_generator
 from ..errors import InputError
-from ..produce import known_as, locked
+from ..home import locked
+from ..produce import known_as
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder

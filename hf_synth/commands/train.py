@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from ..columns import class_names
 from ..config import strict
 from ..errors import InputError
-from ..produce import Plan, locked
+from ..home import locked
+from ..produce import Plan
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from ..shapes import shape

@@ -49,6 +49,23 @@ class Lazy(Protocol):
 
 
 @runtime_checkable
+class Tunable(Protocol):
+    """A generator whose model lies in a folder and can have adapters beside it.
+
+    Attributes:
+        path: The folder.
+        tokenizer: The model's tokenizer.
+    """
+
+    path: str
+    tokenizer: Any
+
+    def adapted(self, adapter: Any) -> Generator:
+        """Return the same model with an adapter beside it."""
+        ...
+
+
+@runtime_checkable
 class Concurrent(Protocol):
     """A generator that works on several chunks at once."""
 

@@ -21,8 +21,16 @@ class Encoding:
     def __init__(self, tokenizer: Any, apart: bool = False):
         self.tokenizer, self.apart = tokenizer, apart
 
-    def prompt(self, text: str, chat: bool) -> list[int]:
-        """Return a prompt's token ids; with `chat`, in the model's chat template where it has one."""
+    def prompt(self, text: str, chat: bool, begun: bool = False) -> list[int]:
+        """Return a prompt's token ids; with `chat`, in the model's chat template where it has one.
+
+        Args:
+            text: The prompt.
+            chat: Wrap it.
+            begun: It goes on a text that has begun, so that it has no start.
+        """
+        if begun:
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._tokens(text, self._wrapped(text, chat))["input_ids"] or self._start()
 
     def given(self, prompt: Prompt, chat: bool) -> tuple[list[int], list[int]]:

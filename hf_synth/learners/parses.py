@@ -32,6 +32,8 @@ PLAIN: dict[str, Any] = {
     "denoise_args": {},
     "real_rows": None,
     "real_per_class": None,
+    "real_seed": 0,
+    "real_first": 0.0,
 }
 metric = "exact_match"
 beside: tuple[str, ...] = ("exact_match_loose", "intent_accuracy", "slot_f1")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..run import Run
     from ..task import Corpus, Task
 
-NAMES = ("zerogen", "sungen", "supergen", "regen", "progen", "attrprompt")
+NAMES = ("zerogen", "sungen", "supergen", "regen", "progen", "attrprompt", "fewgen")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Method:
         needs: The data it is given, in words.
         cost: What a row costs, in words.
         sources: Given the task and the settings, the real data that conditions the texts; the card names it.
-        defaults: Given the task, settings that stand in for those left out: how its students train, where texts come
-            from.
+        defaults: Given the task and what the user set, settings that stand in for those left out: how its students
+            train, where texts come from.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Method:
     needs: str = "nothing"
     cost: str = "one completion a row"
     sources: Callable[[Task, Any], Sequence[Corpus]] = lambda task, config: ()
-    defaults: Callable[[Task], Mapping[str, Any]] = lambda task: {}
+    defaults: Callable[[Task, Mapping[str, Any]], Mapping[str, Any]] = lambda task, given: {}
 
 
 def get(name: str) -> Method:

@@ -83,7 +83,7 @@ METHOD = Method(
     generate=progen,
     check=check,
     sources=lambda task, config: opening_sources(task, config.openings) + feedback_sources(task, config),
-    defaults=lambda task: {"chunk_size": 64},  # what a chunk has over was written before the next feedback
+    defaults=lambda task, given: {"chunk_size": 64},  # what a chunk has over was written before the next feedback
     cost="one completion a row, half of them with eight examples in the prompt; a small classifier trained each round",
     differs=(
         *zerogen.METHOD.differs,

@@ -105,7 +105,7 @@ METHOD = Method(
     needs="unlabelled texts (`corpus`)",
     cost="encoding the corpus once, then a query for each passage kept and a small classifier for each round",
     sources=lambda task, config: [task.corpus] if task.corpus else [],
-    defaults=lambda task: {"backend": "corpus", "model": ENCODER, "label_smoothing": smoothing(task)},
+    defaults=lambda task, given: {"backend": "corpus", "model": ENCODER, "label_smoothing": smoothing(task)},
     differs=(
         "The encoder is all-MiniLM-L6-v2 as it is, mean-pooled and normalised; the paper pretrains Condenser on the "
         "corpus and takes raw CLS vectors. `contrastive_pretraining`, `pooling: cls`, `normalize: false` and `model` "

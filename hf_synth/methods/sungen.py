@@ -35,7 +35,7 @@ def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
     return zerogen.zerogen(run, config)
 
 
-def defaults(task: Task) -> Mapping[str, Any]:
+def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Train by bilevel weights, in rounds from one start."""
     return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 4}, "select": "weights"}
 

@@ -102,7 +102,7 @@ METHOD = Method(
     needs="for pairs, unlabelled texts (`corpus`); a generator that tells log-probabilities",
     cost="`attempts` (4) different texts a row",
     sources=lambda task, config: opening_sources(task, config.openings),
-    defaults=lambda task: {
+    defaults=lambda task, given: {
         **({"openings": "corpus", "temperature": 0.0} if task.kind == "pair" else {}),
         **{"trainer": "ensemble", "trainer_args": {"preset": "supergen", "every": 20}, "label_smoothing": 0.15},
     },

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..parse import labelled
 from ..prompts import enumerated
-from ..records import Completion, Example, Prompt
+from ..records import BETWEEN, Completion, Example, Prompt, label_set
 from ..task import NONE, Task
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 category = "text-classification"
 means = "A row's labels are those that the model was asked for; the text may lack some of them and have others."
-BETWEEN = "; "
 
 
 def check(task: Task) -> None:
@@ -92,7 +91,6 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         found = read(prompt, completion)
         if isinstance(found, str):
             return found
-        names = [name for name in prompt.attributes["labels"].split(BETWEEN) if name]
-        return Example(found.fields, encode(task, names), prompt.cell, prompt, found.logprob)
+        return Example(found.fields, encode(task, label_set(prompt)), prompt.cell, prompt, found.logprob)
 
     return parse

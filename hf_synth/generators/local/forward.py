@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
 import torch
+from transformers import DynamicCache, EncoderDecoderCache
 
 from ...errors import InputError
-from .attention import Prefix, RowCache, row_attention
+from .attention import Prefix, RowCache
 from .prefixes import shared_prefixes
 
 COPIED = 32  # tokens up to which a shared prefix, read once, is copied to each row: attending to it apart costs more
 PIECE = 128  # new rows whose prompts are read at once, alike in length
 
-TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
-
 Tokens = Sequence[int]
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class Forward(Protocol):
@@ -51,18 +50,22 @@ class RowForward:
         prompts: Token ids of every prompt that may be admitted.
         rows: Most rows at once.
         max_new_tokens: Most tokens a row is continued by.
+        start: Keys and values, [heads, tokens, size] a layer, of what stands before every prompt and is no text.
     """
 
     refills = True
 
-    def __init__(self, model: Any, prompts: Sequence[Tokens], rows: int, max_new_tokens: int):
+    def __init__(
+        self, model: Any, prompts: Sequence[Tokens], rows: int, max_new_tokens: int, start: Sequence[Pair] = ()
+    ):
         self.model, self.prompts = model, prompts
+        self.start = Prefix(before(start), list(start))
         self.prefix_of, prefixes = shared_prefixes(prompts)
         # A mask of four dimensions is left alone by transformers; the attention here has its own.
         self._no_mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=model.device)
         self.prefixes = [self._prefix(prompts[at][:length]) for at, length in prefixes]
         own = [len(ids) - self._apart(self.prefixes[at]) for at, ids in zip(self.prefix_of, prompts, strict=True)]
-        self.cache = RowCache(rows, max(own) + max_new_tokens, model.device)
+        self.cache = RowCache(rows, max(own) + self.start.length + max_new_tokens, model.device)
         self.cache.prefixes += self.prefixes
         lengths = [self._apart(prefix) for prefix in self.cache.prefixes]
         self._lengths = torch.tensor(lengths, device=model.device)
@@ -90,7 +93,7 @@ class RowForward:
     def _read(self, prefix_of: int, places: Sequence[int]) -> None:
         """Read all but the last token of prompts with one prefix; that token's logits come with the next step."""
         cache, prefix = self.cache, self.prefixes[prefix_of]
-        rests = [self.prompts[at][prefix.length : -1] for at in places]
+        rests = [self.prompts[at][prefix.length - self.start.length : -1] for at in places]
         slots, width = slice(cache.live, cache.live + len(places)), max(map(len, rests))
         cache.prefix_of[slots], cache.lengths[slots] = prefix_of + 1, 0
         copied = not self._apart(prefix)
@@ -128,12 +131,32 @@ class RowForward:
         return prefix.length if prefix.length > COPIED else 0
 
     def _prefix(self, ids: Tokens) -> Prefix:
+        start = self.start
         if not ids:
-            return Prefix(0, [])
+            return start
         cache = RowCache(1, len(ids), self.model.device)
+        cache.prefixes.append(start)
+        cache.prefix_of[0] = 1
         cache.open_new(slice(0, 1), 0)
-        self._run(self.model.get_decoder(), torch.tensor([ids]), 0, cache)
-        return Prefix(len(ids), [(keys[0], values[0]) for keys, values in cache.layers])
+        self._run(self.model.get_decoder(), torch.tensor([ids]), start.length, cache)
+        read = [(keys[0], values[0]) for keys, values in cache.layers]
+        if start.length:
+            pairs = zip(start.layers, read, strict=True)
+            read = [(torch.cat([a, c], 1), torch.cat([b, d], 1)) for (a, b), (c, d) in pairs]
+        return Prefix(start.length + len(ids), read)
+
+
+def before(start: Sequence[Pair]) -> int:
+    """Return how many tokens' keys and values stand before a text."""
+    return start[0][0].shape[1] if start else 0
+
+
+def started(model: Any, start: Sequence[Pair], rows: int) -> Any:
+    """Return a transformers cache of rows that all begin with the same keys and values."""
+    cache = DynamicCache(
+        [(keys.expand(rows, *keys.shape), values.expand(rows, *values.shape)) for keys, values in start]
+    )
+    return EncoderDecoderCache(cache, DynamicCache()) if model.config.is_encoder_decoder else cache
 
 
 def by_length(prompts: Sequence[Tokens], lanes: int) -> list[int]:
@@ -156,8 +179,8 @@ class PlainForward:
 
     refills = False
 
-    def __init__(self, model: Any, prompts: Sequence[Tokens]):
-        self.model, self.prompts = model, prompts
+    def __init__(self, model: Any, prompts: Sequence[Tokens], start: Sequence[Pair] = ()):
+        self.model, self.prompts, self.start = model, prompts, start
 
     def order(self, lanes: int) -> list[int]:
         """See `Forward`."""
@@ -169,8 +192,12 @@ class PlainForward:
         starts = [self.prompts[at][:-1] for at in places]
         ids, self.mask = padded([[0, *s] for s in starts], self.model.device, left=True)
         self.mask = (self.mask.cumsum(-1) > 1).long()
-        positions = (self.mask.cumsum(-1) - 1).clamp(min=0)
-        settings = {"attention_mask": self.mask, "position_ids": positions, "use_cache": True}
+        first = before(self.start)
+        self.mask = torch.cat([self.mask.new_ones(len(ids), first), self.mask], dim=1)
+        positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, first:]
+        settings: dict[str, Any] = {"attention_mask": self.mask, "position_ids": positions, "use_cache": True}
+        if self.start:
+            settings["past_key_values"] = started(self.model, self.start, len(ids))
         output = self.model.get_decoder()(input_ids=ids, **settings)
         self.cache: Any = getattr(output, "past_key_values", None)
         if not all(hasattr(layer, "batch_select_indices") for layer in getattr(self.cache, "layers", [None])):
@@ -200,8 +227,8 @@ class Seq2SeqForward:
 
     refills = False
 
-    def __init__(self, model: Any, prompts: Sequence[Tokens]):
-        self.model, self.prompts = model, prompts
+    def __init__(self, model: Any, prompts: Sequence[Tokens], start: Sequence[Pair] = ()):
+        self.model, self.prompts, self.start = model, prompts, start
 
     def order(self, lanes: int) -> list[int]:
         """See `Forward`."""
@@ -212,7 +239,7 @@ class Seq2SeqForward:
         # On the right: an encoder may count positions from the first token, padding or not.
         ids, self.mask = padded([self.prompts[at] for at in places], self.model.device, left=False)
         self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask, return_dict=True)
-        self.cache: Any = None
+        self.cache: Any = started(self.model, self.start, len(ids)) if self.start else None
         return [self.model.config.decoder_start_token_id] * len(places)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -233,47 +260,3 @@ class Seq2SeqForward:
         self.cache.batch_select_indices(rows)
         self.mask = self.mask[rows]
         self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
-
-
-def window(model: Any) -> float:
-    """Return up to how many tokens every layer sees all of them."""
-    config = model.config.get_text_config()
-    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    return min([math.inf, *(size for size in windows if size is not None)])
-
-
-@torch.inference_mode()
-def rows_agree(model: Any) -> bool:
-    """Return whether a model gives the same through `RowForward` as with transformers' own attention and cache.
-
-    Asked once for a loaded model, so that no list of architectures is kept: attention with something of its own
-    (sinks, learned biases, recurrent layers) shows in the logits, or in an error.
-    """
-    vocabulary = model.config.get_text_config().vocab_size
-    for shared in (4, COPIED + 8):
-        if shared + 9 > window(model):
-            continue
-        start = [7 + (at * 37) % (vocabulary - 7) for at in range(shared)]
-        prompts = [[*start, *((row * 11 + at * 5) % vocabulary for at in range(1 + 2 * row))] for row in range(4)]
-        try:
-            plain = PlainForward(model, prompts)
-            expected = [plain.step(plain.admit(range(4))), plain.step([1, 2, 3, 4])]
-            with row_attention(model):
-                rows = RowForward(model, prompts, 4, 2)
-                found = [rows.step(rows.admit(range(4))), rows.step([1, 2, 3, 4])]
-        except (torch.OutOfMemoryError, MemoryError):
-            raise
-        except Exception as error:  # whatever an unknown architecture trips over, transformers' own way remains
-            if "allocate memory" in str(error):
-                raise
-            return False
-        if any(_apart(ours, theirs) > TOLERANCE[model.dtype] for ours, theirs in zip(found, expected, strict=True)):
-            return False
-    return True
-
-
-def _apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Return how far logits are from others, beside how far those are from one another."""
-    ours, theirs = (x.float() - x.float().mean(-1, keepdim=True) for x in (ours, theirs))
-    apart = ((ours - theirs).square().mean(-1) / theirs.square().mean(-1)).sqrt().max().item()
-    return apart if math.isfinite(apart) else math.inf

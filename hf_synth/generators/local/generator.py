@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from ...adapters import Adapters
+from ...adapters.folder import ALL, Adapter
 from ...errors import InputError, unknown
-from ...records import Completion, Prompt
+from ...records import Completion, Prompt, label_set
 from ..base import OutOfMemory
 from ..encoding import Encoding
+from .agree import rows_agree, window
 from .attention import row_attention
 from .decode import Draw, Stops, decode
-from .forward import PlainForward, RowForward, Seq2SeqForward, Tokens, rows_agree, window
+from .forward import Pair, PlainForward, RowForward, Seq2SeqForward, Tokens, before
 from .sample import Repetition, Sampler, streams
 from .score import score_tokens
+from .soft import led, soft_tokens
 
 DECODING = (
     "max_new_tokens",
@@ -62,6 +68,7 @@ class LocalGenerator:
         source: Provenance facts; dtype and device are added.
         dtype: Defaults to the fastest that the processor multiplies natively.
         device: Defaults to the accelerator, else the CPU.
+        adapter: What was trained beside the model; prompts that ask for no row (openings) are answered without it.
     """
 
     def __init__(
@@ -73,18 +80,29 @@ class LocalGenerator:
         source: Mapping[str, Any] | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
+        adapter: Adapter | None = None,
     ):
         self.device = device or best_device()
         self.dtype = dtype or best_dtype(self.device)
-        self.path, self.name, self.digest = path, name, digest
+        self.path, self.name, self.weights, self.digest, self.adapter = path, name, digest, digest, adapter
+        if adapter:
+            self.digest = hashlib.sha256(f"{digest} {adapter.digest}".encode()).hexdigest()
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.source: Mapping[str, Any] = {
             **(source or {}),
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
             "chat_template": bool(self.tokenizer.chat_template),
+            **({"adapter": adapter.facts()} if adapter else {}),
         }
+        self._adapters: Adapters | None = None
         self._stops = lru_cache(maxsize=8)(self._make_stops)
+
+    def adapted(self, adapter: Adapter) -> LocalGenerator:
+        """Return the same model with an adapter beside it."""
+        source = {key: value for key, value in self.source.items() if key not in ("dtype", "device", "chat_template")}
+        settings: dict[str, Any] = {"dtype": self.dtype, "device": self.device, "adapter": adapter}
+        return LocalGenerator(self.path, name=self.name, digest=self.weights, source=source, **settings)
 
     def load(self) -> None:
         """Load the model now; otherwise it is loaded when it is first used."""
@@ -96,7 +114,11 @@ class LocalGenerator:
         config = AutoConfig.from_pretrained(self.path)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = auto.from_pretrained(self.path, dtype=self.dtype)
-        return model.to(self.device).eval()
+        model = model.to(self.device).eval()
+        if self.adapter:
+            self._adapters = self.adapter.open(model)
+            model.eval()
+        return model
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -125,15 +147,24 @@ class LocalGenerator:
                 raise unknown("decoding setting", key, DECODING)
         if "" in decoding.get("stop", ()):
             raise InputError(f"a stop string must not be empty; got {decoding['stop']!r}")
+        self.load()
         chat = decoding.get("chat", False)
-        encoded = [[self.encoding.prompt(text, chat) for text in (p.text, *p.against)] for p in prompts]
+        alike = [(len(p.against), (self.adapter and self.adapter.of(p.cell)) or "") for p in prompts]
+        # Where a set begins the text, its first tokens are there already.
+        begun = [bool(name) and self._adapters is not None and self._adapters.behind for _, name in alike]
+        encoded = [
+            [self.encoding.prompt(text, chat, begun=led) for text in (p.text, *p.against)]
+            for p, led in zip(prompts, begun, strict=True)
+        ]
         answers: dict[int, Completion] = {}
         try:
-            for lanes in sorted({len(texts) for texts in encoded}):
-                places = [at for at, texts in enumerate(encoded) if len(texts) == lanes]
+            for kind in sorted(set(alike)):
+                places = [at for at, other in enumerate(alike) if other == kind]
                 draw = self._draw([prompts[at] for at in places], places, seed, decoding)
-                rows = max(1, batch_size // lanes)
-                found = self._decode([encoded[at] for at in places], draw, rows, tuple(decoding.get("stop", ())))
+                sets = [label_set(prompts[at]) for at in places for _ in encoded[at]]
+                with self._led([ids for at in places for ids in encoded[at]], kind[1], sets) as (flat, start):
+                    lanes, stop = kind[0] + 1, tuple(decoding.get("stop", ()))
+                    found = self._decode(flat, start, draw, lanes, max(1, batch_size // lanes), stop)
                 answers |= {places[at]: completion for at, completion in found.items()}
         except RuntimeError as error:  # on the CPU a failed allocation is a plain RuntimeError
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
@@ -154,23 +185,42 @@ class LocalGenerator:
         steering = (decoding.get("debias", 200.0), decoding.get("contrast", 0.0))
         return Draw(Sampler(**settings), uniforms, *steering, repetition)
 
+    @contextmanager
+    def _led(
+        self, texts: Sequence[Tokens], name: str, sets: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[Sequence[Tokens], Sequence[Pair]]]:
+        """Use a set of the adapter (none where `name` is empty), and give the texts and what stands before them."""
+        adapters = self._adapters
+        if not adapters or not name:
+            yield texts, ()
+            return
+        adapters.use(name)
+        start, soft = adapters.start(name), adapters.soft(name, sets, texts)
+        with ExitStack() as stack:
+            stack.callback(adapters.use, None)
+            if soft is not None:
+                texts, table = led(texts, soft, self.model.get_input_embeddings().weight.shape[0], adapters.behind)
+                stack.enter_context(soft_tokens(self.model, table))
+            yield texts, start
+
     def _decode(
-        self, texts: Sequence[Sequence[Tokens]], draw: Draw, rows: int, stop: tuple[str, ...]
+        self, flat: Sequence[Tokens], start: Sequence[Pair], draw: Draw, lanes: int, rows: int, stop: tuple[str, ...]
     ) -> dict[int, Completion]:
         """Decode prompts that have equally many texts each; the order of reading is a function of these alone."""
-        lanes, flat = len(texts[0]), [ids for prompt in texts for ids in prompt]
         limit, stops = draw.uniforms.shape[1], self._stops(stop)
         if self.model.config.is_encoder_decoder:
-            return decode(Seq2SeqForward(self.model, flat), draw, stops, lanes=lanes, rows=rows)
-        if not self._by_rows(max(map(len, flat)) + limit):
-            return decode(PlainForward(self.model, flat), draw, stops, lanes=lanes, rows=rows)
+            return decode(Seq2SeqForward(self.model, flat, start), draw, stops, lanes=lanes, rows=rows)
+        if not self._by_rows(before(start) + max(map(len, flat)) + limit):
+            return decode(PlainForward(self.model, flat, start), draw, stops, lanes=lanes, rows=rows)
         with row_attention(self.model):
-            forward = RowForward(self.model, flat, min(rows * lanes, len(flat)), limit)
+            forward = RowForward(self.model, flat, min(rows * lanes, len(flat)), limit, start)
             return decode(forward, draw, stops, lanes=lanes, rows=rows)
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
+
+        An adapter of all labels takes part; where each label has its own, none does.
 
         Raises:
             InputError: For an empty text, which has no mean.
@@ -178,7 +228,11 @@ class LocalGenerator:
         if not texts:
             return []
         pairs = self.encoding.pairs(list(prompts), list(texts))
-        return score_tokens(self.model, pairs, batch_size, self._by_rows(max(len(h) + len(t) for h, t in pairs)))
+        name = ALL if self.adapter and ALL in self.adapter.names else ""
+        with self._led([head for head, _ in pairs], name, [()] * len(pairs)) as (heads, start):
+            pairs = [(list(head), tail) for head, (_, tail) in zip(heads, pairs, strict=True)]
+            longest = before(start) + max(len(head) + len(tail) for head, tail in pairs)
+            return score_tokens(self.model, pairs, batch_size, self._by_rows(longest), start)
 
     def _by_rows(self, longest: int) -> bool:
         """Return whether `RowForward` can take texts of so many tokens."""

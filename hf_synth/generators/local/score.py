@@ -8,15 +8,17 @@ from typing import Any
 import torch
 
 from .attention import row_attention
-from .forward import RowForward, Tokens, padded
+from .forward import Pair as Layer
+from .forward import RowForward, Tokens, before, padded, started
 
 SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
 STEPS = 8  # tokens up to which texts are scored one step at a time, their prompts being read once each
 
 Pair = tuple[list[int], list[int]]
+Start = Sequence[Layer]
 
 
-def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bool) -> list[float]:
+def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bool, start: Start = ()) -> list[float]:
     """Return the mean log-probability (nats per token) of each text after its prompt.
 
     Args:
@@ -25,6 +27,7 @@ def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bo
         batch_size: Forward rows at once.
         by_rows: Whether `RowForward` knows the model; several short texts after one prompt (the words for each
             label) then read it once.
+        start: Keys and values, [heads, tokens, size] a layer, of what stands before every prompt.
     """
     short = [at for at, (_, tail) in enumerate(pairs) if by_rows and len(tail) <= STEPS]
     long = [at for at in range(len(pairs)) if at not in set(short)]
@@ -33,21 +36,21 @@ def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bo
     for first in range(0, len(order), batch_size):
         places = order[first : first + batch_size]
         with row_attention(model):
-            scores |= zip(places, _by_steps(model, [pairs[at] for at in places]), strict=True)
+            scores |= zip(places, _by_steps(model, [pairs[at] for at in places], start), strict=True)
     order = sorted(long, key=lambda at: (sum(map(len, pairs[at])), at))
     while order:
         size = max(1, min(batch_size, SCORED_TOKENS // sum(map(len, pairs[order[-1]]))))
         places, order = order[-size:], order[:-size]
-        scores |= zip(places, _at_once(model, [pairs[at] for at in places]), strict=True)
+        scores |= zip(places, _at_once(model, [pairs[at] for at in places], start), strict=True)
     return [scores[at] for at in range(len(pairs))]
 
 
-def _by_steps(model: Any, pairs: Sequence[Pair]) -> list[float]:
+def _by_steps(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
     heads: dict[tuple[int, ...], int] = {}
     rows = [heads.setdefault(tuple(head), len(heads)) for head, _ in pairs]
     tails = [tail for _, tail in pairs]
     longest = max(map(len, tails))
-    forward = RowForward(model, list(heads), len(pairs), longest)
+    forward = RowForward(model, list(heads), len(pairs), longest, start)
     newest = forward.admit(range(len(heads)))
     forward.keep(rows)
     newest, live, totals = [newest[row] for row in rows], list(range(len(pairs))), [0.0] * len(pairs)
@@ -64,20 +67,22 @@ def _by_steps(model: Any, pairs: Sequence[Pair]) -> list[float]:
     return [total / len(tail) for total, tail in zip(totals, tails, strict=True)]
 
 
-def _at_once(model: Any, pairs: Sequence[Pair]) -> list[float]:
+def _at_once(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
     device, longest = model.device, max(len(tail) for _, tail in pairs)
+    cache = {"past_key_values": started(model, start, len(pairs))} if start else {}
     if model.config.is_encoder_decoder:
         ids, mask = padded([head for head, _ in pairs], device, left=False)
-        start = model.config.decoder_start_token_id
+        first = model.config.decoder_start_token_id
         # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
-        tails = [[start, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
+        tails = [[first, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
         inputs = torch.tensor(tails, device=device)
-        logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs).logits
+        logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs, **cache).logits
         rows = [row[: len(tail)] for row, (_, tail) in zip(logits, pairs, strict=True)]
     else:
         ids, mask = padded([[*head, *tail][:-1] for head, tail in pairs], device, left=True)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        settings = {"position_ids": positions, "logits_to_keep": longest}
+        mask = torch.cat([mask.new_ones(len(ids), before(start)), mask], dim=1)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, before(start) :]
+        settings = {"position_ids": positions, "logits_to_keep": longest, **cache}
         logits = model(input_ids=ids, attention_mask=mask, **settings).logits
         rows = [row[-len(tail) :] for row, (_, tail) in zip(logits, pairs, strict=True)]
     return [_mean(row, tail) for row, (_, tail) in zip(rows, pairs, strict=True)]

@@ -1,0 +1,109 @@
+"""`Adapter`: adapters on disk, with what is known of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..models import MODEL_FILES, hub_unreachable
+from . import Adapters, attach
+
+RECORD = "adapter.json"
+WEIGHTS = "adapter_model.safetensors"
+ALL = "default"  # the name of a set that answers for every label; peft's own name for the only one
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A folder with one set of trained parameters, or one for each label.
+
+    Attributes:
+        name: What the user called it; of a local folder its last part, since its path is nobody's business.
+        path: The folder.
+        digest: sha256 over its weights.
+        record: What `tune` wrote: `adapt`, `adapter_size`, `names`, the `model` it belongs to, and how it was trained.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    record: Mapping[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its sets: labels, or `default` alone."""
+        return tuple(self.record["names"])
+
+    def of(self, cell: Any) -> str | None:
+        """Return the name of the set that answers prompts of a cell; prompts that ask for no row have none."""
+        if cell is None:
+            return None
+        return next((name for name in (ALL, set_name(str(cell))) if name in self.names), None)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what provenance records."""
+        kept = ("adapt", "adapter_size", "names", "parameters", "shots")
+        return {"name": self.name, "sha256": self.digest, **{key: self.record.get(key) for key in kept}}
+
+    def open(self, model: Any) -> Adapters:
+        """Put the sets beside their model, which answers as it was until one is used."""
+        adapters = attach(model, self.record["adapt"], self.record["adapter_size"] or 0)
+        for name in self.names:
+            adapters.load(name, place(self.path, name))
+        adapters.use(None)
+        return adapters
+
+
+def set_name(label: str) -> str:
+    """Return what a label's set is called: modules and folders have no dots and slashes in their names."""
+    return re.sub(r"[./\\]", "_", label)
+
+
+def place(folder: Path, name: str) -> Path:
+    """Return where a set's files lie: that of all labels in the folder itself, as peft has it."""
+    return folder if name == ALL else folder / name
+
+
+def open_adapter(name: str, weights: str) -> Adapter:
+    """Find an adapter: a local folder, or a repository of the Hub.
+
+    Args:
+        name: The folder or id.
+        weights: sha256 of the model that it shall stand beside.
+
+    Raises:
+        InputError: If there is none, or it belongs to another model.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _from_hub(name)
+    if not (folder / RECORD).exists():
+        raise InputError(f"`adapter`: {name!r} holds no {RECORD}: `hf-synth tune` writes such folders")
+    record = json.loads((folder / RECORD).read_text())
+    theirs = record["model"]
+    if theirs["sha256"] != weights:
+        raise InputError(
+            f"`adapter`: {name!r} belongs to {theirs['name']} (sha256 {theirs['sha256'][:12]}); "
+            f"the model's weights have sha256 {weights[:12]}"
+        )
+    total = hashlib.sha256(json.dumps([record["adapt"], record["names"]]).encode())
+    for one in record["names"]:
+        total.update(hashlib.sha256((place(folder, one) / WEIGHTS).read_bytes()).digest())
+    shown = folder.resolve().name if Path(name).is_dir() else name
+    return Adapter(shown, folder, total.hexdigest(), record)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=bool(hub_unreachable())))
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
+        raise InputError(f"`adapter`: {name!r} is no folder, and from the Hub: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,283 @@
+"""FewGen's tuning: a prefix a label, trained on the tokens that tell the labels apart.
+
+Meng et al., "Tuning Language Models as Training Data Generators for Augmentation-Enhanced Few-Shot Learning"
+(https://huggingface.co/papers/2211.03044), section 3. The gradient of the weight network needs no graph of a gradient:
+it is a directional derivative of the token losses (see `directional.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup, set_seed
+
+from ..adapters.folder import RECORD, place, set_name
+from ..adapters.prefixes import Prefixes
+from ..adapters.settings import MetaConfig
+from ..directional import directional_derivatives, mean_gradient
+from ..errors import InputError
+from ..losses import IGNORED
+from ..shots import Shot
+from .tuning import open_model
+
+HIDDEN = 100
+
+
+class WeightNet(nn.Module):
+    """g of section 3.2: from a token's discrimination loss to the logit of its weight; 1 to 100 to 1, ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(1, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+
+    def forward(self, discrimination: Tensor, mask: Tensor, over: str) -> Tensor:
+        """Return the weights of tokens, [rows, T], which sum to 1 over a sample, or to the rows over the batch."""
+        logits = self.layers(discrimination[..., None])[..., 0].masked_fill(~mask, -torch.inf)
+        if over == "batch":
+            return logits.flatten().softmax(0).view_as(logits) * len(logits)
+        return logits.softmax(-1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as tokens: label names, what is given, and what is to be written, [rows, T] padded with -100."""
+
+    names: list[str]
+    heads: list[list[int]]
+    targets: Tensor
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Return what `Prefixes` takes."""
+        return {"names": self.names, "heads": self.heads, "tails": self.targets.clamp(min=0)}
+
+    @property
+    def mask(self) -> Tensor:
+        """Return which tokens count."""
+        return self.targets != IGNORED
+
+    def under(self, labels: Sequence[str]) -> Batch:
+        """Return each row under every label, one row's after the other's."""
+        heads = [head for head in self.heads for _ in labels]
+        return Batch([*labels] * len(self.names), heads, self.targets.repeat_interleave(len(labels), 0))
+
+
+def generation_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each token, [rows, T]; 0 for those that do not count (equation 1)."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).transpose(1, 2)
+    return nn.functional.cross_entropy(logits, targets, reduction="none", ignore_index=IGNORED)
+
+
+def discrimination_losses(losses: Tensor, own: Tensor) -> Tensor:
+    """Return how little each token tells its label from the others, [rows, T] (equation 4).
+
+    Args:
+        losses: Generation losses under every label, [rows, labels, T].
+        own: The place of each row's label, [rows].
+    """
+    return -(-losses).log_softmax(1)[torch.arange(len(own)), own]
+
+
+class MetaTuner:
+    """Two optimizers: of the prefixes, and of the network that weighs tokens.
+
+    Args:
+        prefixes: The labels' prefixes.
+        config: See `MetaConfig`.
+        steps: Steps in all.
+    """
+
+    def __init__(self, prefixes: Prefixes, config: MetaConfig, steps: int):
+        self.prefixes, self.config, self.labels = prefixes, config, list(prefixes.prefix)
+        self.net = WeightNet().to(prefixes.model.device)
+        self.theta = torch.optim.AdamW(prefixes.parameters(), lr=config.tune_learning_rate, weight_decay=0.0)
+        self.omega = torch.optim.Adam(self.net.parameters(), lr=config.weight_learning_rate, weight_decay=1e-4)
+        self.schedules = [get_linear_schedule_with_warmup(one, 0, steps) for one in (self.theta, self.omega)]
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Take one step and return the mean losses of the tokens before it.
+
+        Of section 3.2: a virtual step of the prefixes, a step of the network along the slope of the discrimination
+        loss behind it, then the step of the prefixes with the new weights.
+        """
+        losses = generation_losses(self.prefixes(**batch.inputs)["logits"], batch.targets)
+        mask, found = batch.mask, {"generation": float(losses[batch.mask].mean())}
+        weights = mask / mask.sum(-1, keepdim=True)
+        if self.config.meta_weighting:
+            seen = self.discrimination(batch, losses.detach())
+            found["discrimination"] = float(seen[mask].mean())
+            self.omega.zero_grad()
+            self.slope(batch, losses, seen).backward()
+            self.omega.step()
+            weights = self.net(seen, mask, self.config.normalize).detach()
+        self.theta.zero_grad()
+        (weights * losses).sum(-1).mean().backward()
+        nn.utils.clip_grad_norm_(self.prefixes.parameters(), 1.0)
+        self.theta.step()
+        for schedule in self.schedules:
+            schedule.step()
+        return found
+
+    def discrimination(self, batch: Batch, own: Tensor) -> Tensor:
+        """Return the discrimination loss of each token at the prefixes as they are."""
+        places = [self.labels.index(name) for name in batch.names]
+        with torch.no_grad():
+            every = [own if len(self.labels) == 1 else self._others(batch, label, own) for label in self.labels]
+        return discrimination_losses(torch.stack(every, 1), torch.tensor(places, device=own.device))
+
+    def _others(self, batch: Batch, label: str, own: Tensor) -> Tensor:
+        """Return generation losses under one label; those of rows that have it are known."""
+        rows = [at for at, name in enumerate(batch.names) if name != label]
+        found = own.clone()
+        if rows:
+            part = Batch([label] * len(rows), [batch.heads[at] for at in rows], batch.targets[rows])
+            found[rows] = generation_losses(self.prefixes(**part.inputs)["logits"], part.targets)
+        return found
+
+    def slope(self, batch: Batch, losses: Tensor, seen: Tensor) -> Tensor:
+        """Return a sum whose gradient in the network is that of the discrimination loss behind the virtual step.
+
+        With the virtual step of size a, that gradient is -a sum_j d_j dw_j, d_j being the derivative of token j's
+        generation loss along the gradient of the discrimination loss.
+
+        Args:
+            batch: The rows.
+            losses: Their generation losses, with their graph, [rows, T].
+            seen: Their discrimination losses, [rows, T].
+        """
+        weights, size = self.net(seen, batch.mask, self.config.normalize), self.config.virtual_rate
+        named = dict(self.prefixes.named_parameters())
+        loss = (weights.detach() * losses).sum(-1).mean()
+        slopes = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
+        ahead = {
+            name: (value if slope is None else value - size * slope).detach().requires_grad_()
+            for (name, value), slope in zip(named.items(), slopes, strict=True)
+        }
+        along, rows = mean_gradient(
+            self.prefixes, ahead, [(batch.under(self.labels).inputs, batch.targets)], self._discrimination_of(batch)
+        )
+        direction = {name: value / rows for name, value in along.items()}
+        derivatives = directional_derivatives(
+            self.prefixes, {**batch.inputs, "labels": batch.targets}, direction, loss=generation_losses
+        )
+        return -size * (derivatives * weights).sum(-1).mean()
+
+    def _discrimination_of(self, batch: Batch) -> Any:
+        own = torch.tensor([self.labels.index(name) for name in batch.names], device=batch.targets.device)
+
+        def loss(logits: Tensor, targets: Tensor) -> Tensor:
+            every = generation_losses(logits, targets.repeat_interleave(len(self.labels), 0))
+            found = discrimination_losses(every.view(len(own), len(self.labels), -1), own)
+            return (found * batch.mask).sum(-1) / batch.mask.sum(-1)
+
+        return loss
+
+
+def batches(
+    rows: Sequence[tuple[str, list[int], list[int]]], config: MetaConfig, seed: int, device: Any
+) -> Iterator[Batch]:
+    """Yield rows (label, given tokens, tokens to write) in batches, each epoch in an order of its own."""
+    draw = np.random.default_rng(seed)
+    for _ in range(config.tune_epochs):
+        order = draw.permutation(len(rows)).tolist()
+        for first in range(0, len(order), config.tune_batch_size):
+            chosen = [rows[at] for at in order[first : first + config.tune_batch_size]]
+            longest = max(len(tail) for _, _, tail in chosen)
+            targets = [tail + [IGNORED] * (longest - len(tail)) for _, _, tail in chosen]
+            names, heads = [name for name, _, _ in chosen], [head for _, head, _ in chosen]
+            yield Batch(names, heads, torch.tensor(targets, device=device))
+
+
+def tune_prefixes(
+    path: str, model_facts: Mapping[str, Any], shots: Sequence[Shot], config: MetaConfig, folder: Path, seed: int
+) -> dict[str, Any]:
+    """Tune a prefix and, of pairs, an infix for each label, and write them.
+
+    Args:
+        path: The model's folder.
+        model_facts: What is known of it.
+        shots: What to learn from.
+        config: See `MetaConfig`.
+        folder: An empty folder.
+        seed: Decides order and the network's first weights.
+
+    Returns:
+        What was recorded.
+
+    Raises:
+        InputError: For an encoder-decoder model, or prompts that leave no token for a prefix.
+    """
+    model, tokenizer = open_model(path)
+    if model.config.is_encoder_decoder:
+        raise InputError("FewGen's prefixes stand before a decoder-only model; this one has an encoder")
+    set_seed(seed)
+    model.requires_grad_(False)
+    prefixes, begun = Prefixes(model.eval()), time.perf_counter()
+    rows = []
+    for shot in shots:
+        first, given, infix = parts(tokenizer, shot)
+        name = set_name(shot.label)
+        if name not in prefixes.prefix:
+            prefixes.add(name, first, infix)
+        tail = tokenizer(shot.answer, add_special_tokens=False).input_ids
+        rows.append((name, given[: config.given_tokens], tail[: config.written_tokens]))
+    steps = config.tune_epochs * -(-len(rows) // config.tune_batch_size)
+    tuner = MetaTuner(prefixes, config, steps)
+    curve = [tuner.step(batch) for batch in batches(rows, config, seed, model.device)]
+    each = max(1, steps // config.tune_epochs)
+    means = [
+        {name: round(float(np.mean([entry[name] for entry in part])), 4) for name in part[0]}
+        for part in (curve[:each], curve[-each:])
+    ]
+    for name in prefixes.prefix:
+        prefixes.save(name, place(folder, name))
+    record = {
+        "adapt": "prefixes",
+        "adapter_size": None,
+        **asdict(config),
+        "names": list(prefixes.prefix),
+        "model": dict(model_facts),
+        "rows": len(shots),
+        "seed": seed,
+        "parameters": sum(value.numel() for value in prefixes.own(name).values()),
+        "loss": {"first epoch": means[0], "last epoch": means[1]},
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return record
+
+
+def parts(tokenizer: Any, shot: Shot) -> tuple[list[int], list[int], list[int]]:
+    """Return the tokens of a shot's prompt: those that become the prefix, those of the text, those of the infix.
+
+    Of a pair the text is the given one, and the infix what follows it. Else it is the end of the prompt: the fewest
+    tokens that stay the same when they stand alone.
+
+    Raises:
+        InputError: For a prompt of too few tokens.
+    """
+    given = next(iter(shot.prompt.given.values()), None)
+    if given is not None:
+        front, _, back = shot.prompt.text.partition(given)
+        first, rest = tokenizer(front).input_ids, tokenizer(back, add_special_tokens=False).input_ids
+        if first:
+            return first, tokenizer(given, add_special_tokens=False).input_ids, rest
+    whole = tokenizer(shot.prompt.text).input_ids
+    for size in range(1, len(whole)):
+        end = whole[-size:]
+        if tokenizer(tokenizer.decode(end), add_special_tokens=False).input_ids == end:
+            return whole[:-size], end, []
+    raise InputError(f"the prompt {shot.prompt.text!r} leaves no token for a prefix")
+
+
+def text_of(tokenizer: Any, shot: Shot) -> str:
+    """Return what a text is asked with behind its label's prefix: the given text, or the end of the prompt."""
+    return next(iter(shot.prompt.given.values()), None) or tokenizer.decode(parts(tokenizer, shot)[1])

@@ -1,0 +1,77 @@
+"""The output folder of a run: refused where it holds something else, held while a process writes in it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .errors import InputError
+from .ranks import Ranks
+
+ALONE = Ranks()
+
+
+def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds rows made with other settings, naming the first setting that differs.
+
+    Raises:
+        InputError: If it does, or if the folder holds something that is not a run of ours.
+    """
+    record = folder / "journal" / "settings.json"
+    if not record.exists():
+        if (
+            folder.exists()
+            and any(entry.name != ".lock" for entry in folder.iterdir())
+            and not (folder / "journal").exists()
+        ):
+            raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
+        return
+    there = json.loads(record.read_text())
+    for name in ("weights", "dtype"):
+        if name not in settings:  # asked before the model is loaded
+            there.pop(name, None)
+    for key, old, new in _differences(there, dict(settings)):
+        raise InputError(
+            f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
+            "Give another `output_dir`, or the settings of that run."
+        )
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*new, *(name for name in old if name not in new)]:
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif old != new:
+        yield key, old, new
+
+
+@contextmanager
+def locked(folder: Path, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Hold the output folder; a second run in it is refused. Of several ranks the first holds it for all.
+
+    Raises:
+        InputError: If another process writes there.
+    """
+    if ranks.rank:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"another process is writing in {str(folder)!r}; wait for it or give another `output_dir`"
+        ) from None
+    try:
+        for stale in (*folder.glob(".work-*"), *folder.glob(".dataset-*")):  # of a run that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
