@@ -131,7 +131,7 @@ class MixtureOfSoftPrompts(nn.Module):
         self.prompts = nn.Parameter(torch.stack([prompt.detach().float() for prompt in prompts.values()]))
         if config.tau is None:
             scale = self.prompts.detach().square().mean().sqrt().item()
-            config = replace(config, tau=max(scale * width**0.5, 1e-6))
+            config = replace(config, tau=max(scale * width, 1e-6))
         self.config, self.mixer = config, _mixer(config, width)
 
     def forward(self, sets: Sequence[Sequence[str]], inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

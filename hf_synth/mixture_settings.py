@@ -20,8 +20,9 @@ class MixtureConfig:
         instruction: Vectors of the instruction, which all texts share.
         most: Attributes of a text at most, of each level; `concat` and `cnn` alone are so limited.
         hidden: Of `bottleneck`: its width.
-        tau: Of `attention` and `bottleneck`: divides the scores before the softmax. Left out, it is such that the
-            scores are of the order of 1 at the start, whatever the scale of the model's embeddings.
+        tau: Of `attention` and `bottleneck`: divides the scores before the softmax. Left out, it is the width times
+            the root mean square of the first prompts: whatever the scale of the model's embeddings, scores begin small
+            and stay of the order of 1 at most, so that no attribute is shut out by large learning rates.
     """
 
     mixer: Literal["concat", "pooling", "attention", "bottleneck", "cnn"] = "attention"
