@@ -113,7 +113,7 @@ METHOD = Method(
         "Four rows a step, five epochs, no dropout of prefixes; the paper takes two rows and twenty epochs.",
         "Discrimination compares probabilities, as in the paper; the released code compares logits.",
         "Without meta weighting tokens count alike; the released code weighs by a network that nobody trained.",
-        "Copies of a shot or a given text go, duplicates over labels too; one repetition penalty holds for all labels.",
+        "Copies of a shot or given text and duplicates over labels go; one repetition penalty is for all labels.",
         "The student's epoch is chosen on generated rows; the paper has 16 more real rows of each label for that.",
         "Temporal ensembling averages every 20 steps, not every 200, of fewer rows.",
     ),

@@ -11,7 +11,7 @@ labels. A cell that was done is not done again.
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,23 +37,27 @@ SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_arg
 
 @dataclass(frozen=True)
 class Cell:
-    """How rows are written and how a student learns from them; `adapt` names what is tuned for ZeroGen's prompts."""
+    """How rows are written and how a student learns from them.
+
+    `adapt` names what is tuned for ZeroGen's prompts; a student `alone` sees no shots and no ensembling.
+    """
 
     pool: str
     method: str = "fewgen"
     writes: tuple[str, ...] = ()
     trains: tuple[str, ...] = ()
     adapt: str | None = None
+    alone: bool = False
 
 
-PLAIN = ("--real_first", "0", "--real_rows", "null", "--real_per_class", "null", "--trainer", "weighted")
+ALONE = {"real_rows": None, "real_per_class": None, "real_first": 0.0, "trainer": "weighted", "trainer_args": {}}
 METHODS = {
-    "zerogen": Cell("zerogen", "zerogen", trains=(*PLAIN, "--label_smoothing", "0")),
+    "zerogen": Cell("zerogen", "zerogen", trains=("--label_smoothing", "0"), alone=True),
     "zerogen + few shots": Cell("zerogen", "zerogen"),
     "fewgen": Cell("fewgen"),
     "fewgen - meta weighting": Cell("fewgen-plain", writes=("--meta_weighting", "false")),
     "fewgen - ensembling": Cell("fewgen", trains=("--trainer", "weighted")),
-    "fewgen - shots first": Cell("fewgen", trains=PLAIN),
+    "fewgen - shots first": Cell("fewgen", alone=True),
     **{kind: Cell(kind, "zerogen", adapt=kind) for kind in ("lora", "prefix", "bias", "prompt", "bottleneck")},
     "lora, dpo": Cell("lora-dpo", "zerogen", ("--prefer_epochs", "3"), adapt="lora"),
 }
@@ -86,18 +90,19 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
     return folder
 
 
-def student_of(task: str, data: Path, seed: int, trains: tuple[str, ...] = ()) -> StudentConfig:
+def student_of(task: str, data: Path, seed: int, trains: tuple[str, ...], alone: bool) -> StudentConfig:
     """Return the student's settings: FewGen's, then the cell's."""
     flags = ["--task", task, "--method", "fewgen", "--max_length", str(TASKS[task]["max_length"]), *SHARED]
     shots = ["--shots", str(data / task), "--shots_per_class", str(SHOTS), "--shots_seed", str(seed)]
-    return parse([*flags, *shots, *trains], "shots", SynthConfig, StudentConfig)[StudentConfig]
+    found = parse([*flags, *shots, *trains], "shots", SynthConfig, StudentConfig)[StudentConfig]
+    return replace(found, **ALONE) if alone else found
 
 
 def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     """Return a method's line for one seed."""
     known = Plan.of(SynthConfig(task=task)).task
     if method == "few shots":
-        config = student_of(task, data, seed, ("--num_train_epochs", "30", "--train_batch_size", "8", *PLAIN))
+        config = student_of(task, data, seed, ("--num_train_epochs", "30", "--train_batch_size", "8"), alone=True)
         real = load_real_rows(known, str(data / task), SHOTS, seed)
         names = load_splits(write(task, METHODS["zerogen"], data, out, seed) / "dataset", known)["train"]
         splits = DatasetDict(train=mix_in(names.select([]), real, known, -1))
@@ -107,7 +112,7 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     folder = write(task, cell, data, out, seed)
     seconds = time.perf_counter() - started
     splits = load_splits(folder / "dataset", known)
-    config = student_of(task, data, seed, cell.trains)
+    config = student_of(task, data, seed, cell.trains, cell.alone)
     found = right_of(task, data, folder, method.replace(" ", "").replace(",", "-"), config, splits, seed)
     records = [*(out / task).glob(f"adapter-{cell.pool}-seed{seed}/adapter.json")]
     records += folder.glob("journal/once/prefixes-*/adapter.json")

@@ -114,11 +114,11 @@ class LocalGenerator:
         config = AutoConfig.from_pretrained(self.path)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = auto.from_pretrained(self.path, dtype=self.dtype)
-        model = model.to(self.device).eval()
+        model = model.to(self.device)
         if self.adapter:
-            self._adapters = self.adapter.open(model)
-            model.eval()
-        return model
+            with torch.inference_mode(False):  # an adapter moves in and out of the model
+                self._adapters = self.adapter.open(model)
+        return model.eval()
 
     @cached_property
     def encoding(self) -> Encoding:
