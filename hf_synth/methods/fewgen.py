@@ -73,7 +73,7 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: FewGenConfig) -> None:
-    """Refuse tasks that FewGen does not write, and settings without shots."""
+    """Refuse other tasks, and settings without shots."""
     task.needs_kind("single", "pair", what="fewgen")
     check_shots(task, config)
     if task.kind == "pair":
@@ -101,6 +101,7 @@ METHOD = Method(
     config=FewGenConfig,
     generate=fewgen,
     check=check,
+    tunes=True,
     template=False,
     needs="`shots`: 16 real rows of each label (`shots_per_class`); for pairs, unlabelled texts (`corpus`)",
     cost="tuning, then one completion a row",
@@ -114,7 +115,6 @@ METHOD = Method(
         "Discrimination compares probabilities, as in the paper; the released code compares logits.",
         "Without meta weighting tokens count alike; the released code weighs by a network that nobody trained.",
         "Copies of a shot or given text and duplicates over labels go; one repetition penalty is for all labels.",
-        "The student's epoch is chosen on generated rows; the paper has 16 more real rows of each label for that.",
-        "Temporal ensembling averages every 20 steps, not every 200, of fewer rows.",
+        "The student's epoch is chosen on generated rows, not on more real ones; ensembling averages every 20 steps.",
     ),
 )
