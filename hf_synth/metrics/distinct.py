@@ -21,9 +21,9 @@ https://huggingface.co/papers/1510.03055). 0 to 1, higher is more diverse; it fa
 equal numbers of texts (`sample`).
 vocabulary: different words; 1 or more, higher is more diverse; it grows with the texts. tokens: words in all.
 mattr: moving-average type-token ratio (Covington and McFall 2010, https://doi.org/10.1080/09296171003643098): mean
-over all windows of 100 neighbouring words of different words / 100. The texts are read one after another in an order drawn
-by the seed, since rows of one class may stand together. 0.01 to 1, higher is more diverse; it does not depend on the
-number of texts. None below 100 words.
+over all windows of 100 neighbouring words of different words / 100. The texts are read one after another in an order
+drawn by the seed, since rows of one class may stand together. 0.01 to 1, higher is more diverse; it does not depend on
+the number of texts. None below 100 words.
 *_interval: 95 %, by the jackknife that leaves out one of 20 groups of texts (of windows, for mattr) drawn by the seed;
 None below 40 texts (20 windows).
 Tokens are words and marks of punctuation, with their case.
