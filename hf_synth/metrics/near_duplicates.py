@@ -19,9 +19,9 @@ _DESCRIPTION = """Texts that nearly repeat another text.
 
 Two texts are near-duplicates where the bags of their words, without case and punctuation, have a Jaccard similarity
 sum min(a, b) / sum max(a, b) of 0.75 or more: one word of eight swapped or deleted, but not one of six. MinHash
-(https://en.wikipedia.org/wiki/MinHash; `rensa`, 25 bands of 5) finds candidates, and the similarity of each is computed:
-a pair just at the threshold is found with probability 0.999, none below it counts. Given embeddings, also where their
-cosine is 0.95 or more, every pair compared in blocks: O(N^2 D), so measure a sample of sets beyond 100,000 texts.
+(https://en.wikipedia.org/wiki/MinHash; `rensa`, 25 bands of 5) finds candidates, and the similarity of each is
+computed: a pair just at the threshold is found with probability 0.999, none below it counts. Given embeddings, also
+where their cosine is 0.95 or more, every pair compared in blocks: O(N^2 D), so measure a sample beyond 100,000 texts.
 
 groups: the connected near-duplicates, row numbers, largest group first; texts of a group may be linked through others.
 rate: share of texts that would go if one of each group stayed, (N - groups - texts in none) / N. 0 to 1, lower is more
@@ -103,7 +103,7 @@ def _signatures(texts: Sequence[str], seed: int) -> NDArray[np.uint32]:
     try:
         from rensa import RMinHash
     except ImportError:
-        raise InputError("near-duplicates need rensa: pip install "hf_synth[duplicates]"") from None
+        raise InputError("near-duplicates need rensa: pip install 'hf_synth[duplicates]'") from None
     found: NDArray[np.uint32] = np.empty((len(texts), BANDS * DEEP), np.uint32)
     for start in range(0, len(texts), CHUNK):
         bags = [

@@ -14,7 +14,7 @@ from hf_synth.errors import InputError
 from hf_synth.metrics.sampling import bootstrap, drawn
 from hf_synth.metrics.tokens import Ints, grams, numbered, tokens
 
-_DESCRIPTION = """Self-BLEU (Zhu et al. 2018, https://huggingface.co/papers/1802.01886): how like the others each text is.
+_DESCRIPTION = """Self-BLEU (Zhu et al. 2018, https://huggingface.co/papers/1802.01886): how alike texts are.
 
 self_bleu_n, n = 1 to 5: mean over texts of BLEU-n with all other texts as references,
 bp * exp(mean_{k <= n} log p_k); p_k is the share of the text's k-grams that a reference holds (each counts at most as
