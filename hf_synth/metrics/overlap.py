@@ -25,11 +25,10 @@ Words are compared without case, punctuation and white space. A span is a run of
 verbatim: share of texts whose letters and digits are all those of one reference text; verbatim_interval is Wilson's.
 spans: share of texts with 8 words in a row (`span`) from one reference text; spans_interval is Wilson's.
 copied_n, n = 1 to 10: share of all n-grams of the texts that stand in the reference, 1 - RAVEN's novelty (McCoy et al.
-2023, https://huggingface.co/papers/2111.09509), None where no text has n words; copied_n_interval is that of a ratio over
-rows, r +- 1.96 sqrt(N / (N - 1) sum_i (copied_i - r all_i)^2) / sum_i all_i. Small n are copied in any text of the
-language: compare with real texts of another split against the same reference.
-All are 0 to 1, lower is less copied. longest: words of the longest copied span of any text; mean_longest: its mean over
-texts.
+2023, https://huggingface.co/papers/2111.09509), None where no text has n words; copied_n_interval is that of a ratio
+over rows, r +- 1.96 sqrt(N / (N - 1) sum_i (copied_i - r all_i)^2) / sum_i all_i. Small n are copied in any text of
+the language: compare with real texts of another split against the same reference.
+All are 0 to 1, lower is less copied. longest: words of the longest copied span of any text; mean_longest: its mean.
 offenders: texts that are verbatim or have a span, worst first (verbatim before others, then the longer span): `row`,
 `reference` (a row that holds the span, or the text), `verbatim`, `longest` and `words` of the text; `most` of them.
 """

@@ -69,13 +69,13 @@ def _clipped(gram: Ints, text: Ints, texts: int) -> NDArray[np.float64]:
     owner = (counts == largest) & (np.add.reduceat((counts == largest).astype(np.int64), starts)[of] == 1)
     second = np.maximum.reduceat(np.where(owner, 0, counts), starts)[of]
     clipped = np.minimum(counts, np.where(owner, second, largest))
-    return np.bincount(text, clipped, minlength=texts)
+    return np.bincount(text, clipped, minlength=texts).astype(np.float64)
 
 
 def _brevity(lengths: Ints) -> NDArray[np.float64]:
     """Return the brevity penalty of each text, whose reference is as long as the closest other (shorter if tied)."""
     known, back, counts = np.unique(lengths, return_inverse=True, return_counts=True)
-    below, above = np.r_[-np.inf, known[:-1]], np.r_[known[1:], np.inf]
+    below, above = np.append(-np.inf, known[:-1]), np.append(known[1:], np.inf)
     closest = np.where(known - below <= above - known, below, above)
     closest = np.where(counts > 1, known, closest)
     with np.errstate(divide="ignore", invalid="ignore"):

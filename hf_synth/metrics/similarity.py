@@ -47,9 +47,9 @@ class _Sums:
         self.squared = np.einsum("cd,cd->c", self.own, self.own)
         self.with_all, self.with_own = np.zeros(self.rows), np.zeros(self.rows)
         for start, block in unit_blocks(embeddings):
-            here = slice(start, start + len(block))
-            self.with_all[here] = block @ self.total
-            self.with_own[here] = np.einsum("nd,nd->n", block, self.own[class_of[here]])
+            rows = slice(start, start + len(block))
+            self.with_all[rows] = block @ self.total
+            self.with_own[rows] = np.einsum("nd,nd->n", block, self.own[class_of[rows]])
 
     def aps(self) -> tuple[float, NDArray]:
         """Return the value of all pairs, and its values without each text."""

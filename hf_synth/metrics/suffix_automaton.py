@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 class SuffixAutomaton:
     """Finds for every token of a text the longest span ending there that stands in one of the reference's texts.
 
-    The automaton of Blumer et al. (1985, https://doi.org/10.1016/0304-3975(85)90157-4), over several texts: each begins
-    at the root, so no span crosses from one into the next. Most states lead to one other: that edge stands in two
-    arrays, and further ones in dictionaries, about 60 to 100 bytes a token in all.
+    The automaton of Blumer et al. (1985, https://doi.org/10.1016/0304-3975(85)90157-4), over several texts: each
+    begins at the root, so no span crosses from one into the next. Most states lead to one other: that edge stands in
+    two arrays, and further ones in dictionaries, about 120 bytes a token in all.
 
     Args:
         texts: The reference, tokens of each text; they are read once and not kept.
