@@ -20,7 +20,7 @@ _DESCRIPTION = """Texts that nearly repeat another text.
 Two texts are near-duplicates where the bags of their words, without case and punctuation, have a Jaccard similarity
 sum min(a, b) / sum max(a, b) of 0.75 or more: one word of eight swapped or deleted, but not one of six. MinHash
 (https://en.wikipedia.org/wiki/MinHash; `rensa`, 25 bands of 5) finds candidates, and the similarity of each is
-computed: a pair just at the threshold is found with probability 0.999, none below it counts. Given embeddings, also
+computed: a pair just at the threshold is found with probability 0.99, none below it counts. Given embeddings, also
 where their cosine is 0.95 or more, every pair compared in blocks: O(N^2 D), so measure a sample beyond 100,000 texts.
 
 groups: the connected near-duplicates, row numbers, largest group first; texts of a group may be linked through others.
@@ -32,8 +32,8 @@ BANDS, DEEP = 25, 5
 THRESHOLD = 0.75
 COSINE = 0.95
 CHUNK = 20_000
-NEIGHBOURS = 50  # texts compared with each in a bucket, so that a bucket of thousands stays affordable
-SLACK = 0.15  # four standard errors of an estimate from BANDS * DEEP hashes
+NEIGHBOURS = 10  # texts of a bucket compared with each, so that one of thousands (a template's) stays affordable
+SLACK = 0.1  # 2.6 standard errors of an estimate from BANDS * DEEP hashes
 
 
 def jaccard(a: Sequence[str], b: Sequence[str]) -> float:
@@ -118,33 +118,32 @@ def _signatures(texts: Sequence[str], seed: int) -> NDArray[np.uint32]:
 def _candidates(texts: Sequence[str], threshold: float, seed: int) -> Iterator[tuple[int, int]]:
     """Yield the pairs of texts that share a band and whose signatures look alike, most alike first."""
     signatures = _signatures(texts, seed)
-    pairs = np.unique(np.concatenate([_sharing(signatures[:, at::BANDS]) for at in range(BANDS)]))
-    ones, others = np.divmod(pairs, max(len(texts), 1))
-    alike = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), CHUNK):
-        here = slice(start, start + CHUNK)
-        alike[here] = (signatures[ones[here]] == signatures[others[here]]).mean(axis=1)
-    for at in np.argsort(-alike, kind="stable"):
-        if alike[at] < threshold - SLACK:
-            return
-        yield int(ones[at]), int(others[at])
+    found, alike = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for at in range(BANDS):
+        for pairs in _sharing(signatures[:, at::BANDS]):
+            ones, others = np.divmod(pairs, len(texts))
+            share = (signatures[ones] == signatures[others]).mean(axis=1, dtype=np.float32)
+            near = share >= threshold - SLACK
+            found.append(pairs[near])
+            alike.append(share[near])
+    known, firsts = np.unique(np.concatenate(found), return_index=True)
+    for at in np.argsort(-np.concatenate(alike)[firsts], kind="stable"):
+        yield divmod(int(known[at]), len(texts))
 
 
-def _sharing(band: NDArray[np.uint32]) -> Ints:
-    """Return the pairs a * N + b, a < b, of texts whose hashes are the same in a band, [N, DEEP]."""
+def _sharing(band: NDArray[np.uint32]) -> Iterator[Ints]:
+    """Yield pieces of the pairs a * N + b, a < b, of texts whose hashes are the same in a band, [N, DEEP]."""
     rows = len(band)
     key = np.zeros(rows, np.uint64)
     for column in band.T:
         key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
         key ^= key >> np.uint64(32)
     order = np.argsort(key, kind="stable")
-    found: list[Ints] = []
     for far in range(1, NEIGHBOURS + 1):
         same = np.flatnonzero(key[order[far:]] == key[order[:-far]])
-        if not len(same):
-            break
-        found.append(order[same] * rows + order[same + far])
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+        for start in range(0, len(same), CHUNK):
+            near = same[start : start + CHUNK]
+            yield order[near] * rows + order[near + far]
 
 
 def summary(group: Ints, seed: int = 0) -> dict[str, Any]:
