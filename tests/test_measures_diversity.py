@@ -22,6 +22,7 @@ from hf_synth.metrics.tokens import tokens, words
 from hf_synth.metrics.vendi import vendi
 
 EDGES = [[], ["a"], ["a", "b"], ["z"], ["a", "b", "a", "b", "a", "b"], ["a", "b", "c", "d", "e", "f", "g"], ["z"]]
+TIE = [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "c", "d", "e", "f"]]  # two closest lengths: the shorter counts
 
 
 def some_texts(rows, seed=0, vocabulary=60, longest=18):
@@ -48,7 +49,7 @@ def bleu(own, others, longest):
     return math.exp(total / longest) * (1 if len(own) > reference else math.exp(1 - reference / len(own)))
 
 
-@pytest.mark.parametrize("texts", [[tokens(t) for t in some_texts(60)], EDGES, EDGES[:2], [["x"], ["x"]]])
+@pytest.mark.parametrize("texts", [[tokens(t) for t in some_texts(60)], EDGES, EDGES[:2], TIE, [["x"], ["x"]]])
 def test_self_bleu_is_that_of_each_text_against_all_others(texts):
     found = scores(texts)
     for at, own in enumerate(texts):
@@ -56,7 +57,7 @@ def test_self_bleu_is_that_of_each_text_against_all_others(texts):
         assert found[at] == pytest.approx([bleu(own, others, n) for n in range(1, 6)], abs=1e-12)
 
 
-@pytest.mark.parametrize("texts", [[tokens(t) for t in some_texts(80, seed=1)], EDGES])
+@pytest.mark.parametrize("texts", [[tokens(t) for t in some_texts(80, seed=1)], EDGES, TIE])
 def test_self_bleu_is_nltks(texts):
     nltk = pytest.importorskip("nltk.translate.bleu_score")
     smooth, found = nltk.SmoothingFunction().method1, scores(texts)
@@ -182,6 +183,12 @@ def test_vendi_is_that_of_the_kernel_of_all_pairs(rows, order):
         expected = 1 / max(values) if order == math.inf else sum(values**order) ** (1 / (1 - order))
     name = "vendi" if order == 1 else f"vendi_{order:g}"
     assert vendi(vectors, orders=(order,))[name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_vendi_of_small_orders_is_not_made_of_rounding():
+    vectors = cloud()
+    wide = np.hstack([vectors, vectors])  # the same cosines, and twelve eigenvalues of nothing but rounding
+    assert vendi(wide, orders=(0.1,))["vendi_0.1"] == pytest.approx(vendi(vectors, orders=(0.1,))["vendi_0.1"])
 
 
 def test_vendi_counts_the_different_texts():
