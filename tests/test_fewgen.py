@@ -14,7 +14,7 @@ from hf_synth import InputError, LocalGenerator, Prompt, Task, build
 from hf_synth.adapters.folder import open_adapter
 from hf_synth.adapters.prefixes import Prefixes
 from hf_synth.adapters.settings import MetaConfig
-from hf_synth.filters.copies import Copies
+from hf_synth.filters.copies import Copies, fingerprints
 from hf_synth.generators import metatuning
 from hf_synth.generators.metatuning import (
     Batch,
@@ -243,7 +243,7 @@ def test_a_model_with_control_codes(tmp_path, one_thread):
 
 def test_copies_of_shots_are_dropped_and_overlaps_counted():
     shot = "One two three, four five six seven eight nine."
-    copies = Copies([shot], "text")
+    copies = Copies(fingerprints([shot]), "text")
     texts = ["one two three four five six seven eight nine", "so two three four five six seven eight nine", "one two"]
     found = copies([Example({"text": text}, "a", "a", Prompt("x")) for text in texts])
     assert found == ["copy of a shot", None, None]

@@ -106,6 +106,8 @@ def test_tuning_then_writing(causal_folder, real, tmp_path, capsys):
     text = DatasetCard.load(folder / "README.md").text
     assert "real, split train" in text  # the rows learnt from are source data
     assert 'the good great fine movie review is "' in text
+    assert "| adapter | a: `lora`" in text
+    assert "verbatim copies of a row learnt from, dropped" in text
     other = [*flags, "--num_rows", "10", "--output_dir", str(tmp_path / "out")]
     assert main(["generate", *other]) == 2  # the same folder without the adapter
     assert "holds a run with other settings" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pydantic import Field
 from ..adapters.settings import MetaConfig
 from ..config import strict
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
-from ..filters.copies import Copies
+from ..filters.copies import Copies, fingerprints
 from ..filters.likelihood import copied
 from ..filters.surface import Unique
 from ..openings import Where, check_openings, opening_sources, openings
@@ -59,7 +59,7 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
     shots = few_shots(task, config, run.seed)
     meta = MetaConfig(**{field.name: getattr(config, field.name) for field in fields(MetaConfig)})
     tokenizer = learn(run, "prefixes", shots, meta, tune_prefixes)
-    copies = Copies([shot.text for shot in shots], task.generated)
+    copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
     start = {shot.label: text_of(tokenizer, shot) for shot in shots}
 
     def prompts_for(label: str) -> Iterator[Prompt]:

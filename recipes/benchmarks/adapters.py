@@ -3,7 +3,8 @@
     python recipes/benchmarks/adapters.py ../shared/data/sst2 [--task sst2] [--kinds lora prefix] [--epochs 5]
 
 Each kind is tuned on 16 rows a class in a process of its own, whose peak memory is read. `held out` is the mean
-log-probability (nats a token) of 64 other real rows under the prompt of their label, and `told apart` the share of them whose own label's prompt makes them likelier than the others'.
+log-probability (nats a token) of 64 other real rows under the prompt of their label, and `told apart` the share of
+them that their own label's prompt makes likelier than the others'.
 """
 
 import argparse
