@@ -216,7 +216,7 @@ def corpus_of(tmp_path, texts):
     ("settings", "sentence"),
     [
         ({"words_per_label": 4}, "`words_per_label: 4` is read with `expand_words` alone, which is `none`"),
-        ({"calibrate": True}, "`calibrate: True` is read with `consistency` alone"),
+        ({"hypothesis": "On {label}."}, "`hypothesis: On {label}.` is read with `consistency` alone"),
         ({"corpus": {"path": "x", "column": "text"}}, "nothing reads `corpus` here: zerogen finds no texts in it"),
     ],
 )
