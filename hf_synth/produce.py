@@ -217,7 +217,8 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
     """Yield what a plan's method writes with the words that were found, and of that what is consistent."""
     run.task = expanded(run, plan.config)
     adapter = getattr(run.generator, "adapter", None)
-    copies = [Copies(adapter.record["fingerprints"], run.task.generated)] if adapter else []
+    prints = adapter and adapter.record.get("fingerprints")
+    copies = [Copies(prints, run.task.generated)] if prints else []
     run.filters = [*copies, *consistency(run, plan.config)]
     yield from plan.method.generate(run, plan.method_config)
     for one in copies:

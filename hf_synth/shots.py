@@ -32,11 +32,13 @@ class Shot:
         prompt: What would have asked for it.
         text: The row's text.
         answer: What a generator should go on with: the text, and the string that ends it.
+        chat: Whether the prompt goes into the model's chat template.
     """
 
     prompt: Prompt
     text: str
     answer: str
+    chat: bool = False
 
     @property
     def label(self) -> str:
@@ -91,7 +93,8 @@ def tuned(task: Task) -> Task:
             raise InputError(
                 f"{task.name!r} needs a `tuning_prompt` without {{{min(found)}}}, which no row tells: {text!r}"
             )
-    return dataclasses.replace(task, prompt=template, opening=opening, chat=False, empty=None, words=words)
+    chat = task.chat and task.tuning_prompt is not None
+    return dataclasses.replace(task, prompt=template, opening=opening, chat=chat, empty=None, words=words)
 
 
 def shots_of(task: Task, rows: Dataset, seed: int) -> list[Shot]:
@@ -102,7 +105,7 @@ def shots_of(task: Task, rows: Dataset, seed: int) -> list[Shot]:
         prompt = asked(task, row, rng)
         if prompt is not None:
             text = _text(task, row)
-            found.append(Shot(prompt, text, text.removesuffix(task.ending) + task.stop[0]))
+            found.append(Shot(prompt, text, text.removesuffix(task.ending) + task.stop[0], task.chat))
     return found
 
 

@@ -49,7 +49,7 @@ class Task:
         chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
         score_prompt: Template for labelling by likelihood; defaults to `prompt` with an empty opening.
         tuning_prompt: Template for a generator that learns, or has learnt, from rows, which tell no opening and no
-            word; defaults to `score_prompt`, else `prompt`.
+            word; defaults to `score_prompt`, else `prompt`, which then stand outside the chat template.
         label_column: Name of the label column.
         corpus: Real unlabelled text, where rows are found in one.
         queries: Label name -> what to look for in a corpus; the label's words where left out.

@@ -31,11 +31,11 @@ class Encoding:
         """
         if begun:
             return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self._tokens(text, self._wrapped(text, chat))["input_ids"] or self._start()
+        return self._tokens(text, self.wrapped(text, chat))["input_ids"] or self._start()
 
     def given(self, prompt: Prompt, chat: bool) -> tuple[list[int], list[int]]:
         """Return a prompt's tokens apart from its given text, and those of its given text."""
-        whole = self._wrapped(prompt.text, chat)
+        whole = self.wrapped(prompt.text, chat)
         encoded = self._tokens(prompt.text, whole, return_offsets_mapping=True)
         spans = [(whole.find(text), whole.find(text) + len(text)) for text in prompt.given.values() if text in whole]
         rest: list[int] = []
@@ -57,12 +57,13 @@ class Encoding:
                 raise InputError(f"cannot score an empty text (after the prompt {prompt[:60]!r})")
         return [(head, tail[:SCORED_TEXT]) for head, tail in found]
 
-    def split(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
+    def split(self, prompt: str, text: str, chat: bool = False) -> tuple[list[int], list[int]]:
         """Tokenise prompt and text together, as the model would write them, and cut where the prompt ends."""
         if self.apart:
-            return self.tokenizer(prompt).input_ids, self.tokenizer(text).input_ids
-        whole = self.tokenizer(prompt + text, return_offsets_mapping=True)
-        cut = sum(1 for start, end in whole["offset_mapping"] if end <= len(prompt))
+            return self.prompt(prompt, chat), self.tokenizer(text).input_ids
+        wrapped = self.wrapped(prompt, chat)
+        whole = self._tokens(prompt, wrapped, text, return_offsets_mapping=True)
+        cut = sum(1 for start, end in whole["offset_mapping"] if end <= len(wrapped))
         ids = whole["input_ids"]
         return ids[:cut] or self._start(), ids[cut:]
 
@@ -71,11 +72,11 @@ class Encoding:
         start = self.tokenizer.bos_token_id
         return [start if start is not None else self.tokenizer.eos_token_id]
 
-    def _tokens(self, text: str, wrapped: str, **settings: Any) -> Any:
-        """Tokenise a prompt; what a chat template wrapped has its special tokens already."""
-        return self.tokenizer(wrapped, add_special_tokens=wrapped == text, **settings)
+    def _tokens(self, text: str, wrapped: str, more: str = "", **settings: Any) -> Any:
+        """Tokenise a prompt and what follows; what a chat template wrapped has its special tokens already."""
+        return self.tokenizer(wrapped + more, add_special_tokens=wrapped == text, **settings)
 
-    def _wrapped(self, text: str, chat: bool) -> str:
+    def wrapped(self, text: str, chat: bool) -> str:
         """Put a prompt in the chat template; its last line opens the answer."""
         if not chat or not self.tokenizer.chat_template:
             return text

@@ -26,6 +26,7 @@ from ..directional import directional_derivatives, mean_gradient
 from ..errors import InputError
 from ..losses import IGNORED
 from ..shots import Shot
+from .encoding import Encoding
 from .tuning import open_model
 
 HIDDEN = 100
@@ -272,13 +273,15 @@ def parts(tokenizer: Any, shot: Shot) -> tuple[list[int], list[int], list[int]]:
     Raises:
         InputError: For a prompt of too few tokens.
     """
-    given = next(iter(shot.prompt.given.values()), None)
+    encoding, given = Encoding(tokenizer), next(iter(shot.prompt.given.values()), None)
+    text = encoding.wrapped(shot.prompt.text, shot.chat)
+    whole = encoding.prompt(shot.prompt.text, shot.chat)
     if given is not None:
-        front, _, back = shot.prompt.text.partition(given)
-        first, rest = tokenizer(front).input_ids, tokenizer(back, add_special_tokens=False).input_ids
+        front, _, back = text.partition(given)
+        first = tokenizer(front, add_special_tokens=text == shot.prompt.text).input_ids
         if first:
-            return first, tokenizer(given, add_special_tokens=False).input_ids, rest
-    whole = tokenizer(shot.prompt.text).input_ids
+            own, rest = (tokenizer(part, add_special_tokens=False).input_ids for part in (given, back))
+            return first, own, rest
     for size in range(1, len(whole)):
         end = whole[-size:]
         if tokenizer(tokenizer.decode(end), add_special_tokens=False).input_ids == end:

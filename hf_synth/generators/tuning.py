@@ -80,7 +80,7 @@ def tune(
     for name in names:
         set_seed(seed)
         own = [shot for shot in shots if name in (ALL, set_name(shot.label))]
-        adapters.add(name, tokenizer(own[0].prompt.text).input_ids)
+        adapters.add(name, Encoding(tokenizer).prompt(own[0].prompt.text, own[0].chat))
         losses[name] = _supervised(adapters, tokenizer, own, config, seed)
         if config.prefer_epochs:
             _preferred(adapters, tokenizer, own, shots, config, seed)
@@ -169,7 +169,7 @@ def encoded(tokenizer: Any, shots: Sequence[Shot], apart: bool) -> Dataset:
     from datasets import Dataset
 
     encoding = Encoding(tokenizer, apart=apart)
-    pairs = [encoding.split(shot.prompt.text, shot.answer) for shot in shots]
+    pairs = [encoding.split(shot.prompt.text, shot.answer, shot.chat) for shot in shots]
     if apart:
         return Dataset.from_dict({"input_ids": [head for head, _ in pairs], "labels": [tail for _, tail in pairs]})
     masks = [[0] * len(head) + [1] * len(tail) for head, tail in pairs]
@@ -190,7 +190,7 @@ def _preferred(
     rng = random.Random(f"{seed}:prefer")
     rows = [
         {
-            "prompt": shot.prompt.text,
+            "prompt": Encoding(tokenizer).wrapped(shot.prompt.text, shot.chat),
             "chosen": shot.answer,
             "rejected": rng.choice([other.answer for other in others if other.label != shot.label]),
         }
