@@ -29,7 +29,7 @@ LAYERS = [
     ("run",),
     ("generators", "reference", "denoise"),
     ("filters", "real", "elicit", "instructions", "queries", "rounds", "feedback"),
-    ("openings", "few_shot", "exemplars"),
+    ("openings", "few_shot", "exemplars", "variants"),
     ("methods", "verbalizers"),
     ("work",),
     ("produce",),
