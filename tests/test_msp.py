@@ -300,7 +300,7 @@ def test_denoising_removes_the_text_that_is_far_from_its_seed(student_folder):
     assert run.ledger.notes["denoising"]["removed, texts"] == 1
     told = run.ledger.notes["denoising"]
     assert told["removed, mean cosine with the seed"] < told["kept, mean cosine with the seed"]
-    all_of = DenoisingConfig(encoder=str(student_folder), keep=1.0)
+    all_of = DenoisingConfig(encoder=str(student_folder), keep_share=1.0)
     assert Cleanest(run, seeds, {"film": 9}, all_of)(examples) == [None] * 5
     assert Cleanest(run, seeds, {"film": 2}, all_of)(examples).count(None) == 2
 
@@ -312,7 +312,7 @@ def test_denoising_prefers_rare_labels(student_folder):
     assert seeds.commonness(example(task, found[common], "x", common, "film")) == pytest.approx(5 / 12)
     assert seeds.commonness(example(task, found[rare], "x", rare, "film")) == pytest.approx((5 + 3) / 2 / 12)
     examples = [example(task, found[at], f"text {at}", at, "film") for at in (common, rare)]
-    config = DenoisingConfig(encoder=str(student_folder), closeness=0.0, keep=0.5)
+    config = DenoisingConfig(encoder=str(student_folder), closeness=0.0, keep_share=0.5)
     run = Run(task, ScriptedGenerator(lambda prompt, rng: "x"))
     assert Cleanest(run, seeds, {"film": 9}, config)(examples) == ["noisy", None]
 

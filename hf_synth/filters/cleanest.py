@@ -26,12 +26,12 @@ class DenoisingConfig:
     """How noisy texts are found.
 
     Attributes:
-        keep: Share of each label's texts that stays; so many more are written.
+        keep_share: Share of each label's texts that stays; so many more are written.
         closeness: How much closeness to the seed counts; how rare the labels are counts the rest.
         encoder: What measures closeness: a Hub id or a local folder.
     """
 
-    keep: float = Field(0.8, gt=0, le=1)
+    keep_share: float = Field(0.8, gt=0, le=1)
     closeness: float = Field(0.5, ge=0, le=1)
     encoder: str = ENCODER
 
@@ -63,7 +63,7 @@ class Cleanest:
         ]
         sizes = Counter(example.cell for example in examples)
         most = {
-            cell: min(self.wanted.get(cell, 0), math.ceil(self.config.keep * size)) for cell, size in sizes.items()
+            cell: min(self.wanted.get(cell, 0), math.ceil(self.config.keep_share * size)) for cell, size in sizes.items()
         }
         order = sorted(range(len(examples)), key=lambda at: noise[at])
         reasons = first_of_each(examples, order, most, "noisy")

@@ -62,7 +62,7 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
 
     run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
     copies, wanted = Copies([shot.text for shot in shots], task.generated), run.targets()
-    each = math.ceil(max(wanted.values()) / config.keep)  # for all labels: the order of asking must not read rows
+    each = math.ceil(max(wanted.values()) / config.keep_share)  # for all labels: the order of asking must not read rows
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     targets = {label: each for label, rows in wanted.items() if rows}
@@ -97,7 +97,7 @@ METHOD = Method(
     template=False,
     reads=("tuning_prompt", "score_prompt"),
     needs="`shots`: 16 real rows of each label (`shots_per_class`)",
-    cost="tuning, then 1.25 completions a row (`keep: 0.8`) and a vector of each",
+    cost="tuning, then 1.25 completions a row (`keep_share: 0.8`) and a vector of each",
     sources=sources_of,
     # Shots and rows together; a student that writes takes no real rows.
     defaults=lambda task, given: {} if task.kind == "parse" else shots_first(given, 0.0),
