@@ -28,8 +28,9 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
     if (config.backend == "corpus") != (plan.method.texts == "retrieved"):
         finds = "finds its texts: set" if config.backend != "corpus" else "has its texts written; not for it is"
         raise InputError(f"the method {plan.method.name} {finds} `backend: corpus`; got {config.backend}")
-    if plan.config.adapter is not None and config.backend != "local":
-        raise InputError(f"`adapter` stands beside a model in this process: `backend: local`; got {config.backend}")
+    if config.backend != "local" and (plan.config.adapter is not None or plan.method.tunes):
+        what = "an adapter" if plan.config.adapter else f"what {plan.method.name} learns"
+        raise InputError(f"{what} stands beside a model in this process: set `backend: local`; got {config.backend}")
     if config.backend == "chat":
         from .generators.chat import ChatGenerator
 

@@ -14,6 +14,7 @@ from typing import Any
 from .config import checked
 from .errors import InputError
 from .filters.consistency import check_consistency, check_scores, consistency
+from .filters.copies import Copies
 from .generators.base import Generator
 from .home import ALONE, check_folder
 from .journal import Journal, digest, write_whole
@@ -197,8 +198,12 @@ def produce(
 def examples(plan: Plan, run: Run) -> Iterator[Example]:
     """Yield what a plan's method writes with the words that were found, and of that what is consistent."""
     run.task = expanded(run, plan.config)
-    run.filters = consistency(run, plan.config)
+    adapter = getattr(run.generator, "adapter", None)
+    copies = [Copies(adapter.record["fingerprints"], run.task.generated)] if adapter else []
+    run.filters = [*copies, *consistency(run, plan.config)]
     yield from plan.method.generate(run, plan.method_config)
+    for one in copies:
+        run.note("few shots", one.note())
 
 
 def known_as(path: str) -> str:

@@ -17,7 +17,7 @@ from .prompts import enumerated
 from .records import BETWEEN, Prompt
 from .shapes import shape
 from .slots import listed
-from .task import Task
+from .task import Task, slots
 from .trees import Tree, parse
 
 if TYPE_CHECKING:
@@ -84,18 +84,14 @@ def tuned(task: Task) -> Task:
     """
     task.needs_kind("single", "pair", "multi_label", "tokens", "parse", what="tuning a generator")
     template = task.tuning_prompt or task.score_prompt or task.prompt
-    opening = task.opening if task.kind == "pair" else None
-    try:
-        return dataclasses.replace(
-            task,
-            prompt=template,
-            opening=opening,
-            chat=False,
-            empty=None,
-            words=task.words if task.kind == "tokens" else {},
-        )
-    except InputError as error:
-        raise InputError(f"{task.name!r} needs a `tuning_prompt` that a row can fill: {error}") from None
+    opening, words = task.opening if task.kind == "pair" else None, task.words if task.kind == "tokens" else {}
+    unknown = {"word", *([] if opening else ["opening"])}
+    for text in template.values() if isinstance(template, Mapping) else [template]:
+        if found := unknown & set(slots(text, "tuning_prompt")):
+            raise InputError(
+                f"{task.name!r} needs a `tuning_prompt` without {{{min(found)}}}, which no row tells: {text!r}"
+            )
+    return dataclasses.replace(task, prompt=template, opening=opening, chat=False, empty=None, words=words)
 
 
 def shots_of(task: Task, rows: Dataset, seed: int) -> list[Shot]:

@@ -58,6 +58,8 @@ class Task:
         starts: First words, one of which each text begins with.
         repetition: Label name -> factors below and above 1 that make the given text's tokens likelier (reward) and
             tokens already there rarer (penalty).
+        ranking: Label name -> which of its texts a method that ranks them keeps: the `likely` (where left out), the
+            `unlikely` (ungrammatical sentences), or any, at `random`.
         attributes: Name of an attribute -> its values, or label name -> values, that conditions a text. Of `parse`,
             the slots, and the values that each intent's take.
         mentions: How many labels, entities or slots a text is asked for at least and at most.
@@ -95,6 +97,7 @@ class Task:
     control: str = ""
     starts: tuple[str, ...] = ()
     repetition: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
+    ranking: Mapping[str, Literal["likely", "unlikely", "random"]] = Field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...] | Mapping[str, tuple[str, ...]]] = Field(default_factory=dict)
     mentions: tuple[int, int] = (1, 1)
     together: tuple[tuple[str, ...], ...] = ()
@@ -131,6 +134,7 @@ class Task:
             "words": self.words,
             "queries": self.queries,
             "repetition": self.repetition,
+            "ranking": self.ranking,
         }
         by_label |= {f"attributes.{key}": own for key, own in self.attributes.items() if isinstance(own, Mapping)}
         by_label |= {"together": dict.fromkeys(name for names in self.together for name in names)}

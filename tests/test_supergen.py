@@ -1,5 +1,6 @@
 """SuperGen: what it asks, what it keeps of it and why, and in which order."""
 
+import dataclasses
 from collections import Counter
 from statistics import fmean
 
@@ -133,7 +134,7 @@ def test_the_likeliest_of_each_label_are_kept_rank_by_rank(rows):
     assert [row.target for row in found] == [LABELS[at % 2] for at in range(rows)]
     counts = run.ledger.stage("rows")
     assert counts.kept == rows
-    assert counts.dropped["unlikely"] == 2 * each - rows
+    assert counts.dropped["ranked below"] == 2 * each - rows
     table = {line["label"]: line for line in run.ledger.notes["selection"]}
     for label in LABELS:
         own = [row.logprob for row in found if row.target == label]
@@ -141,6 +142,18 @@ def test_the_likeliest_of_each_label_are_kept_rank_by_rank(rows):
         assert table[label]["kept, texts"] == len(own)
         assert table[label]["pool, mean log-probability"] == pytest.approx(fmean(pool[label]), abs=1e-4)
         assert table[label]["kept, least"] == pytest.approx(min(own), abs=1e-4)
+
+
+def test_a_label_can_keep_what_is_unlikely_or_anything():
+    """Ungrammatical sentences are those that the model finds unlikely; neutral ones are drawn."""
+    task = dataclasses.replace(review_task(), ranking={"negative": "unlikely", "positive": "random"})
+    generator = Sure()
+    found, _ = rows_of(task, generator, rows=40, attempts=3)
+    own = {label: [row.logprob for row in found if row.target == label] for label in LABELS}
+    pool = {label: sorted(run_pool(generator, label, 60)) for label in LABELS}
+    assert sorted(own["negative"]) == pool["negative"][:20]
+    assert sorted(own["positive"]) not in (pool["positive"][:20], pool["positive"][-20:])
+    assert set(own["positive"]) <= set(pool["positive"])
 
 
 def run_pool(generator, label, each):
@@ -157,7 +170,7 @@ def test_random_selection_takes_others_of_the_same_pool():
     drawn, run = rows_of(review_task(), Sure(), attempts=4, selection="random")
     assert Counter(row.target for row in drawn) == {"negative": 20, "positive": 20}
     assert run.ledger.stage("rows").dropped["not drawn"] == 120
-    assert "unlikely" not in run.ledger.stage("rows").dropped
+    assert "ranked below" not in run.ledger.stage("rows").dropped
     assert fmean(row.logprob for row in drawn) < fmean(row.logprob for row in likely)
     asked, again = Sure(), Sure()
     rows_of(review_task(), asked, attempts=4)

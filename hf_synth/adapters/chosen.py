@@ -43,8 +43,7 @@ class Chosen:
 
     def add(self, name: str, ids: list[int]) -> None:
         """See `Adapters`."""
-        # In float32: the steps of an optimizer are too small for shorter numbers.
-        self.sets[name] = {key: value.float().clone() for key, value in self.untouched.items()}
+        self.sets[name] = {key: value.clone() for key, value in self.untouched.items()}
         self.use(name)
 
     def use(self, name: str | None) -> None:

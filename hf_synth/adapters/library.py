@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import warnings
@@ -124,19 +125,22 @@ class Library:
 
     def save(self, name: str, folder: Path) -> None:
         """See `Adapters`; peft reads it too."""
-        # A path of the machine it was trained on is nobody's business; the adapter's card names the model.
-        self.trained.peft_config[name].base_model_name_or_path = None
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             self.trained.save_pretrained(scratch, selected_adapters=[name])
             written = Path(scratch) if name == "default" else Path(scratch) / name
             folder.mkdir(parents=True, exist_ok=True)
-            for file in ("adapter_config.json", "adapter_model.safetensors"):
-                shutil.move(written / file, folder / file)
+            shutil.move(written / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+            config = json.loads((written / "adapter_config.json").read_text())
+        # The path of a model on this machine is nobody's business; the adapter's card names the model.
+        config["base_model_name_or_path"] = None
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
     def load(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
-        if isinstance(self.trained, PeftModel):
-            self.trained.load_adapter(str(folder), name)
-        else:
-            self.trained = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if isinstance(self.trained, PeftModel):
+                self.trained.load_adapter(str(folder), name)
+            else:
+                self.trained = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name)
         self.use(name)

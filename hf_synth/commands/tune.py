@@ -13,6 +13,7 @@ from ..adapters.settings import TuningConfig
 from ..card import adapter_card
 from ..config import strict
 from ..errors import InputError
+from ..filters.copies import fingerprints
 from ..models import resolve
 from ..real import load_real_rows
 from ..settings import OutputConfig, ShotsConfig, SynthConfig
@@ -83,8 +84,9 @@ def _tune(task: Task, config: TuneConfig, tuning: TuningConfig, real: Any, folde
     source = resolve(config.model)
     aside = folder.with_name(f".{folder.name}-tuning")
     aside.mkdir(parents=True, exist_ok=True)
-    record = tune(source.path, source.facts(), shots_of(task, real.data, config.seed), tuning, aside, config.seed)
+    shots = shots_of(task, real.data, config.seed)
+    record = tune(source.path, source.facts(), shots, tuning, aside, config.seed)
     if folder.exists():
         folder.rmdir()
     aside.rename(folder)
-    return record
+    return record | {"fingerprints": fingerprints(shot.text for shot in shots)}

@@ -61,10 +61,8 @@ class Cleanest:
             (1 - weight) * self.seeds.commonness(example) + weight * (1 - own)
             for example, own in zip(examples, near, strict=True)
         ]
-        sizes = Counter(example.cell for example in examples)
-        most = {
-            cell: min(self.wanted.get(cell, 0), math.ceil(self.config.keep_share * size)) for cell, size in sizes.items()
-        }
+        sizes, share = Counter(example.cell for example in examples), self.config.keep_share
+        most = {cell: min(self.wanted.get(cell, 0), math.ceil(share * size)) for cell, size in sizes.items()}
         order = sorted(range(len(examples)), key=lambda at: noise[at])
         reasons = first_of_each(examples, order, most, "noisy")
         self.run.note("denoising", _told(reasons, near))

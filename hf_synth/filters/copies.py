@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from ..records import Example
 
 GRAM = 8  # words in a row that two texts rarely share by chance
+Prints = Mapping[str, Sequence[str]]
+
+
+def fingerprints(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Return hashes of texts (`whole`) and of their eight-word spans (`spans`), which tell nobody what they say.
+
+    Case and punctuation do not count.
+    """
+    words = [_words(text) for text in texts]
+    spans = {_hash(span) for own in words for span in _spans(own)}
+    return {"whole": sorted({_hash(own) for own in words}), "spans": sorted(spans)}
 
 
 class Copies:
     """Drop a text that is one of the rows learnt from, and count those that share eight words in a row with one.
 
-    Case and punctuation do not count.
-
     Args:
-        texts: The rows learnt from.
+        prints: Fingerprints of the rows learnt from.
         column: The generated text's column.
     """
 
-    def __init__(self, texts: Iterable[str], column: str):
-        self.column, self.seen, self.copied, self.overlapping = column, 0, 0, 0
-        words = [_words(text) for text in texts]
-        self.whole, self.grams = {tuple(own) for own in words}, {gram for own in words for gram in _grams(own)}
+    def __init__(self, prints: Prints, column: str):
+        self.whole, self.spans, self.column = frozenset(prints["whole"]), frozenset(prints["spans"]), column
+        self.seen = self.copied = self.overlapping = 0
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return `copy of a shot` for every text that is one."""
         reasons: list[str | None] = []
         for example in examples:
             words = _words(example.fields[self.column])
-            copy = tuple(words) in self.whole
+            copy = _hash(words) in self.whole
             self.seen, self.copied = self.seen + 1, self.copied + copy
-            self.overlapping += not copy and any(gram in self.grams for gram in _grams(words))
+            self.overlapping += not copy and any(_hash(span) in self.spans for span in _spans(words))
             reasons.append("copy of a shot" if copy else None)
         return reasons
 
@@ -50,5 +59,9 @@ def _words(text: str) -> list[str]:
     return re.sub(r"[^\w\s]", " ", text.casefold()).split()
 
 
-def _grams(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    return (tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1))
+def _spans(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (words[at : at + GRAM] for at in range(len(words) - GRAM + 1))
+
+
+def _hash(words: Sequence[str]) -> str:
+    return blake2b(" ".join(words).encode(), digest_size=8).hexdigest()

@@ -47,22 +47,30 @@ def _bare(text: str) -> str:
 
 
 class Likeliest:
-    """Keep, in each cell, the examples of highest mean log-probability; the others are `unlikely`.
+    """Keep, in each cell, the examples of highest mean log-probability; the others are `ranked below`.
 
-    It ranks what it is shown, so it is shown everything at once: `run.keep(pool, Likeliest(wanted), whole=True)`.
+    It ranks what it is shown, so it is shown everything at once: `run.keep(pool, Likeliest(…), whole=True)`.
 
     Args:
         wanted: How many of each cell.
+        ranking: Cells whose `unlikely` texts are kept instead (sentences that nobody would say), or any, at `random`.
+        rng: Draws those.
     """
 
-    def __init__(self, wanted: Mapping[Hashable, int]):
-        self.wanted = wanted
+    def __init__(self, wanted: Mapping[Hashable, int], ranking: Mapping[str, str], rng: random.Random):
+        self.wanted, self.ranking, self.rng = wanted, ranking, rng
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return the reasons; see `scored` for what is refused."""
         scored(examples)
-        order = sorted(range(len(examples)), key=lambda at: -(examples[at].logprob or 0.0))
-        return first_of_each(examples, order, self.wanted, "unlikely")
+        ranks = [self._rank(example) for example in examples]
+        order = sorted(range(len(examples)), key=ranks.__getitem__)
+        return first_of_each(examples, order, self.wanted, "ranked below")
+
+    def _rank(self, example: Example) -> float:
+        how = self.ranking.get(str(example.cell), "likely")
+        logprob = example.logprob or 0.0
+        return {"likely": -logprob, "unlikely": logprob}[how] if how != "random" else self.rng.random()
 
 
 class Drawn:

@@ -7,7 +7,7 @@ import random
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from transformers import (
     DataCollatorForSeq2Seq,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
+    TrainingArguments,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback
@@ -44,6 +45,8 @@ def check_tuning(config: TuningConfig, labels: Sequence[str]) -> None:
     """
     if config.prefer_epochs and config.adapt not in ("lora", "dora"):
         raise InputError(f"`prefer_epochs` is for `adapt: lora` and `dora`; got {config.adapt!r}")
+    if config.prefer_epochs and config.per_label:
+        raise InputError("`prefer_epochs` is for one adapter of all labels; leave `per_label` out")
     if config.prefer_epochs and len(labels) < 2:
         raise InputError("`prefer_epochs` prefers rows of one label to those of another; there is one label")
     if config.adapter_size and config.adapt in ("last_layer", "embeddings", "bias"):
@@ -71,7 +74,7 @@ def tune(
     """
     labels = list(dict.fromkeys(set_name(shot.label) for shot in shots))
     check_tuning(config, labels)
-    model, tokenizer = open_model(path)
+    model, tokenizer = open_model(path, whole=config.adapt in ("last_layer", "embeddings", "bias"))
     adapters, names = attach(model, config.adapt, config.size), labels if config.per_label else [ALL]
     begun, losses = time.perf_counter(), {}
     for name in names:
@@ -98,11 +101,16 @@ def tune(
     return record
 
 
-def open_model(path: str) -> tuple[Any, Any]:
-    """Return a model to stand beside, in the fastest type of this processor, and its tokenizer."""
+def open_model(path: str, whole: bool = False) -> tuple[Any, Any]:
+    """Return a model to stand beside, in the fastest type of this processor, and its tokenizer.
+
+    Args:
+        path: The model's folder.
+        whole: In float32, where parameters of its own are trained: an optimizer's steps are lost on shorter numbers.
+    """
     auto = AutoModelForSeq2SeqLM if AutoConfig.from_pretrained(path).is_encoder_decoder else AutoModelForCausalLM
     device = best_device()
-    model: Any = auto.from_pretrained(path, dtype=best_dtype(device))
+    model: Any = auto.from_pretrained(path, dtype=torch.float32 if whole else best_dtype(device))
     tokenizer = AutoTokenizer.from_pretrained(path)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -112,7 +120,8 @@ def open_model(path: str) -> tuple[Any, Any]:
 def _arguments(
     config: TuningConfig, scratch: str, epochs: float, rate: float, seed: int, device: Any
 ) -> dict[str, Any]:
-    return {
+    """Return the Trainer's arguments, all of them: TRL's own defaults differ."""
+    ours: dict[str, Any] = {
         "output_dir": scratch,
         "num_train_epochs": epochs,
         "learning_rate": rate,
@@ -124,11 +133,12 @@ def _arguments(
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "gradient_checkpointing": False,
         "bf16": best_dtype(device) == torch.bfloat16,  # what is trained stays in float32
         "use_cpu": device.type == "cpu",
         "dataloader_pin_memory": device.type != "cpu",
     }
+    args = TrainingArguments(**ours)
+    return {field.name: getattr(args, field.name) for field in fields(args) if field.init}
 
 
 def _supervised(

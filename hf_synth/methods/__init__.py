@@ -43,6 +43,7 @@ class Method:
         differs: Every known difference from the paper, a sentence each; rendered on the card.
         check: Raises `InputError` before anything runs where the task and the settings do not go together.
         texts: Where its texts come from: a generator wrote them, or they were found.
+        tunes: Whether it tunes its generator, which then runs in this process.
         template: Whether its prompts are the task's `prompt`; the others it notes as `first prompts`.
         reads: Fields of the task that decide its texts although they are no part of the prompt.
         needs: The data it is given, in words.
@@ -59,6 +60,7 @@ class Method:
     differs: tuple[str, ...]
     check: Callable[[Any, Any], None]
     texts: Literal["generated", "retrieved"] = "generated"
+    tunes: bool = False
     template: bool = True
     reads: tuple[str, ...] = ()
     needs: str = "nothing"

@@ -10,7 +10,7 @@ from pydantic import Field
 from ..config import strict
 from ..exemplars import Seeds
 from ..few_shot import check_shots, few_shots, shots_first, sources_of
-from ..filters.copies import Copies
+from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
 from ..generators.echo import EchoGenerator
 from ..records import Example, Prompt
@@ -41,8 +41,8 @@ class AugmentConfig(ShotsConfig):
     how: Literal["eda", "paraphrase"] = "eda"
     alpha: float = Field(0.1, gt=0, le=1)
     encoder: str = ENCODER
-    temperature: float = Field(0.9, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
     max_attempts: int = Field(20, ge=1)
 
 
@@ -66,7 +66,7 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
         return by_eda(own, shots, rng, synonyms, config.alpha) if rules else by_asking(own, shots, task.stop[0])
 
     run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
-    copies, read = Copies([shot.text for shot in shots], task.generated), shape(task).parser(task)
+    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), shape(task).parser(task)
     yield from run.fill(
         run.targets(), prompts_for, read, copies, Unique(), max_attempts=config.max_attempts, **decoding
     )

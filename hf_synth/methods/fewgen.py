@@ -11,7 +11,7 @@ from pydantic import Field
 from ..adapters.settings import MetaConfig
 from ..config import strict
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
-from ..filters.copies import Copies
+from ..filters.copies import Copies, fingerprints
 from ..filters.likelihood import copied
 from ..filters.surface import Unique
 from ..openings import Where, check_openings, opening_sources, openings
@@ -59,7 +59,7 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
     shots = few_shots(task, config, run.seed)
     meta = MetaConfig(**{field.name: getattr(config, field.name) for field in fields(MetaConfig)})
     tokenizer = learn(run, "prefixes", shots, meta, tune_prefixes)
-    copies = Copies([shot.text for shot in shots], task.generated)
+    copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
     start = {shot.label: text_of(tokenizer, shot) for shot in shots}
 
     def prompts_for(label: str) -> Iterator[Prompt]:
@@ -73,7 +73,7 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: FewGenConfig) -> None:
-    """Refuse tasks that FewGen does not write, and settings without shots."""
+    """Refuse other tasks, and settings without shots."""
     task.needs_kind("single", "pair", what="fewgen")
     check_shots(task, config)
     if task.kind == "pair":
@@ -101,6 +101,7 @@ METHOD = Method(
     config=FewGenConfig,
     generate=fewgen,
     check=check,
+    tunes=True,
     template=False,
     needs="`shots`: 16 real rows of each label (`shots_per_class`); for pairs, unlabelled texts (`corpus`)",
     cost="tuning, then one completion a row",
@@ -113,8 +114,7 @@ METHOD = Method(
         "Four rows a step, five epochs, no dropout of prefixes; the paper takes two rows and twenty epochs.",
         "Discrimination compares probabilities, as in the paper; the released code compares logits.",
         "Without meta weighting tokens count alike; the released code weighs by a network that nobody trained.",
-        "Copies of a shot or a given text go, duplicates over labels too; one repetition penalty holds for all labels.",
-        "The student's epoch is chosen on generated rows; the paper has 16 more real rows of each label for that.",
-        "Temporal ensembling averages every 20 steps, not every 200, of fewer rows.",
+        "Copies of a shot or given text and duplicates over labels go; one repetition penalty is for all labels.",
+        "The student's epoch is chosen on generated rows, not on more real ones; ensembling averages every 20 steps.",
     ),
 )

@@ -13,7 +13,7 @@ from ..config import strict
 from ..exemplars import Seeds, levels_of
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
 from ..filters.cleanest import Cleanest, DenoisingConfig
-from ..filters.copies import Copies
+from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
 from ..mixture_settings import MixtureTuningConfig
 from ..records import Example, Prompt
@@ -38,8 +38,8 @@ class MSPConfig(MixtureTuningConfig, ShotsConfig, DenoisingConfig):
     """
 
     exemplars: int = Field(2, ge=0)
-    temperature: float = Field(0.9, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0)
     max_attempts: int = Field(20, ge=1)
 
@@ -61,8 +61,8 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
         return seeds.prompts(label, run.rng(f"exemplars:{label}"))
 
     run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
-    copies, wanted = Copies([shot.text for shot in shots], task.generated), run.targets()
-    each = math.ceil(max(wanted.values()) / config.keep_share)  # for all labels: the order of asking must not read rows
+    copies, wanted = Copies(fingerprints(shot.text for shot in shots), task.generated), run.targets()
+    each = math.ceil(max(wanted.values()) / config.keep_share)  # of all labels: asking must not read rows
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     targets = {label: each for label, rows in wanted.items() if rows}
@@ -94,6 +94,7 @@ METHOD = Method(
     config=MSPConfig,
     generate=msp,
     check=check,
+    tunes=True,
     template=False,
     reads=("tuning_prompt", "score_prompt"),
     needs="`shots`: 16 real rows of each label (`shots_per_class`)",

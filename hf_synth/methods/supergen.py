@@ -70,7 +70,8 @@ def supergen(run: Run, config: SuperGenConfig) -> Iterator[Example]:
     own = repetition(task, config.repetition_reward, config.repetition_penalty)
     decoding |= {"max_attempts": config.max_attempts, "by_cell": own}
     pool = list(run.fill(targets, prompts_for, labelled(task), *filters, **decoding))
-    best = Likeliest(wanted) if ranks else Drawn(wanted, run.rng("selection"))
+    draw = run.rng("selection")
+    best = Likeliest(wanted, task.ranking, draw) if ranks else Drawn(wanted, draw)
     kept = list(run.keep(pool, best, whole=True))
     run.settle(kept, "the pool held no more")
     run.note("selection", selection_table(pool, kept, wanted))
@@ -113,7 +114,6 @@ METHOD = Method(
         "code counts the text kept, after top-k and penalties.",
         "Copies of the given text are dropped, and duplicates over all labels; the released code looks at each label.",
         "Temporal ensembling averages every 20 steps, not every 100, of fewer rows.",
-        "All labels are ranked alike: no lowest-ranked texts as ungrammatical ones, no neutral ones at random, no "
-        "later sentence of an answer as a question's negative.",
+        "A later sentence of an answer is not taken as a question's negative; these are written like the others.",
     ),
 )

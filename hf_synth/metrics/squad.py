@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import datasets
 import evaluate
 import numpy as np
+
+from hf_synth.metrics.sampling import bootstrap
 
 _DESCRIPTION = """Scores of extractive answers, as the official SQuAD v1.1 script counts them (Rajpurkar et al. 2016,
 https://huggingface.co/papers/1606.05250). Answers are compared in lower case, without ASCII punctuation, without the
@@ -39,14 +41,6 @@ def f1(prediction: str, reference: str) -> float:
     said, true = normalized(prediction), normalized(reference)
     same = sum((Counter(said) & Counter(true)).values())
     return 2 * same / (len(said) + len(true)) if same else 0.0
-
-
-def bootstrap(values: Sequence[float], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean."""
-    draw, found = np.random.default_rng(seed), np.asarray(values)
-    means = [found[draw.integers(len(found), size=len(found))].mean() for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 class Squad(evaluate.Metric):

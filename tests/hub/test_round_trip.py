@@ -79,3 +79,33 @@ def test_the_reference_comes_from_the_hub(hub, server, tmp_path):
         {"text": "fine", "label": "positive"},
         {"text": "stale", "label": "negative"},
     ]
+
+
+def adapter(name, weights):
+    """Find an adapter from the Hub; called in the process that sees it."""
+    from hf_synth import models
+    from hf_synth.adapters.folder import open_adapter
+
+    models.hub_unreachable.cache_clear()
+    found = open_adapter(name, weights)
+    return found.name, found.digest, found.names
+
+
+def test_an_adapter_goes_to_the_hub_and_writes_from_there(hub, server, causal_folder, tmp_path):
+    """One set a label: files in folders of their own."""
+    from hf_synth.adapters.folder import open_adapter
+    from hf_synth.adapters.settings import TuningConfig
+    from hf_synth.generators.tuning import tune
+    from hf_synth.records import Prompt
+    from hf_synth.shots import Shot
+
+    folder, weights = tmp_path / "adapter", weights_digest(causal_folder)
+    folder.mkdir()
+    shots = [Shot(Prompt(f"{label}: ", label), "fine", 'fine"') for label in ("good", "bad")]
+    settings = TuningConfig(adapt="lora", per_label=True, tune_epochs=1)
+    tune(str(causal_folder), {"name": "tiny", "sha256": weights}, shots, settings, folder, 0)
+    (folder / "README.md").write_text("---\ntags: [hf_synth]\n---\n")
+    hub.push(folder, "user/tiny-adapter", repo_type="model")
+    here = open_adapter(str(folder), weights)
+    found = hub.pool.submit(adapter, "user/tiny-adapter", weights).result(timeout=120)
+    assert found == ("user/tiny-adapter", here.digest, ("good", "bad"))

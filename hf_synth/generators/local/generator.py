@@ -114,11 +114,11 @@ class LocalGenerator:
         config = AutoConfig.from_pretrained(self.path)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model: Any = auto.from_pretrained(self.path, dtype=self.dtype)
-        model = model.to(self.device).eval()
+        model = model.to(self.device)
         if self.adapter:
-            self._adapters = self.adapter.open(model)
-            model.eval()
-        return model
+            with torch.inference_mode(False):  # an adapter moves in and out of the model
+                self._adapters = self.adapter.open(model)
+        return model.eval()
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -150,11 +150,10 @@ class LocalGenerator:
         self.load()
         chat = decoding.get("chat", False)
         alike = [(len(p.against), (self.adapter and self.adapter.of(p.cell)) or "") for p in prompts]
-        # Where a set begins the text, its first tokens are there already.
-        begun = [bool(name) and self._adapters is not None and self._adapters.behind for _, name in alike]
+        starts = bool(self._adapters and self._adapters.behind)  # a set stands where the prompt would begin
         encoded = [
-            [self.encoding.prompt(text, chat, begun=led) for text in (p.text, *p.against)]
-            for p, led in zip(prompts, begun, strict=True)
+            [self.encoding.prompt(text, chat, begun=starts and name != "") for text in (p.text, *p.against)]
+            for p, (_, name) in zip(prompts, alike, strict=True)
         ]
         answers: dict[int, Completion] = {}
         try:
