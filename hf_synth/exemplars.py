@@ -5,6 +5,7 @@ Chen et al., "Mixture of Soft Prompts for Controllable Data Generation" (https:/
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,15 @@ def numbered(prompt: Prompt, examples: Sequence[Shot], quote: str) -> Prompt:
     head = prompt.text.removesuffix(opened).rstrip()
     lines = [f"{number}) {opened}{shot.answer}" for number, shot in enumerate(examples, start=1)]
     return replace(prompt, text="\n".join([head, *lines, f"{len(lines) + 1}) {opened}"]))
+
+
+def knowing(task: Task, shots: Sequence[Shot]) -> Task:
+    """Return a task whose words have the shots' entities among them: these are tagged wherever they occur."""
+    words = {label: list(own) for label, own in task.words.items()}
+    for shot in shots:
+        for name, label in json.loads(shot.prompt.attributes.get("entities", "{}")).items():
+            words[label].append(name)
+    return replace(task, words={label: tuple(dict.fromkeys(own)) for label, own in words.items()})
 
 
 def levels_of(task: Task, shots: Sequence[Shot]) -> dict[str, dict[str, str]]:

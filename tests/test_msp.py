@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hf_synth.adapters.folder import ALL, open_adapter
 from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
 from hf_synth.errors import InputError
-from hf_synth.exemplars import Seeds, levels_of
+from hf_synth.exemplars import Seeds, knowing, levels_of
 from hf_synth.filters.cleanest import Cleanest, DenoisingConfig
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.mixtuning import started, trained, tune_mixture
@@ -23,11 +24,12 @@ from hf_synth.generators.tuning import open_model
 from hf_synth.methods import get
 from hf_synth.mixture_settings import MixtureTuningConfig
 from hf_synth.models import weights_digest
-from hf_synth.records import Example, Prompt, label_set
+from hf_synth.records import Completion, Example, Prompt, label_set
 from hf_synth.run import Run
 from hf_synth.shapes import shape
 from hf_synth.shots import shots_of, tuned
 from hf_synth.tasks import load_task, parse_task
+from hf_synth.variants import fixed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -258,6 +260,30 @@ def test_intents_and_slots_are_two_levels_that_learn(tmp_path, causal_folder):
     assert (moved > 0).all()
     vectors = after.soft(ALL, [["IN:GET_SUNSET", "SL:DATE_TIME"], ["IN:GET_SUNSET"]], [[5], [5]])
     assert [len(one) for one in vectors] == [2 * config.length, config.length]
+
+
+def test_nested_slots_of_a_shot_stay_nested():
+    task = tuned(load_task("topv2"))
+    nested = (
+        "[IN:CREATE_REMINDER remind [SL:PERSON_REMINDED me ] "
+        "[SL:RECURRING_DATE_TIME [IN:GET_RECURRING_DATE_TIME [SL:FREQUENCY every day ] ] ] to [SL:TODO jog ] ]"
+    )
+    data = Dataset.from_dict({"utterance": ["remind me every day to jog"], "semantic_parse": [nested]})
+    (shot,) = shots_of(task, data, 0)
+    assert 'Words to use: "me", "every day" and "jog"' in shot.prompt.text
+    found = shape(task).parser(task)(shot.prompt, Completion(shot.answer.removesuffix('"')))
+    assert found.target == nested
+
+
+def test_names_of_shots_are_tagged_wherever_they_occur():
+    task, found = shots("tags")
+    assert knowing(task, found).words == {"Thing": ("film", "story"), "Mood": ("good", "awful")}
+    other = replace(task, words={"Thing": ("film",), "Mood": ("bad",)})
+    told = knowing(other, found)
+    assert told.words == {"Thing": ("film", "story"), "Mood": ("bad", "good", "awful")}
+    shot = next(shot for shot in found if fixed(shot.prompt) == ["film"])
+    row = shape(told).parser(told)(shot.prompt, Completion("an awful film and a story"))
+    assert row.target == ("O", "B-Mood", "B-Thing", "O", "O", "B-Thing")
 
 
 def test_seeds_are_shown_behind_shots_of_their_labels():

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from hf_synth import build
 from hf_synth.bio import spans_of
+from hf_synth.commands.main import main
 from hf_synth.exemplars import Seeds
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.records import Prompt
@@ -75,6 +76,19 @@ def test_eda_keeps_names_and_asks_nobody(tmp_path, real, student_folder):
         assert asked.items() <= found.items()
     again = build("augment", generator=generator, cache_dir=str(tmp_path / "b"), num_rows=12, **settings)
     assert again["tokens"] == data["tokens"]
+
+
+def test_the_card_of_variants_names_no_language_model(tmp_path, real, student_folder, monkeypatch):
+    import hf_synth.commands.generate as generate
+
+    monkeypatch.setattr(generate, "open_generator", lambda *_, **__: ScriptedGenerator(refuses, name="none"))
+    flags = {**real[2], "encoder": str(student_folder), "num_rows": 4, "output_dir": str(tmp_path / "run")}
+    assert main(["generate", "--method=augment", *(f"--{key}={value}" for key, value in flags.items())]) == 0
+    card = (tmp_path / "run/dataset/README.md").read_text()
+    assert "**Every text here is a real one in which a program changed words; it kept the labels" in card
+    assert "language model" not in card.partition("How it was made")[0]
+    assert "| generator | EDA |" in card
+    assert "| real data used | rows, split train |" in card
 
 
 def test_variants_change_the_other_words_alone(real):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..config import strict
-from ..exemplars import Seeds
+from ..exemplars import Seeds, knowing
 from ..few_shot import check_shots, few_shots, shots_first, sources_of
 from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
@@ -51,8 +51,8 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
 
     Names of entities and values of slots stay as they are, so that their tags are known.
     """
-    run.task = task = tuned(run.task)
-    shots, decoding = few_shots(task, config, run.seed), {}
+    shots, decoding = few_shots(tuned(run.task), config, run.seed), {}
+    run.task = task = knowing(tuned(run.task), shots)
     seeds, rules = Seeds(task, shots, 0), config.how == "eda"
     if rules:
         synonyms = shots_synonyms(run, shots, config.encoder)

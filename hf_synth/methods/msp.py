@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from ..config import strict
-from ..exemplars import Seeds, levels_of
+from ..exemplars import Seeds, knowing, levels_of
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
 from ..filters.cleanest import Cleanest, DenoisingConfig
 from ..filters.copies import Copies, fingerprints
@@ -51,8 +51,8 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     """
     from ..generators.mixtuning import tune_mixture
 
-    run.task = task = tuned(run.task)
-    shots = few_shots(task, config, run.seed)
+    shots = few_shots(tuned(run.task), config, run.seed)
+    run.task = task = knowing(tuned(run.task), shots)
     seeds, levels = Seeds(task, shots, config.exemplars), levels_of(task, shots)
     settings, train = MixtureTuningConfig.of(config), partial(tune_mixture, levels=levels)
     learn(run, "mixture", seeds.lessons(run.rng("exemplars")), settings, train)
