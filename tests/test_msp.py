@@ -110,7 +110,7 @@ def written(settings, model, encoder, **more):
     }
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", ["concat", "attention"])
 def test_texts_with_sets_of_labels(tmp_path, real, causal_folder, student_folder, mixer):
     settings = written(real["sets"], causal_folder, student_folder, mixer=mixer, num_rows=9)
     data = build("msp", cache_dir=str(tmp_path), **settings)
@@ -131,7 +131,7 @@ def test_texts_with_tagged_entities(tmp_path, real, student_folder, request, mod
     data = build("msp", cache_dir=str(tmp_path), **settings)
     names = data.features["tags"].feature.names
     known = {"film": "Thing", "story": "Thing", "good": "Mood", "awful": "Mood"}
-    assert len(data) == 6
+    assert len(data) == 4
     for row in data:
         found = {
             " ".join(row["tokens"][a:b]).lower(): label for a, b, label in spans_of([names[at] for at in row["tags"]])
@@ -219,14 +219,11 @@ def test_what_is_written_is_what_was_trained(tmp_path, request, folder, mixer):
     alone = generator.complete(prompts[2:3], seed=0, batch_size=8, max_new_tokens=1, temperature=0.0)
     assert alone[0].text == said[2].text
     mixtures = generator._adapters
-    for shot, answer in list(zip(seeds, said, strict=True))[::3]:
-        head, every = (
-            generator.encoding.prompt(shot.prompt.text, False),
-            [[at] for at in range(len(generator.tokenizer))],
-        )
-        with torch.no_grad():
-            likeliest = min(float(mixtures(ALL, [label_set(shot.prompt)], [head], [token])) for token in every)
-        assert answer.logprob == pytest.approx(-likeliest, abs=1e-3)
+    own, head = label_set(prompts[2]), generator.encoding.prompt(prompts[2].text, False)
+    assert len(own) == 2
+    with torch.no_grad():
+        every = [mixtures(ALL, [own], [head], [[at]]) for at in range(len(generator.tokenizer))]
+    assert said[2].logprob == pytest.approx(-float(min(every)), abs=1e-3)
     sets = [label_set(prompt) for prompt in prompts]
     ids = [generator.encoding.prompt(prompt.text, False) for prompt in prompts]
     many, one = (
