@@ -6,7 +6,7 @@ import dataclasses
 import json
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ class Plan:
             raise InputError(f"`expand_words: {config.expand_words}` has no place in the prompts of {method.name}")
         check_words(task, config)
         check_consistency(task, config)
+        _check_read(config, [*method.sources(task, method_config), *word_sources(task, config)])
         return cls(config, method, method_config, task, backend)
 
     def settings(self) -> dict[str, Any]:
@@ -123,6 +124,23 @@ def _check_backend(config: SynthConfig, backend: BackendConfig) -> None:
     for name, writes in (("expand_words", ("model", "prototypes")), ("consistency", ("self", "round_trip"))):
         if backend.backend == "corpus" and getattr(config, name) in writes:
             raise InputError(f"`{name}: {getattr(config, name)}` asks a language model; `backend: corpus` has none")
+
+
+def _check_read(config: SynthConfig, sources: Sequence[Corpus]) -> None:
+    """Refuse settings that nothing would read.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for part, names in PARTS.items():
+        for name in names:
+            if getattr(config, part) == "none" and getattr(config, name) != getattr(SynthConfig, name):
+                raise InputError(f"`{name}: {getattr(config, name)}` is read with `{part}` alone, which is `none`")
+    if config.corpus is not None and all(source.path != config.corpus.get("path") for source in sources):
+        raise InputError(
+            f"nothing reads `corpus` here: {config.method} finds no texts in it, and takes openings from it with "
+            "`openings: corpus` alone"
+        )
 
 
 def _conditioned(task: Task, corpus: Corpus) -> Task:

@@ -142,14 +142,14 @@ class ExamplesConfig:
     """Examples shown in prompts.
 
     Attributes:
-        shots: Examples in front of a prompt.
+        examples: Examples in front of a prompt.
         feedback_ratio: Share of the prompts that show examples; the others keep texts diverse.
         rows_per_examples: Prompts of a label, one after the other, that show the same examples, whose keys and values
             are then computed once.
         example_words: Words of all examples together; those that do not fit are left out whole.
     """
 
-    shots: int = Field(8, ge=1)
+    examples: int = Field(8, ge=1)
     feedback_ratio: float = Field(0.5, ge=0, le=1)
     rows_per_examples: int = Field(16, ge=1)
     example_words: int = Field(500, ge=1)
@@ -178,7 +178,7 @@ def with_examples(
     shown: list[int] = []
     for place, prompt in enumerate(prompts):
         if place % config.rows_per_examples == 0:
-            drawn = rng.sample(pool, min(config.shots, len(pool))) if rng.random() < config.feedback_ratio else []
+            drawn = rng.sample(pool, min(config.examples, len(pool))) if rng.random() < config.feedback_ratio else []
             shown = _fitting(task, rows, drawn, config.example_words)
             block = "".join(f"{example_text(task, rows[at])}\n\n" for at in shown)
         if not shown:

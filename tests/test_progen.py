@@ -31,7 +31,7 @@ FEW = {
     "first_round": 40,
     "rows_per_examples": 4,
     "pool_size": 6,
-    "shots": 3,
+    "examples": 3,
     "quality_epochs": 1,
     "validation_size": 16,
 }
@@ -279,7 +279,7 @@ def test_any_number_of_labels_and_pairs(student_folder, name):
 
 
 def test_examples_that_do_not_fit_are_left_out_whole(student_folder):
-    settings = {"shots": 8, "example_words": 75, "feedback_ratio": 1.0}
+    settings = {"examples": 8, "example_words": 75, "feedback_ratio": 1.0}
     _, _, generator = progen(student_folder, rows=60, feedback="random", **settings)
     for prompt in generator.prompts:
         shown = prompt.text.split("\n\n")[:-1]

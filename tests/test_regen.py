@@ -231,7 +231,7 @@ def test_the_filters_classifier_is_smoothed_as_published():
         task = load_task(name)
         smoothing, count = judge(task, {}).label_smoothing, len(task.labels)
         assert smoothing * (count - 1) / count == pytest.approx(0.1, abs=1e-4)
-        assert get("regen").defaults(task)["label_smoothing"] == smoothing
+        assert get("regen").defaults(task, {})["label_smoothing"] == smoothing
 
 
 def test_a_killed_run_goes_on_from_its_journal(tmp_path):

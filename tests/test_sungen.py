@@ -35,6 +35,6 @@ def test_self_debiasing_is_a_switch():
 
 
 def test_its_students_learn_weights_in_rounds():
-    found = get("sungen").defaults(load_task("sst2"))
+    found = get("sungen").defaults(load_task("sst2"), {})
     assert found["trainer"] == "bilevel"
     assert found["trainer_args"]["mode"] == "sungen"

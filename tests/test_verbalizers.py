@@ -212,6 +212,19 @@ def corpus_of(tmp_path, texts):
     return {"path": str(tmp_path / "corpus"), "column": "text"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"words_per_label": 4}, "`words_per_label: 4` is read with `expand_words` alone, which is `none`"),
+        ({"hypothesis": "On {label}."}, "`hypothesis: On {label}.` is read with `consistency` alone"),
+        ({"corpus": {"path": "x", "column": "text"}}, "nothing reads `corpus` here: zerogen finds no texts in it"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(settings, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Plan.of(SynthConfig(task="sst2", **settings))
+
+
 def test_a_corpus_gives_its_frequent_words(tmp_path, student_folder):
     texts = ["good film", "good film plot", "good story", "film film", "x1 ab good", "movie review"]
     corpus = corpus_of(tmp_path, texts)

@@ -106,4 +106,5 @@ def test_methods_say_what_they_are():
         assert method.paper.link.startswith("https://huggingface.co/papers/")
         assert method.paper.link in method.generate.__doc__ or method.paper.arxiv
         assert method.differs
-        assert Plan.of(SynthConfig(task="sst2", method=name)).method is method
+        needs = method.config(shots="real") if "shots" in method.config.__dataclass_fields__ else None
+        assert Plan.of(SynthConfig(task="sst2", method=name), needs).method is method

@@ -103,17 +103,9 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
     (folder / "journal").mkdir(parents=True, exist_ok=True)
     if not (folder / "journal" / "chunks").exists():
         (folder / "journal" / "chunks").symlink_to(shared)
-    corpus = corpus_of(task, data, out)
-    flags = [
-        "--task",
-        task,
-        "--num_rows",
-        str(TASKS[task]["rows"]),
-        "--seed",
-        str(seed),
-        "--corpus",
-        json.dumps(corpus),
-    ]
+    flags = ["--task", task, "--num_rows", str(TASKS[task]["rows"]), "--seed", str(seed)]
+    if task == "qnli" or cell.method == "regen":
+        flags += ["--corpus", json.dumps(corpus_of(task, data, out))]
     flags += ["--openings", "corpus"] if task == "qnli" else []
     flags += ["--method", cell.method, *cell.writes, "--output_dir", str(folder)]
     if hf_synth(["generate", *flags]):
