@@ -52,4 +52,4 @@ class MixtureTuningConfig(MixtureConfig):
 
     tune_epochs: int = Field(10, ge=1)
     tune_batch_size: int = Field(8, ge=1)
-    tune_learning_rate: float = Field(1e-2, gt=0)
+    tune_learning_rate: float = Field(2e-2, gt=0)
