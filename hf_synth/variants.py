@@ -41,8 +41,8 @@ def by_eda(
         alpha: See `eda`.
     """
     for prompt in prompts:
-        tokens = shots[int(prompt.attributes[SEED])].text.split()
-        names = [name.split() for name in fixed(prompt)]
+        seed = shots[int(prompt.attributes[SEED])]
+        tokens, names = seed.text.split(), [name.split() for name in fixed(seed.prompt)]
         kept = {at + more for name in names for at in places(tokens, name) for more in range(len(name))}
         [(variant, _)] = eda(tokens, rng, synonyms, kept, alpha, 1)
         yield replace(prompt, text=" ".join(variant))
@@ -51,10 +51,10 @@ def by_eda(
 def by_asking(prompts: Iterable[Prompt], shots: Sequence[Shot], quote: str) -> Iterator[Prompt]:
     """Yield prompts that ask to say their seeds in other words."""
     for prompt in prompts:
-        names = fixed(prompt)
-        keeping = f", and keep the words {enumerated([repr(name) for name in names])}" if names else ""
-        text = shots[int(prompt.attributes[SEED])].text
-        yield replace(prompt, text=ASK.format(keeping=keeping, text=text) + quote)
+        seed = shots[int(prompt.attributes[SEED])]
+        names = [repr(name) for name in fixed(seed.prompt)]
+        keeping = f", and keep the words {enumerated(names)}" if names else ""
+        yield replace(prompt, text=ASK.format(keeping=keeping, text=seed.text) + quote)
 
 
 def shots_synonyms(run: Run, shots: Sequence[Shot], encoder: str) -> Synonyms:

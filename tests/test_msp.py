@@ -15,7 +15,7 @@ from hf_synth.adapters.folder import ALL, open_adapter
 from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
 from hf_synth.errors import InputError
-from hf_synth.exemplars import Seeds, knowing, levels_of
+from hf_synth.exemplars import Seeds, knowing, levels_of, parser_of
 from hf_synth.filters.cleanest import Cleanest, DenoisingConfig
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.mixtuning import started, trained, tune_mixture
@@ -126,7 +126,7 @@ def test_texts_with_sets_of_labels(tmp_path, real, causal_folder, student_folder
 @pytest.mark.parametrize("model", ["causal_folder", "seq2seq_folder"])
 def test_texts_with_tagged_entities(tmp_path, real, student_folder, request, model):
     settings = written(
-        real["tags"], request.getfixturevalue(model), student_folder, num_rows=6, max_attempts=400, temperature=50.0
+        real["tags"], request.getfixturevalue(model), student_folder, num_rows=4, max_attempts=400, temperature=50.0
     )
     data = build("msp", cache_dir=str(tmp_path), **settings)
     names = data.features["tags"].feature.names
@@ -281,6 +281,17 @@ def test_names_of_shots_are_tagged_wherever_they_occur():
     shot = next(shot for shot in found if fixed(shot.prompt) == ["film"])
     row = shape(told).parser(told)(shot.prompt, Completion("an awful film and a story"))
     assert row.target == ("O", "B-Mood", "B-Thing", "O", "O", "B-Thing")
+
+
+def test_a_text_needs_one_entity_of_its_label_alone():
+    task, found = shots("tags")
+    stream = Seeds(task, found, 0).prompts("Thing", random.Random(0))
+    several = next(prompt for prompt in stream if "good" in prompt.text)
+    assert json.loads(several.attributes["entities"]) == {"film": "Thing", "good": "Mood", "story": "Thing"}
+    row = parser_of(task)(several, Completion("a story about this"))
+    assert row.target == ("O", "B-Thing", "O", "O")
+    assert json.loads(row.prompt.attributes["entities"]) == {"story": "Thing"}
+    assert parser_of(task)(several, Completion("a good one is this")) == "entity missing"
 
 
 def test_seeds_are_shown_behind_shots_of_their_labels():

@@ -127,7 +127,8 @@ def test_paraphrases_are_asked_to_keep_names_and_checked(tmp_path, real):
     prompt = next(by_asking(Seeds(task, shots, 0).prompts("Mood", random.Random(0)), shots, '"'))
     assert prompt.text.startswith("Say this in other words, in one sentence, and keep the words")
     assert prompt.text.endswith('\n"')
-    assert all(repr(name) in prompt.text for name in fixed(prompt))
+    seed = shots[int(prompt.attributes["seed"])]
+    assert all(repr(name) in prompt.text for name in fixed(seed.prompt))
 
     def says(prompt, rng):
         """Answer with all names, with one of them, or with the shot."""

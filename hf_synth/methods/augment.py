@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..config import strict
-from ..exemplars import Seeds, knowing
+from ..exemplars import Seeds, knowing, parser_of
 from ..few_shot import check_shots, few_shots, shots_first, sources_of
 from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
@@ -17,7 +17,6 @@ from ..records import Example, Prompt
 from ..retrieval.settings import ENCODER
 from ..run import Run
 from ..settings import ShotsConfig
-from ..shapes import shape
 from ..shots import tuned
 from ..task import Task
 from ..variants import by_asking, by_eda, shots_synonyms
@@ -66,7 +65,7 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
         return by_eda(own, shots, rng, synonyms, config.alpha) if rules else by_asking(own, shots, task.stop[0])
 
     run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
-    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), shape(task).parser(task)
+    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
     yield from run.fill(
         run.targets(), prompts_for, read, copies, Unique(), max_attempts=config.max_attempts, **decoding
     )

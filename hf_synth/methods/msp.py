@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from ..config import strict
-from ..exemplars import Seeds, knowing, levels_of
+from ..exemplars import Seeds, knowing, levels_of, parser_of
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
 from ..filters.cleanest import Cleanest, DenoisingConfig
 from ..filters.copies import Copies, fingerprints
@@ -19,7 +19,6 @@ from ..mixture_settings import MixtureTuningConfig
 from ..records import Example, Prompt
 from ..run import Run
 from ..settings import ShotsConfig
-from ..shapes import shape
 from ..shots import tuned
 from ..task import Task
 from . import Method, Paper
@@ -66,7 +65,7 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     targets = {label: each for label, rows in wanted.items() if rows}
-    pool = list(run.fill(targets, prompts_for, shape(task).parser(task), copies, Unique(), **decoding, **limits))
+    pool = list(run.fill(targets, prompts_for, parser_of(task), copies, Unique(), **decoding, **limits))
     kept = list(run.keep(pool, Cleanest(run, seeds, wanted, config), whole=True))
     run.settle(kept, "the pool held no more")
     run.note("few shots", copies.note())
@@ -110,7 +109,7 @@ METHOD = Method(
         "Labels get equally many rows, from the seeds that have them in turn; the paper writes as many of each seed.",
         "Texts are sampled; the paper takes four beams with sampling at temperatures of 1.6 and more.",
         "No early stopping by BLEU on a development set: few shots are all there is.",
-        "Names and values that a text must hold are looked for and tagged; texts that lack one go, as do copies.",
+        "Known names are tagged where they stand; texts without one of their label, or a slot's value, or copied, go.",
         "The student is an encoder, or the tuned small model for parses; the paper tunes GODEL on label strings.",
     ),
 )
