@@ -221,14 +221,7 @@ def tune_prefixes(
     set_seed(seed)
     model.requires_grad_(False)
     prefixes, begun = Prefixes(model.eval()), time.perf_counter()
-    rows = []
-    for shot in shots:
-        first, given, infix = parts(tokenizer, shot)
-        name = set_name(shot.label)
-        if name not in prefixes.prefix:
-            prefixes.add(name, first, infix)
-        tail = tokenizer(shot.answer, add_special_tokens=False).input_ids
-        rows.append((name, given[: config.given_tokens], tail[: config.written_tokens]))
+    rows = begin(prefixes, tokenizer, shots, config)
     steps = config.tune_epochs * -(-len(rows) // config.tune_batch_size)
     tuner = MetaTuner(prefixes, config, steps)
     curve = [tuner.step(batch) for batch in batches(rows, config, seed, model.device)]
@@ -247,12 +240,27 @@ def tune_prefixes(
         "model": dict(model_facts),
         "rows": len(shots),
         "seed": seed,
-        "parameters": sum(value.numel() for value in prefixes.own(name).values()),
+        "parameters": sum(value.numel() for value in prefixes.own(next(iter(prefixes.prefix))).values()),
         "loss": {"first epoch": means[0], "last epoch": means[1]},
         "seconds": round(time.perf_counter() - begun, 1),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return record
+
+
+def begin(
+    prefixes: Prefixes, tokenizer: Any, shots: Sequence[Shot], config: MetaConfig
+) -> list[tuple[str, list[int], list[int]]]:
+    """Give each label its prefix and infix, and return the shots as label, given tokens and tokens to write."""
+    rows = []
+    for shot in shots:
+        first, given, infix = parts(tokenizer, shot)
+        name = set_name(shot.label)
+        if name not in prefixes.prefix:
+            prefixes.add(name, first, infix)
+        tail = tokenizer(shot.answer, add_special_tokens=False).input_ids
+        rows.append((name, given[: config.given_tokens], tail[: config.written_tokens]))
+    return rows
 
 
 def parts(tokenizer: Any, shot: Shot) -> tuple[list[int], list[int], list[int]]:

@@ -4,9 +4,9 @@
     python recipes/benchmarks/shots.py ../shared/data out --table
 
 Every seed draws other shots from the real `train` split, tunes, writes and trains anew; `test` judges. The 16-shot
-protocol of GLUE is `--tasks sst2 qnli mnli qqp rte mrpc cola --seeds 13 21 42 87 100`. All students
-but two are trained as FewGen's: on the shots first, then on the written rows by temporal ensembling with smoothed
-labels. A cell that was done is not done again.
+protocol of GLUE is `--tasks sst2 qnli mnli qqp rte mrpc cola --seeds 13 21 42 87 100`. Where nothing else is said,
+students are trained on the shots for ten epochs, then on the written rows, with smoothed labels. A cell that was done
+is not done again.
 """
 
 import argparse
@@ -41,7 +41,7 @@ SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_arg
 class Cell:
     """How rows are written and how a student learns from them.
 
-    `adapt` names what is tuned for ZeroGen's prompts; a student `alone` sees no shots and no ensembling.
+    `adapt` names what is tuned for ZeroGen's prompts; a student `alone` sees no shots.
     """
 
     pool: str
@@ -52,14 +52,15 @@ class Cell:
     alone: bool = False
 
 
-ALONE = {"real_rows": None, "real_per_class": None, "real_first": 0.0, "trainer": "weighted", "trainer_args": {}}
+ALONE = {"real_rows": None, "real_per_class": None, "real_first": 0.0}
+ENSEMBLING = ("--trainer", "ensemble", "--trainer_args", "{preset: fewgen, every: 20}")
 METHODS = {
-    "zerogen": Cell("zerogen", "zerogen", trains=("--label_smoothing", "0"), alone=True),
+    "zerogen": Cell("zerogen", "zerogen", alone=True),
     "zerogen + few shots": Cell("zerogen", "zerogen"),
     "fewgen": Cell("fewgen"),
     "fewgen - meta weighting": Cell("fewgen-plain", writes=("--meta_weighting", "false")),
-    "fewgen - ensembling": Cell("fewgen", trains=("--trainer", "weighted")),
-    "fewgen - shots first": Cell("fewgen", alone=True),
+    "fewgen + ensembling": Cell("fewgen", trains=ENSEMBLING),
+    "fewgen, rows alone": Cell("fewgen", alone=True),
     **{kind: Cell(kind, "zerogen", adapt=kind) for kind in ("lora", "prefix", "bias", "prompt", "bottleneck")},
     "lora, dpo": Cell("lora-dpo", "zerogen", ("--prefer_epochs", "3"), adapt="lora"),
 }
@@ -95,10 +96,10 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
 
 
 def student_of(task: str, data: Path, seed: int, trains: tuple[str, ...], alone: bool) -> StudentConfig:
-    """Return the student's settings: FewGen's, then the cell's."""
-    flags = ["--task", task, "--method", "fewgen", "--max_length", str(TASKS[task]["max_length"]), *SHARED]
-    shots = ["--shots", str(data / task), "--shots_per_class", str(SHOTS), "--shots_seed", str(seed)]
-    found = parse([*flags, *shots, *trains], "shots", SynthConfig, StudentConfig)[StudentConfig]
+    """Return the student's settings: the same for all, then the cell's."""
+    real = ["--real_rows", str(data / task), "--real_per_class", str(SHOTS), "--real_seed", str(seed)]
+    flags = ["--task", task, "--max_length", str(TASKS[task]["max_length"]), "--label_smoothing", "0.15", *SHARED]
+    found = parse([*flags, *real, "--real_first", "10", *trains], "shots", SynthConfig, StudentConfig)[StudentConfig]
     return replace(found, **ALONE) if alone else found
 
 
