@@ -16,7 +16,7 @@ from .config import checked
 from .errors import InputError, unknown
 from .mixture_settings import MixtureConfig
 
-VECTORS, SETTINGS = "soft_prompts.safetensors", "soft_prompts.json"
+VECTORS, SETTINGS = "adapter_model.safetensors", "soft_prompts.json"  # the first as peft has it
 ONE_LEVEL = "attributes"
 
 

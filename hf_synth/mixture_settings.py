@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import fields
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -31,3 +32,24 @@ class MixtureConfig:
     most: int = Field(10, ge=1)
     hidden: int = Field(300, ge=1)
     tau: float | None = Field(None, gt=0)
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """Return these settings of others that hold them."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+
+@strict
+class MixtureTuningConfig(MixtureConfig):
+    """How soft prompts and their mixer are trained beside a frozen model.
+
+    Attributes:
+        tune_epochs: Times over the rows.
+        tune_batch_size: Rows a step.
+        tune_learning_rate: Peak of AdamW's, which rises over a tenth of the steps and falls to 0 along a cosine.
+            It goes with the scale of the embeddings: for T5, 0.1 to 0.3.
+    """
+
+    tune_epochs: int = Field(10, ge=1)
+    tune_batch_size: int = Field(8, ge=1)
+    tune_learning_rate: float = Field(2e-2, gt=0)

@@ -152,7 +152,7 @@ def _of_parse(task: Task, row: Mapping[str, Any], rng: random.Random) -> Prompt 
     tree = parse(row[task.label_column])
     if isinstance(tree, str) or tree.name not in task.labels:
         return None
-    slots = {child.name: " ".join(child.words()) for child in tree.children if isinstance(child, Tree)}
+    slots = {child.name: " ".join(map(str, child.children)) for child in tree.children if isinstance(child, Tree)}
     text = task.template(tree.name).format(label=task.labels[tree.name], mentions=listed(slots))
     attributes = {"slots": json.dumps(slots, ensure_ascii=False), "labels": BETWEEN.join([tree.name, *slots])}
     return Prompt(text, tree.name, attributes=attributes)

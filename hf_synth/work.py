@@ -100,7 +100,7 @@ class Work:
                 "attributes": text,
                 "logprob": pa.float32(),
             },
-            {"model": run.generator.name, "model_sha256": ""},
+            {"model": "", "model_sha256": ""},
         )
         self.rejects = Table(
             folder / "rejects.parquet", {"text": text, "cell": text, "stage": text, "reason": text, "prompt_id": text}
@@ -141,8 +141,9 @@ class Work:
         """
         task, count = self.run.task, 0
         for count, example in enumerate(examples, 1):  # noqa: B007 (read after the loop)
-            if count == 1:  # by now a method has tuned its generator, if it does
-                self.rows.constants["model_sha256"] = self.run.generator.digest
+            if count == 1:  # by now a method has tuned its generator, or taken another, if it does
+                writer = self.run.generator
+                self.rows.constants.update(model=writer.name, model_sha256=writer.digest)
             prompt = example.prompt
             self.rows.append(
                 (

@@ -213,12 +213,12 @@ def test_all_that_was_trained_is_saved(tmp_path, mixer, instruction):
         module(sets, inputs, mask)[0].sum(-1).square().sum().backward()
         optimizer.step()
     module.save(tmp_path / "saved")
-    assert set(load_file(tmp_path / "saved/soft_prompts.safetensors")) == set(dict(module.named_parameters()))
+    assert set(load_file(tmp_path / "saved/adapter_model.safetensors")) == set(dict(module.named_parameters()))
     again = MixtureOfSoftPrompts.load(tmp_path / "saved")
     assert (again.config, again.names, again.levels) == (module.config, module.names, module.levels)
     assert all(map(torch.equal, again(sets, inputs, mask), module(sets, inputs, mask)))
     again.save(tmp_path / "again")
-    for name in ("soft_prompts.safetensors", "soft_prompts.json"):
+    for name in ("adapter_model.safetensors", "soft_prompts.json"):
         assert (tmp_path / "saved" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 

@@ -20,6 +20,7 @@ FILES = {
     "bias": "bias",
     "bottleneck": "bottleneck",
     "prefixes": "prefixes",
+    "mixture": "mixture",
 }
 
 
@@ -68,7 +69,7 @@ def attach(model: Any, adapt: str, size: int) -> Adapters:
 
     Args:
         model: A causal or encoder-decoder model.
-        adapt: See `AdapterConfig`; or `prefixes`, which are FewGen's.
+        adapt: See `AdapterConfig`; or `prefixes`, which are FewGen's, or `mixture`, MSP's.
         size: See `AdapterConfig.size`.
 
     Raises:

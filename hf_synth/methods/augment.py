@@ -1,0 +1,109 @@
+"""Augment: variants of a few shots by EDA or paraphrase; baselines (https://huggingface.co/papers/1901.11196)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..config import strict
+from ..exemplars import Seeds, knowing, parser_of
+from ..few_shot import check_shots, few_shots, shots_first, sources_of
+from ..filters.copies import Copies, fingerprints
+from ..filters.surface import Unique
+from ..generators.echo import EchoGenerator
+from ..records import Example, Prompt
+from ..retrieval.settings import ENCODER
+from ..run import Run
+from ..settings import ShotsConfig
+from ..shots import tuned
+from ..task import Task
+from ..variants import by_asking, by_eda, shots_synonyms
+from . import Method, Paper
+
+
+@strict
+class AugmentConfig(ShotsConfig):
+    """Settings of the baselines.
+
+    Attributes:
+        how: `eda` (words are replaced, inserted, swapped or deleted; no language model is asked) or `paraphrase` (the
+            generator says a shot in other words).
+        alpha: Of `eda`: share of a text's words that change.
+        encoder: Of `eda`: finds synonyms among the words of shots and labels: a Hub id or a local folder.
+        temperature: Of `paraphrase`: sampling temperature.
+        top_p: Of `paraphrase`: nucleus of the sampling distribution.
+        max_attempts: Texts made for each row wanted before a label is given up.
+    """
+
+    how: Literal["eda", "paraphrase"] = "eda"
+    alpha: float = Field(0.1, gt=0, le=1)
+    encoder: str = ENCODER
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    max_attempts: int = Field(20, ge=1)
+
+
+def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
+    """Take each label's shots in turn and make a variant of each, until there are enough that differ.
+
+    Names of entities and values of slots stay as they are, so that their tags are known.
+    """
+    shots, decoding = few_shots(tuned(run.task), config, run.seed), {}
+    run.task = task = knowing(tuned(run.task), shots)
+    seeds, rules = Seeds(task, shots, 0), config.how == "eda"
+    if rules:
+        synonyms = shots_synonyms(run, shots, config.encoder)
+        run.ask(EchoGenerator("EDA"))
+    else:
+        limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, "chat": True}
+        decoding = {"temperature": config.temperature, "top_p": config.top_p, **limits}
+
+    def prompts_for(label: str) -> Iterator[Prompt]:
+        own, rng = seeds.prompts(label, run.rng(f"seeds:{label}")), run.rng(f"variants:{label}")
+        return by_eda(own, shots, rng, synonyms, config.alpha) if rules else by_asking(own, shots, task.stop[0])
+
+    run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
+    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
+    yield from run.fill(
+        run.targets(), prompts_for, read, copies, Unique(), max_attempts=config.max_attempts, **decoding
+    )
+    run.note("few shots", copies.note())
+
+
+def check(task: Task, config: AugmentConfig) -> None:
+    """Refuse tasks whose rows hold more than one text, and settings without shots."""
+    task.needs_kind("single", "multi_label", "tokens", "parse", what="augment")
+    check_shots(task, config)
+
+
+METHOD = Method(
+    name="augment",
+    paper=Paper(
+        title="EDA: Easy Data Augmentation Techniques for Boosting Performance on Text Classification Tasks",
+        arxiv="1901.11196",
+        bibtex="""@inproceedings{wei2019eda,
+  title = {{EDA}: Easy Data Augmentation Techniques for Boosting Performance on Text Classification Tasks},
+  author = {Wei, Jason and Zou, Kai},
+  booktitle = {Proceedings of EMNLP-IJCNLP},
+  year = {2019}
+}""",
+    ),
+    config=AugmentConfig,
+    generate=augment,
+    check=check,
+    template=False,
+    reads=("tuning_prompt", "score_prompt"),
+    needs="`shots`: 16 real rows of each label (`shots_per_class`)",
+    cost="nothing (`how: eda`), or one completion a row",
+    sources=sources_of,
+    defaults=lambda task, given: {} if task.kind == "parse" else shots_first(given, 0.0),
+    differs=(
+        "Synonyms are an encoder's neighbours among the words of shots and labels; the paper has WordNet's.",
+        "Names of entities and values of slots do not change, nor does anything come between their words.",
+        "A text has one of the four operations, drawn; the paper makes as many of each.",
+        "Labels get equally many rows, from the shots that have them in turn; copies and duplicates go.",
+        "`paraphrase` is no part of the paper: the generator is asked to say a shot in other words.",
+    ),
+)
