@@ -13,7 +13,7 @@ from .errors import InputError
 from .generators.base import Concurrent, Generator, Lazy, OutOfMemory, Piecewise
 from .journal import Chunk, Journal, Place, seed_of, waited
 from .ranks import Ranks
-from .records import Completion, Prompt
+from .records import Completion, Prompt, label_set
 
 
 class Chunks:
@@ -47,6 +47,8 @@ class Chunks:
         Places are given, and answers looked at, in an order that every rank and every sitting of a run shares.
         """
         settings = {"weights": self.generator.digest, "seed": self.seed, "decoding": dict(decoding)}
+        if getattr(self.generator, "adapter", None):  # what answers depends on the labels, not on the text alone
+            settings["sets"] = [label_set(prompt) for prompt in prompts]
         return Asked(self, prompts, decoding, self.journal.place(prompts, settings, self.batch_size))
 
 

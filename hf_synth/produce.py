@@ -72,7 +72,8 @@ class Plan:
             raise InputError(f"`expand_words: {config.expand_words}` has no place in the prompts of {method.name}")
         check_words(task, config)
         check_consistency(task, config)
-        _check_read(config, [*method.sources(task, method_config), *word_sources(task, config)])
+        if backend.backend != "corpus":
+            _check_read(config, [*method.sources(task, method_config), *word_sources(task, config)])
         return cls(config, method, method_config, task, backend)
 
     def settings(self) -> dict[str, Any]:

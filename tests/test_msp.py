@@ -51,7 +51,7 @@ TAGS = {
     "words": {"Thing": ["film", "story"], "Mood": ["good", "awful"]},
     "prompt": 'with {mentions}: "',
     "min_words": 1,
-    "max_new_tokens": 40,
+    "max_new_tokens": 120,
 }
 TEXTS = [
     ("the film was good", ["film"]),
@@ -126,7 +126,13 @@ def test_texts_with_sets_of_labels(tmp_path, real, causal_folder, student_folder
 @pytest.mark.parametrize("model", ["causal_folder", "seq2seq_folder"])
 def test_texts_with_tagged_entities(tmp_path, real, student_folder, request, model):
     settings = written(
-        real["tags"], request.getfixturevalue(model), student_folder, num_rows=4, max_attempts=400, temperature=50.0
+        real["tags"],
+        request.getfixturevalue(model),
+        student_folder,
+        num_rows=4,
+        max_attempts=400,
+        temperature=50.0,
+        chunk_size=32,
     )
     data = build("msp", cache_dir=str(tmp_path), **settings)
     names = data.features["tags"].feature.names
