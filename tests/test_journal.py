@@ -61,7 +61,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 def test_two_runs_do_not_share_a_folder(tmp_path):
     with locked(tmp_path):
-        holder = f"import pathlib, hf_synth.produce as p\nwith p.locked(pathlib.Path({str(tmp_path)!r})): pass"
+        holder = f"import pathlib, hf_synth.home as p\nwith p.locked(pathlib.Path({str(tmp_path)!r})): pass"
         other = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True)
     assert "InputError: another process is writing in" in other.stderr
 
