@@ -17,6 +17,7 @@ from hf_synth.reference import load_reference
 from hf_synth.settings import SynthConfig
 
 RESAMPLES = 2000
+ORDER = [("msp", "few shots"), ("msp", "eda"), ("msp", "paraphrase"), ("eda", "few shots"), ("msp", "msp, pooling")]
 
 
 def show(path: Path, references: dict[str, Path]) -> None:
@@ -33,6 +34,10 @@ def show(path: Path, references: dict[str, Path]) -> None:
         print("|---|---|---|" + "---|" * len(names))
         for which, seeds in found.items():
             print(_row(which, list(seeds.values()), names))
+        for ours, theirs in ORDER:
+            if seeds := sorted({*found.get(ours, ())} & {*found.get(theirs, ())}):
+                pair = [[found[name][seed]["said"] for seed in seeds] for name in (ours, theirs)]
+                print(_against(task, references[task], ours, theirs, *pair))
         if "dictionary of the prompts' names" in found and "generated" in found:
             print(_against_dictionary(task, references[task], [line["said"] for line in found["generated"].values()]))
 
@@ -45,6 +50,22 @@ def _row(which: str, lines: list[dict], names: tuple[str, ...]) -> str:
         shown.append(f"{np.mean(values):.4f}{spread}")
     rows = lines[0].get("rows", "")
     return f"| {which} | {len(lines)} | {rows} | {' | '.join(shown)} |"
+
+
+def _against(task: str, reference: Path, ours: str, theirs: str, first: list, second: list) -> str:
+    """Return the gain in micro F1 of some students over others, resampling texts and seeds in pairs."""
+    own = Plan.of(SynthConfig(task=task)).task
+    real = load_reference(own, str(reference)).data[own.label_column][:]
+    tables = [[_counts(said, real) for said in part] for part in (first, second)]
+    draws, gains = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        rows = draws.integers(0, len(real), len(real))
+        seeds = draws.integers(0, len(first), len(first))
+        gains.append(np.mean([_f1(tables[0][at][rows]) - _f1(tables[1][at][rows]) for at in seeds]))
+    mean = np.mean([_f1(a) - _f1(b) for a, b in zip(*tables, strict=True)])
+    low, high = np.quantile(gains, (0.025, 0.975))
+    told = f"{mean:+.4f} ({low:+.4f} to {high:+.4f}), {len(first)} seeds: {verdict(low, high)}"
+    return f"\nF1 of {ours} above {theirs}: {told}"
 
 
 def _against_dictionary(task: str, reference: Path, said: list[list[list[str]]]) -> str:
@@ -67,7 +88,12 @@ def _against_dictionary(task: str, reference: Path, said: list[list[list[str]]])
 
 
 def _counts(said: list[list[str]], real: list[list[str]]) -> np.ndarray:
-    pairs = [(set(spans_of(ours)), set(spans_of(theirs))) for ours, theirs in zip(said, real, strict=True)]
+    """Return right, said and real entities of each text's tags, or labels of its set, [N, 3]."""
+
+    def those(row: list[str]) -> set:
+        return set(spans_of(row)) if any(name == "O" or name[1:2] == "-" for name in row) else set(row)
+
+    pairs = [(those(ours), those(theirs)) for ours, theirs in zip(said, real, strict=True)]
     return np.array([(len(ours & theirs), len(ours), len(theirs)) for ours, theirs in pairs])
 
 
