@@ -110,11 +110,12 @@ class MetaTuner:
         loss behind it, then the step of the prefixes with the new weights.
         """
         losses = generation_losses(self.prefixes(**batch.inputs)["logits"], batch.targets)
-        mask, found = batch.mask, {"generation": float(losses[batch.mask].mean())}
+        mask = batch.mask
+        found = {"generation": losses[mask].mean().item()}
         weights = mask / mask.sum(-1, keepdim=True)
         if self.config.meta_weighting:
             seen = self.discrimination(batch, losses.detach())
-            found["discrimination"] = float(seen[mask].mean())
+            found["discrimination"] = seen[mask].mean().item()
             self.omega.zero_grad()
             self.slope(batch, losses, seen).backward()
             self.omega.step()
