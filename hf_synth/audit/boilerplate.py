@@ -68,7 +68,7 @@ def _commonest(
     if not found:
         return skipped(check, f"no class has {limits.LEAST} texts that are long enough")
     low, piece, label = worst
-    theirs = _share(real, piece, pieces)
+    theirs = _share(real, own.names[label], piece, pieces)
     times = max(1.0, limits.BOILERPLATE_TIMES * (theirs or 0.0) / shares[0])
     share, name = found[own.names[label]]["share"], own.names[label]
     mine = np.flatnonzero(own.labels == label)
@@ -93,9 +93,10 @@ def _classes(own: Rows, seed: int) -> Iterator[tuple[int, Ints]]:
             yield label, places
 
 
-def _share(real: Rows | None, piece: str, pieces: Pieces) -> float | None:
-    """Return the share of the reference's texts that have the piece, over all its classes."""
+def _share(real: Rows | None, name: str, piece: str, pieces: Pieces) -> float | None:
+    """Return the share of the reference's texts of a class that have the piece; of all, where it has few of that."""
     if real is None:
         return None
-    texts: Sequence[str] = real.texts[:TEXTS]
+    mine = [text for text, label in zip(real.texts, real.labels, strict=True) if real.names[label] == name]
+    texts: Sequence[str] = (mine if len(mine) >= limits.FEW else real.texts)[:TEXTS]
     return sum(piece in pieces(text) for text in texts) / len(texts)

@@ -75,7 +75,7 @@ def _more(check: str, key: str, mine: Mapping[str, Any] | None, theirs: Mapping[
     """Judge a figure that should not be far above the reference's."""
     if mine is None or mine[key] is None or theirs is None or theirs[key] is None:
         return skipped(check, NO_REFERENCE, own=mine, reference=theirs)
-    limit = theirs[key] + limits.SELF_BLEU
+    limit = theirs[key] + limits.MORE_ALIKE
     low = (mine[f"{key}_interval"] or [mine[key]] * 2)[0]
     return _verdict(check, key, mine, theirs, limit, low > limit)
 

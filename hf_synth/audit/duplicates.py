@@ -78,5 +78,5 @@ def _verdict(
     if real is not None:
         reason += f" (reference {percent(real)})"
     told = {"rows": len(own), "seed": seed, **told, **found, "reference_rate": real, "groups": groups[:EXAMPLES]}
-    verdict = level(found["rate"], shares, times)
+    verdict = level(found["rate_interval"][0], shares, times)
     return Verdict(check, verdict, found["rate"], shares[0] * times, reason, rows[: limits.MOST_ROWS], told, len(rows))

@@ -56,13 +56,15 @@ def mask(text: str) -> str:
 
 
 def spans(text: str) -> list[tuple[str, int, int]]:
-    """Return kind, start and end of what the patterns find, by place; of those that overlap, the surest."""
+    """Return kind, start and end of what the patterns find, by place; of those that overlap, the surest or longest."""
     found = []
     for kind, recognizer in _recognizers().items():
         if HINTS[kind].search(text):
-            found += [(-one.score, one.start, one.end, kind) for one in recognizer.analyze(text, [kind])]
+            said = recognizer.analyze(text, [kind])
+            found += [(kind in IMPERSONAL, -one.score, one.start - one.end, one.start, kind) for one in said]
     kept: list[tuple[str, int, int]] = []
-    for _, start, end, kind in sorted(found):
+    for _, _, length, start, kind in sorted(found):
+        end = start - length
         if all(end <= other or start >= last for _, other, last in kept):
             kept.append((kind, start, end))
     return sorted(kept, key=lambda one: one[1])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..metrics.tokens import words
 from ..trainers.folds import out_of_fold
 from .records import Floats, Ints, Rows
 
@@ -33,15 +34,26 @@ def features(*parts: Rows) -> list[Any]:
     Where one set has no embeddings, none are used; words are those of the first.
 
     Raises:
-        InputError: Without scikit-learn.
+        InputError: Without scikit-learn, or if no two texts share a word.
     """
     check_sklearn()
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=min(2, len(parts[0])), max_features=200_000)
-    words.fit(parts[0].texts)
-    found = [words.transform(part.texts) for part in parts]
+    terms = TfidfVectorizer(
+        tokenizer=words,  # one that also parts texts without spaces
+        token_pattern=None,
+        lowercase=False,
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        min_df=2,
+        max_features=200_000,
+    )
+    try:
+        terms.fit(parts[0].texts)
+    except ValueError:  # what scikit-learn raises for an empty vocabulary
+        raise InputError("no two texts share a word: nothing can be learnt from them") from None
+    found = [terms.transform(part.texts) for part in parts]
     if any(part.vectors is None for part in parts):
         return found
     return [hstack([table, csr_matrix(part.vectors)]).tocsr() for table, part in zip(found, parts, strict=True)]
