@@ -175,6 +175,14 @@ def test_imbalance_is_judged_beside_the_reference(clean):
     assert judged(*some, real=Real(loaded(rows), None))["balance"]["verdict"] == "good"
 
 
+def test_a_class_that_is_missing_is_named(clean):
+    texts, labels = clean
+    kept = np.flatnonzero(labels != 2)
+    found = judged([texts[at] for at in kept], labels[kept], names=NAMES[:2])["balance"]
+    assert (found["verdict"], found["value"]) == ("bad", 0)
+    assert "'music' has 0.0 %" in found["reason"]
+
+
 def test_a_class_of_two_words(clean):
     texts, labels = clean
     texts = [" ".join(text.split()[:2]) if own == 1 else text for text, own in zip(texts, labels, strict=True)]

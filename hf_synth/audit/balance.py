@@ -5,29 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from . import limits
-from .records import Rows, Verdict, percent, skipped
+from .records import Level, Rows, Verdict, percent, share_of, skipped
 
 
 def shares(own: Rows, real: Rows | None) -> Verdict:
     """The class that is most short of rows, beside its share of the reference or, without one, of an even split."""
-    check = "balance"
-    counts = np.bincount(own.labels, minlength=len(own.names))
-    found = {name: int(count) for name, count in zip(own.names, counts, strict=True)}
-    expected, beside = np.full(len(own.names), 1 / len(own.names)), "an even split"
-    if real is not None and set(own.names) <= set(real.names):
-        theirs = np.bincount(real.labels, minlength=len(real.names)) / len(real)
-        expected = np.array([theirs[real.names.index(name)] for name in own.names])
-        beside = "the reference"
+    check, names, beside = "balance", list(own.names), "an even split"
+    expected = np.full(len(names), 1 / len(names))
+    if real is not None and set(names) <= set(real.names):  # a class that the data set lacks is missed, too
+        names, beside = list(real.names), "the reference"
+        expected = np.bincount(real.labels, minlength=len(names)) / len(real)
+    counts = np.bincount([names.index(own.names[at]) for at in own.labels], minlength=len(names))
+    told = {"rows": len(own), "counts": dict(zip(names, counts.tolist(), strict=True)), "beside": beside}
     enough = np.flatnonzero(expected * len(own) >= limits.LEAST)  # or chance alone halves a class
-    if len(own.names) < 2 or not len(enough):
-        return skipped(check, f"needs two classes that should have {limits.LEAST} rows or more", counts=found)
-    ratios = counts[enough] / len(own) / expected[enough]
-    least = int(enough[ratios.argmin()])
-    value = float(ratios.min())
-    look, bad = limits.SHARE
-    reason = (
-        f"{own.names[least]!r} has {percent(counts[least] / len(own))} of the rows and "
-        f"{percent(expected[least])} in {beside}"
-    )
-    told = {"rows": len(own), "counts": found, "beside": beside}
-    return Verdict(check, "bad" if value < bad else "look" if value < look else "good", value, look, reason, (), told)
+    if len(names) < 2 or not len(enough):
+        return skipped(check, f"needs two classes that should have {limits.LEAST} rows or more", **told)
+    least = int(enough[(counts[enough] / expected[enough]).argmin()])
+    found = share_of(int(counts[least]), len(own))
+    value, (look, bad) = found["share"] / float(expected[least]), limits.SHARE
+    verdict: Level = "bad" if value < bad else "look" if value < look else "good"
+    reason = f"{names[least]!r} has {percent(found['share'])} of the rows and {percent(expected[least])} in {beside}"
+    return Verdict(check, verdict, value, look, reason, (), told | {"least": {"class": names[least], **found}})

@@ -29,7 +29,7 @@ def equal(own: Rows, real: Rows | None, seed: int) -> tuple[Rows, Rows | None]:
 def repetition(own: Rows, real: Rows | None, seed: int) -> Verdict:
     """Self-BLEU-4: how much of a text stands in the others."""
     mine, theirs = (None if rows is None else self_bleu(rows.texts, seed=seed) for rows in (own, real))
-    return _more("self-BLEU-4", "self_bleu_4", mine, theirs)
+    return _more("self-BLEU-4", "self_bleu_4", mine, theirs, times=limits.REPETITIVE)
 
 
 def vocabulary(own: Rows, real: Rows | None, seed: int) -> Verdict:
@@ -46,7 +46,7 @@ def likeness(own: Rows, real: Rows | None) -> Verdict:
         None if rows is None else similarity(_vectors(rows), [rows.names[at] for at in rows.labels])
         for rows in (own, real)
     )
-    return _more("similarity in class", "within", mine, theirs)
+    return _more("similarity in class", "within", mine, theirs, plus=limits.ALIKE)
 
 
 def effective(own: Rows, real: Rows | None, seed: int) -> Verdict:
@@ -71,11 +71,18 @@ def _less(check: str, key: str, mine: Mapping[str, Any] | None, theirs: Mapping[
     return _verdict(check, key, mine, theirs, limit, high < limit)
 
 
-def _more(check: str, key: str, mine: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> Verdict:
+def _more(
+    check: str,
+    key: str,
+    mine: Mapping[str, Any] | None,
+    theirs: Mapping[str, Any] | None,
+    times: float = 1.0,
+    plus: float = 0.0,
+) -> Verdict:
     """Judge a figure that should not be far above the reference's."""
     if mine is None or mine[key] is None or theirs is None or theirs[key] is None:
         return skipped(check, NO_REFERENCE, own=mine, reference=theirs)
-    limit = theirs[key] + limits.MORE_ALIKE
+    limit = times * theirs[key] + plus
     low = (mine[f"{key}_interval"] or [mine[key]] * 2)[0]
     return _verdict(check, key, mine, theirs, limit, low > limit)
 

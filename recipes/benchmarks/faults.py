@@ -11,7 +11,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,7 @@ class Copy:
     test: list[str]
     rng: random.Random
     free: list[int]  # places without a fault yet
+    fixed: set[int] = field(default_factory=set)  # places whose labels are a fault already
 
     def take(self, count: int, able: Callable[[int], bool] = lambda at: True) -> list[int]:
         found = [at for at in self.free if able(at)][:count]
@@ -108,11 +109,13 @@ def twice(copy: Copy) -> list[int]:
     for at in rows:
         source = copy.take(1)[0]
         copy.texts[at], copy.labels[at] = copy.texts[source], (copy.labels[source] + 1) % len(copy.names)
+        copy.fixed |= {at, source}
     return rows
 
 
 def flipped(copy: Copy) -> list[int]:
-    rows = copy.take(len(copy.texts) // 10)
+    able = [at for at in range(len(copy.texts)) if at not in copy.fixed]
+    rows = copy.rng.sample(able, len(copy.texts) // 10)
     for at in rows:
         others = [label for label in range(len(copy.names)) if label != copy.labels[at]]
         copy.labels[at] = copy.rng.choice(others)
@@ -185,9 +188,9 @@ FAULTS: dict[str, tuple[Callable[[Copy], list[int]], tuple[str, ...]]] = {
     "10 % in other languages": (foreign, ("other languages",)),
     "30 e-mail addresses": (mailed, ("personal data",)),
 }
-# Those that do not undo each other, lengths first: a class of two words has no room for others, nor one of 5 %.
-TOGETHER = ["labels by length", *(name for name in FAULTS if name not in ("95/5", "a class of two words"))]
-TOGETHER = list(dict.fromkeys(TOGETHER))
+# Those that do not undo each other: a class of two words has no room for others, nor one of 5 %. Labels flip last.
+FIRST, LAST, ALONE = ["labels by length"], ["10 % of labels flipped"], ["95/5", "a class of two words"]
+TOGETHER = [*FIRST, *(name for name in FAULTS if name not in (*FIRST, *LAST, *ALONE)), *LAST]
 
 
 def told(found: dict, fault: str, planted: list[int]) -> str:
