@@ -25,7 +25,7 @@ def refusals(own: Rows) -> Verdict:
     told = share_of(len(places), len(own))
     rows = [{"row": int(own.index[at]), "label": own.names[own.labels[at]]} for at in places]
     verdict, named = level(told["share"], limits.REFUSALS), rows[: limits.MOST_ROWS]
-    reason = f"{len(places)} texts begin as a refusal of a language model does"
+    reason = f"{len(places)} of {len(own):,} texts begin as a refusal of a language model does"
     return Verdict("refusals", verdict, told["share"], limits.REFUSALS[0], reason, named, told, len(rows))
 
 

@@ -53,7 +53,7 @@ def two_labels(own: Rows, group: Ints) -> Verdict:
     ]
     told = share_of(len(rows), len(own))
     share = told["share"]
-    reason = f"{len(rows)} rows have the words of a row with another label"
+    reason = f"{len(rows)} of {len(own):,} rows have the words of a row with another label"
     verdict = level(share, limits.TWO_LABELS)
     named = rows[: limits.MOST_ROWS]
     return Verdict("duplicates, two labels", verdict, share, limits.TWO_LABELS[0], reason, named, told, len(rows))

@@ -26,7 +26,9 @@ def verbatim_test(own: Rows, copies: Copies, of: str = "") -> Verdict:
     rows = _verbatim(own, copies)
     reason = "no row is a row of the test split" + of
     if rows:
-        reason = f"{len(rows)} rows are rows of the test split, word for word: drop them before training"
+        reason = (
+            f"{len(rows)} of {len(own):,} rows are rows of the test split, word for word: drop them before training"
+        )
     told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
     return Verdict("test rows", "bad" if rows else "good", len(rows), 0, reason, named, told, len(rows))
 
@@ -67,7 +69,7 @@ def corpus_rows(own: Rows, copies: Copies) -> Verdict:
     """Rows that repeat a text of what conditioned the generation: a copy is nothing new, and may be private."""
     rows = _verbatim(own, copies)
     told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
-    reason = f"{len(rows)} rows are texts of the corpus, word for word"
+    reason = f"{len(rows)} of {len(own):,} rows are texts of the corpus, word for word"
     return Verdict("corpus rows", "look" if rows else "good", len(rows), 0, reason, named, told, len(rows))
 
 

@@ -25,8 +25,8 @@ MEANING = (0.05, 0.20)  # a cosine of 0.95 also finds rows that differ in one na
 DUPLICATES_TIMES = 2.0
 TWO_LABELS = (0.002, 0.01)  # of all rows, each wrong at least once in two; real sets: 0 to 0.1 %
 
-# Labels. Where a classifier is surest, real labels differ from it in 0 to 6.3 % of the rows, and with 10 % of all
-# labels flipped in 10 to 18 %: the limit is on the lower end, 4.3 % at most without flips, 7.5 % at least with them.
+# Labels. Where a classifier is surest, real labels differ from it in 0 to 6.5 % of the rows, and with 10 % of all
+# labels flipped in 10 to 18 %: the limit is on the lower end, 4.5 % at most without flips, 7.5 % at least with them.
 SUREST = 0.2
 SURE_WRONG = (0.06, 0.15)
 TELLS = 0.3  # share of the way from the largest class to all right below which the classifier cannot judge (cola: 0)

@@ -26,7 +26,7 @@ def empty(own: Rows, lengths: Ints) -> Verdict:
     told = share_of(len(places), len(own))
     rows = [{"row": int(own.index[at]), "label": own.names[own.labels[at]]} for at in places]
     verdict, named = level(told["share"], limits.EMPTY), rows[: limits.MOST_ROWS]
-    reason = f"{len(places)} texts have no word"
+    reason = f"{len(places)} of {len(own):,} texts have no word"
     return Verdict("empty texts", verdict, told["share"], limits.EMPTY[0], reason, named, told, len(rows))
 
 
