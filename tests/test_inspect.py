@@ -139,6 +139,8 @@ def test_flipped_labels_are_ranked_first(clean):
     first = found["rows"][:60]
     assert found["verdict"] in ("look", "bad")
     assert np.mean([row["row"] in flipped for row in first]) >= 0.4
+    scores = [row["score"] for row in found["rows"]]
+    assert scores == sorted(scores)
     assert np.mean([row["suggested"] == NAMES[truth[row["row"]]] for row in first]) >= 0.4
     assert found["value"] == pytest.approx(0.2, abs=0.08)
 

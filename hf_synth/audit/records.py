@@ -94,7 +94,7 @@ def skipped(check: str, reason: str, **measures: Any) -> Verdict:
 def percent(value: float) -> str:
     """Return a share as people read it.
 
-    >>> percent(0.0312)
-    '3.1 %'
+    >>> percent(0.0312), percent(0.0003)
+    ('3.1 %', '0.03 %')
     """
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %" if value >= 0.001 or not value else f"{100 * value:.1g} %"
