@@ -42,6 +42,7 @@ LAYERS = [
     ("sft",),
     ("train",),
     ("report", "baselines"),
+    ("audit",),
     ("hub", "deploy"),
     ("commands",),
 ]

@@ -14,6 +14,7 @@ VERBS = {
     "generate": "write a labelled data set (--preview N shows N rows first)",
     "train": "train a student on a generated data set",
     "evaluate": "judge a trained student on real data",
+    "inspect": "say whether a labelled data set can be trusted",
     "export": "write a trained student as ONNX, checked for equal logits",
     "push": "push a data set or model folder to the Hub",
     "tasks": "list the packaged tasks, or show one",

@@ -1,0 +1,241 @@
+"""Any labelled text data set as rows: its columns found, its labels by name, a sample where it is large."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..columns import names_of
+from ..errors import InputError, unknown
+from ..folder import PROVENANCE
+from ..metrics.sampling import drawn
+from ..reference import load_labelled, load_real, load_reference
+from ..task import Task
+from .records import Rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "label_text")
+NO_TEXTS = {*PROVENANCE, "id", "idx", "guid", "uuid", "url", "source", "split", "label_text"}
+FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
+LOOKED_AT = 200  # rows by which a text column is told from names and codes
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Rows and where they come from.
+
+    Attributes:
+        rows: A sample of them, where there are more than are read.
+        facts: Name, split, columns, rows in all, read and without a label.
+    """
+
+    rows: Rows
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Real:
+    """The reference: the split that judges, and its train split where it has one."""
+
+    test: Loaded
+    train: Loaded | None
+
+
+def splits_of(path: str, key: str) -> dict[str, Dataset]:
+    """Load all splits of a folder, a file or a Hub id (`id:config` for a config); they stay on disk.
+
+    Raises:
+        InputError: If it cannot be loaded.
+    """
+    from datasets import load_dataset
+
+    file = Path(path)
+    try:
+        if file.is_file():
+            if file.suffix not in FILES:
+                raise unknown(f"`{key}`: the ending of a file", file.suffix, FILES)
+            return dict(load_dataset(FILES[file.suffix], data_files=path))
+        name, _, config = (path, "", "") if file.exists() else path.partition(":")
+        return dict(load_real(name, config or None))
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
+        what = "cannot be loaded" if file.exists() else "is no folder or file here, and on the Hub"
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"`{key}`: {path!r} {what}: {first}") from None
+
+
+def load(
+    path: str,
+    key: str,
+    prefer: Sequence[str],
+    most: int,
+    seed: int,
+    *,
+    split: str | None = None,
+    texts: Sequence[str] = (),
+    label: str | None = None,
+) -> Loaded:
+    """Load a split as rows.
+
+    Args:
+        path: See `splits_of`.
+        key: The setting that names it, for messages.
+        prefer: Splits to take, in this order, else the first.
+        most: Rows that are read at most, drawn by the seed.
+        seed: See `most`.
+        split: The split, where it is given.
+        texts: The text columns, likewise.
+        label: The label column, likewise.
+
+    Raises:
+        InputError: If it cannot be loaded, has no such split or column, or its labels are not one a row.
+    """
+    splits = splits_of(path, key)
+    if split is not None and split not in splits:
+        raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), split, splits)}")
+    split = split or next((name for name in prefer if name in splits), next(iter(splits)))
+    data = splits[split]
+    label = _label_column(data, label, key)
+    columns = _text_columns(data, texts, label, key)
+    name = Path(path).resolve().name if Path(path).exists() else path
+    return rows_of(data, columns, label, name, split, most, seed, key)
+
+
+def rows_of(
+    data: Dataset, columns: Sequence[str], label: str, name: str, split: str, most: int, seed: int, key: str
+) -> Loaded:
+    """Return a data set's rows, or a sample of them.
+
+    Raises:
+        InputError: If no row has a label, or rows have several.
+    """
+    places = drawn(len(data), most, seed)
+    some = data.select(places) if len(places) < len(data) else data
+    values = names_of_all(some, label, key)
+    kept = [at for at, value in enumerate(values) if value is not None]
+    if not kept:
+        raise InputError(f"`{key}`: {name!r}, split {split!r}, holds no labelled row")
+    names = list(getattr(data.features[label], "names", None) or sorted({values[at] for at in kept}))
+    of = {own: at for at, own in enumerate(names)}
+    texts = _joined([some[column][:] for column in columns])
+    rows = Rows(
+        [texts[at] for at in kept],
+        np.array([of[values[at]] for at in kept]),
+        names,
+        np.array([places[at] for at in kept]),
+    )
+    facts = {"name": name, "split": split, "text_columns": list(columns), "label_column": label}
+    counts = {"rows": len(data), "read": len(places), "unlabelled": len(places) - len(kept)}
+    return Loaded(rows, {**facts, **counts, "classes": names})
+
+
+def names_of_all(data: Dataset, label: str, key: str) -> list[str | None]:
+    """Return the label of each row by name, `None` where it has none.
+
+    Raises:
+        InputError: If a row has several labels.
+    """
+    feature = data.features[label]
+    found = [names_of(value, feature) for value in data[label][:]]
+    if any(isinstance(value, (list, dict)) for value in found):
+        raise InputError(
+            f"`{key}`: the column {label!r} holds {feature}; `inspect` judges data sets of one label a row"
+        )
+    return [None if value is None else str(value) for value in found]
+
+
+def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None, most: int, seed: int) -> Real:
+    """Load the reference: the split that judges, and `train` where it has one.
+
+    Args:
+        path: A folder, a file or a Hub id.
+        task: Under whose names it is brought; without one, columns are found as the data set's are.
+        own: The data set, whose text columns are looked for first.
+        split: The split that judges.
+        most: Rows that are read of each.
+        seed: Decides which.
+
+    Raises:
+        InputError: As `load` does.
+    """
+    if task is not None:
+        judge = load_reference(task, path, split)
+        texts = list(task.columns)
+        test = rows_of(judge.data, texts, task.label_column, judge.name, judge.split, most, seed, "reference")
+        if judge.split == "train" or "train" not in splits_of(path, "reference"):
+            return Real(test, None)
+        judge = load_labelled(task, path, "train", "reference")
+        learnt = rows_of(judge.data, texts, task.label_column, judge.name, "train", most, seed, "reference")
+        return Real(test, learnt)
+    splits = splits_of(path, "reference")
+    wanted = own.facts["text_columns"]
+    columns = wanted if all(column in next(iter(splits.values())).column_names for column in wanted) else ()
+    test = load(path, "reference", ("test", "validation"), most, seed, split=split, texts=columns)
+    if test.facts["split"] == "train" or "train" not in splits:
+        return Real(test, None)
+    return Real(test, load(path, "reference", ("train",), most, seed, texts=columns))
+
+
+def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]:
+    """Load the texts that conditioned the generation, of every split.
+
+    Raises:
+        InputError: If they cannot be loaded or have no text column.
+    """
+    found: list[str] = []
+    for data in splits_of(path, "corpus").values():
+        wanted = own.facts["text_columns"]
+        columns = wanted if all(column in data.column_names for column in wanted) else ()
+        some = data.select(drawn(len(data), most, seed))
+        found += _joined([some[column][:] for column in _text_columns(data, columns, None, "corpus")])
+    return found
+
+
+def _joined(columns: Sequence[Sequence[str | None]]) -> list[str]:
+    return ["\n".join(value for value in values if value) for values in zip(*columns, strict=True)]
+
+
+def _label_column(data: Dataset, given: str | None, key: str) -> str:
+    from datasets import ClassLabel
+
+    if given is not None and key == "dataset":
+        if given not in data.column_names:
+            raise InputError(f"`label_column` {unknown('of ' + key, given, data.column_names)}")
+        return given
+    classes = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
+    for name in (*LABELS, *classes):
+        if name in (classes or data.column_names):
+            return name
+    raise InputError(
+        f"`{key}`: no label column found among {', '.join(data.column_names)}; name it with `label_column`"
+    )
+
+
+def _text_columns(data: Dataset, given: Sequence[str], label: str | None, key: str) -> list[str]:
+    from datasets import Value
+
+    if given:
+        for name in given:
+            if name not in data.column_names:
+                raise InputError(f"`text_columns` {unknown('of ' + key, name, data.column_names)}")
+        return list(given)
+    strings = [
+        name
+        for name, feature in data.features.items()
+        if isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+    ]
+    able = [name for name in strings if name != label and name not in NO_TEXTS]
+    some = data.select(range(min(len(data), LOOKED_AT)))
+    found = [name for name in able if sum(" " in (text or "") for text in some[name]) * 2 >= len(some)]
+    if not (found or able):
+        raise InputError(
+            f"`{key}`: no text column found among {', '.join(data.column_names)}; name it with `text_columns`"
+        )
+    return found or able[:1]

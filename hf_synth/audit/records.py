@@ -1,0 +1,100 @@
+"""What checks read and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics.classification import wilson
+
+Floats = NDArray[Any]  # of either precision
+Ints = NDArray[np.int64]
+Level = Literal["good", "look", "bad", "skipped"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled texts.
+
+    Attributes:
+        texts: One a row; several text columns are joined by a line break.
+        labels: Class of each row, [N], places in `names`.
+        names: The classes.
+        index: Row numbers in the split that was read, [N].
+        vectors: Embeddings of the texts, [N, D], where they were made.
+    """
+
+    texts: Sequence[str]
+    labels: Ints
+    names: Sequence[str]
+    index: Ints
+    vectors: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, places: Sequence[int]) -> Rows:
+        """Return some of the rows."""
+        at = np.asarray(places, dtype=np.int64)
+        vectors = None if self.vectors is None else self.vectors[at]
+        return Rows([self.texts[place] for place in at], self.labels[at], self.names, self.index[at], vectors)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says.
+
+    Attributes:
+        check: Its name.
+        verdict: `good`, `look`, `bad`, or `skipped` where it could not judge.
+        value: The figure that was judged.
+        limit: Beyond which it is not good.
+        reason: A sentence.
+        rows: Row numbers (`row`) and what is to be seen there, worst first.
+        measures: All figures, with rows, seed and interval.
+        found: Rows in all, where `rows` is cut.
+    """
+
+    check: str
+    verdict: Level
+    value: float | None
+    limit: float | None
+    reason: str
+    rows: Sequence[dict[str, Any]] = ()
+    measures: dict[str, Any] = field(default_factory=dict)
+    found: int = 0
+
+
+def level(value: float, limits: tuple[float, float], times: float = 1.0) -> Level:
+    """Return the verdict on a value that should be low.
+
+    Args:
+        value: A share.
+        limits: Beyond which it is worth a look, and bad.
+        times: Both limits are multiplied by it.
+    """
+    look, bad = limits
+    return "bad" if value > bad * times else "look" if value > look * times else "good"
+
+
+def share_of(count: int, rows: int) -> dict[str, Any]:
+    """Return a share of rows with its 95 % interval (Wilson)."""
+    return {"rows": rows, "count": count, "share": count / rows, "interval": list(wilson(count, rows))}
+
+
+def skipped(check: str, reason: str, **measures: Any) -> Verdict:
+    """Return the verdict of a check that could not judge."""
+    return Verdict(check, "skipped", None, None, reason, measures=measures)
+
+
+def percent(value: float) -> str:
+    """Return a share as people read it.
+
+    >>> percent(0.0312), percent(0.0003)
+    ('3.1 %', '0.03 %')
+    """
+    return f"{100 * value:.1f} %" if value >= 0.001 or not value else f"{100 * value:.1g} %"

@@ -1,0 +1,45 @@
+"""Settings of `hf-synth inspect`; light, so that help needs no libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from ..config import strict
+from ..retrieval.settings import ENCODER
+
+
+@strict
+class InspectConfig:
+    """What is inspected, and beside what.
+
+    Attributes:
+        dataset: A labelled text data set: a folder, a file (.parquet, .jsonl, .csv) or a Hub id (`id:config`).
+        reference: Real labelled rows to compare with, likewise; its test split must not stand in the data set.
+        task: A task whose names the reference is brought under, a packaged one or a YAML file; none is needed.
+        split: Split of the data set; `train` where there is one, else the first.
+        reference_split: The reference's split that judges; `test` where there is one, else `validation`, or the first.
+        text_columns: The data set's text columns; found where left out.
+        label_column: Its label column; found where left out.
+        corpus: Texts that conditioned the generation (few shots, a corpus): a folder, a file (.txt too) or a Hub id.
+        output_dir: Where `inspect.json` goes; `inspect` in the working folder where left out.
+        encoder: Encodes texts: a folder or Hub id; `none` for words alone.
+        max_rows: Rows that are read, drawn by the seed where there are more.
+        embedded: Rows, of those, that are encoded and whose labels are judged.
+        seed: Decides every draw.
+    """
+
+    dataset: str
+    reference: str | None = None
+    task: str | None = None
+    split: str | None = None
+    reference_split: str | None = None
+    text_columns: Sequence[str] = ()
+    label_column: str | None = None
+    corpus: str | None = None
+    output_dir: str = "inspect"
+    encoder: str = ENCODER
+    max_rows: int = Field(100_000, ge=20)
+    embedded: int = Field(2_000, ge=20)
+    seed: int = 0

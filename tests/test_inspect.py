@@ -1,0 +1,337 @@
+"""`hf-synth inspect`: faults planted in generated text are found and named, and a clean set gets no remark."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
+
+from hf_synth.audit.data import Loaded, Real
+from hf_synth.audit.inspect import inspect
+from hf_synth.audit.records import Rows
+from hf_synth.commands.main import main
+
+NAMES = ["cooking", "travel", "music"]
+OWN = {
+    "cooking": "oven onion butter recipe flour kitchen soup garlic pepper dish bread sauce knife spoon",
+    "travel": "airport hotel ticket beach island train luggage passport tourist border harbour map coast flight",
+    "music": "guitar singer concert melody album drummer piano chorus rhythm orchestra song band violin stage",
+}
+NOUNS = "man woman child friend teacher neighbour doctor house street garden river morning winter evening story book "
+NOUNS += "window door table letter city village market school party dog horse mountain lake summer question answer"
+VERBS = "saw found lost wanted bought forgot remembered liked carried watched brought described missed enjoyed shared"
+ADJECTIVES = "old new quiet small large green cheap strange lovely heavy famous simple broken bright friendly warm"
+ENDS = ["yesterday", "again", "with her sister", "after all these years", "because it was late", "for the first time"]
+ENDS += ["while it was raining outside", "before the others came home", "without a word", "in the middle of the night"]
+STARTS = ["I think that", "Everyone knows how", "Last week", "They say", "Maybe", "It was sad when", "Of course", "We"]
+GERMAN = ["Der alte Mann hat gestern das Fenster geschlossen", "Wir haben uns sehr auf den Sommer gefreut"]
+GERMAN += ["Niemand wusste, warum die Kinder so laut waren", "Das Haus am Fluss steht seit Jahren leer"]
+
+
+def sentence(rng, label):
+    def thing():
+        noun = rng.choice(OWN[label].split()) if rng.random() < 0.5 else rng.choice(NOUNS.split())
+        return f"the {rng.choice(ADJECTIVES.split())} {noun}"
+
+    parts = [rng.choice(STARTS)] if rng.random() < 0.5 else []
+    for _ in range(rng.randint(1, 3)):
+        parts += [thing(), rng.choice(VERBS.split()), thing()]
+    return " ".join([*parts, rng.choice(ENDS)]) + "."
+
+
+def rows_of(count, seed):
+    rng = random.Random(seed)
+    labels = [rng.randrange(3) for _ in range(count)]
+    return Rows([sentence(rng, NAMES[own]) for own in labels], np.array(labels), list(NAMES), np.arange(count))
+
+
+def loaded(rows, name="made"):
+    facts = {"name": name, "split": "train", "text_columns": ["text"], "label_column": "label"}
+    return Loaded(rows, facts | {"rows": len(rows), "read": len(rows), "unlabelled": 0, "classes": list(rows.names)})
+
+
+REAL = Real(loaded(rows_of(400, 1), "real"), loaded(rows_of(400, 2), "real"))
+
+
+def judged(texts, labels, names=NAMES, index=None, **more):
+    rows = Rows(list(texts), np.array(labels), list(names), np.arange(len(texts)) if index is None else index)
+    found = inspect(loaded(rows), more.pop("real", REAL), **more)
+    return {own["check"]: own for own in found["verdicts"]}
+
+
+@pytest.fixture
+def clean():
+    rows = rows_of(600, 0)
+    return list(rows.texts), rows.labels.copy()
+
+
+@pytest.fixture(scope="module")
+def report():
+    return inspect(loaded(rows_of(600, 0)), REAL)
+
+
+def test_a_clean_set_gets_no_remark(report):
+    said = {own["check"]: own["verdict"] for own in report["verdicts"]}
+    assert not [check for check, verdict in said.items() if verdict in ("look", "bad")]
+    for check in ("test rows", "near-duplicates", "wrong labels", "class names", "balance", "other languages"):
+        assert said[check] == "good", check
+    assert set(said) == set(report["measures"])
+    assert (report["n"], report["seed"]) == (600, 0)
+    assert report["versions"]["rensa"]
+    json.dumps(report)
+
+
+def test_test_rows_are_named(clean):
+    texts, labels = clean
+    for at, source in zip((5, 77, 300), (0, 9, 20), strict=True):
+        texts[at] = REAL.test.rows.texts[source].upper()
+    found = judged(texts, labels)["test rows"]
+    assert found["verdict"] == "bad"
+    assert {(row["row"], row["reference_row"]) for row in found["rows"]} == {(5, 0), (77, 9), (300, 20)}
+
+
+def test_two_words_of_a_test_row_are_no_leak(clean):
+    texts, labels = clean
+    short = Rows(["lovely soup", *REAL.test.rows.texts], np.append(0, REAL.test.rows.labels), NAMES, np.arange(401))
+    texts[3] = "Lovely soup!"
+    assert judged(texts, labels, real=Real(loaded(short), None))["test rows"]["verdict"] == "good"
+
+
+def test_copies_of_the_corpus_are_named(clean):
+    texts, labels = clean
+    found = judged(texts, labels, corpus=["nothing of the sort is here", texts[8]])["corpus rows"]
+    assert (found["verdict"], [row["row"] for row in found["rows"]]) == ("look", [8])
+
+
+def test_edited_copies_are_named(clean):
+    texts, labels = clean
+    long = [at for at, text in enumerate(texts) if len(text.split()) >= 12]
+    for at, source in zip(long[:30], long[30:60], strict=True):
+        own = texts[source].split()
+        own[4] = "altered"
+        texts[at], labels[at] = " ".join(own), labels[source]
+    found = judged(texts, labels)["near-duplicates"]
+    named = {row["row"] for row in found["rows"]}
+    assert found["verdict"] == "look"
+    assert len(named & set(long[:60])) >= 57
+    assert len(named - set(long[:60])) <= 3
+    assert found["value"] == pytest.approx(30 / 600, abs=0.005)
+
+
+def test_a_text_with_two_labels_is_named_with_its_group(clean):
+    texts, labels = clean
+    texts[10], labels[10] = texts[2].lower(), (labels[2] + 1) % 3
+    found = judged(texts, labels)
+    rows = found["duplicates, two labels"]["rows"]
+    assert [(row["row"], row["group"]) for row in rows] == [(2, 2), (10, 2)]
+    assert rows[1]["label"] == NAMES[labels[10]]
+    assert found["exact duplicates"]["value"] == pytest.approx(1 / 600)
+
+
+def test_flipped_labels_are_ranked_first(clean):
+    texts, labels = clean
+    flipped = random.Random(0).sample(range(600), 120)
+    truth = labels.copy()
+    for at in flipped:
+        labels[at] = (labels[at] + 1) % 3
+    found = judged(texts, labels)["wrong labels"]
+    first = found["rows"][:60]
+    assert found["verdict"] in ("look", "bad")
+    assert np.mean([row["row"] in flipped for row in first]) >= 0.4
+    scores = [row["score"] for row in found["rows"]]
+    assert scores == sorted(scores)
+    assert np.mean([row["suggested"] == NAMES[truth[row["row"]]] for row in first]) >= 0.4
+    assert found["value"] == pytest.approx(0.2, abs=0.08)
+
+
+def test_labels_that_texts_do_not_tell_are_not_judged(clean):
+    texts, labels = clean
+    found = judged(texts, np.random.default_rng(0).permutation(labels))["wrong labels"]
+    assert found["verdict"] == "skipped"
+    assert "cannot judge" in found["reason"]
+
+
+def test_swapped_class_names_are_named(clean):
+    found = judged(*clean, names=["travel", "cooking", "music"])["class names"]
+    assert found["verdict"] == "bad"
+    assert "'travel' looks like 'cooking'" in found["reason"]
+    assert "'cooking' looks like 'travel'" in found["reason"]
+    assert "music" not in found["reason"]
+
+
+def test_other_class_names_are_matched_by_texts(clean):
+    report = inspect(loaded(Rows(*clean, ["Kochen", "Reise", "Musik"], np.arange(600))), REAL)
+    assignment = report["measures"]["class names"]["assignment"]
+    assert assignment == {"Kochen": "cooking", "Reise": "travel", "Musik": "music"}
+
+
+def test_imbalance_is_judged_beside_the_reference(clean):
+    texts, labels = clean
+    kept = [at for at in range(600) if labels[at] != 2 or at < 40]
+    some = [texts[at] for at in kept], labels[kept]
+    found = judged(*some)["balance"]
+    assert found["verdict"] == "bad"
+    assert "'music'" in found["reason"]
+    rows = Rows(*some, NAMES, np.arange(len(kept)))
+    assert judged(*some, real=Real(loaded(rows), None))["balance"]["verdict"] == "good"
+
+
+def test_a_class_that_is_missing_is_named(clean):
+    texts, labels = clean
+    kept = np.flatnonzero(labels != 2)
+    found = judged([texts[at] for at in kept], labels[kept], names=NAMES[:2])["balance"]
+    assert (found["verdict"], found["value"]) == ("bad", 0)
+    assert "'music' has 0.0 %" in found["reason"]
+
+
+def test_a_class_of_two_words(clean):
+    texts, labels = clean
+    texts = [" ".join(text.split()[:2]) if own == 1 else text for text, own in zip(texts, labels, strict=True)]
+    found = judged(texts, labels)["short texts"]
+    assert found["verdict"] == "bad"
+    assert {row["row"] for row in found["rows"]} == set(np.flatnonzero(labels == 1))
+
+
+def test_labels_given_away_by_length(clean):
+    texts, labels = clean
+    texts = [text + " and so on and so forth" * (3 * own) for text, own in zip(texts, labels, strict=True)]
+    found = judged(texts, labels, real=None)["labels by length"]
+    assert found["verdict"] == "bad"
+    assert found["value"] > 0.9
+
+
+def test_a_refusal_that_opens_a_class(clean):
+    texts, labels = clean
+    opened = np.flatnonzero(labels == 0)[: int(0.3 * (labels == 0).sum())]
+    for at in opened:
+        texts[at] = f"As an AI language model, I cannot write that. {texts[at]}"
+    found = judged(texts, labels)
+    assert {row["row"] for row in found["refusals"]["rows"]} == set(opened)
+    assert found["refusals"]["verdict"] == "bad"
+    assert found["openings"]["verdict"] in ("look", "bad")
+    assert "'as an ai language'" in found["openings"]["reason"]
+    assert {row["row"] for row in found["openings"]["rows"]} == set(opened)
+
+
+def test_another_language(clean):
+    pytest.importorskip("py3langid")
+    texts, labels = clean
+    for at in range(0, 600, 10):
+        texts[at] = f"{GERMAN[at % 4]}. {GERMAN[(at + 1) % 4]}."
+    found = judged(texts, labels)["other languages"]
+    assert found["verdict"] in ("look", "bad")
+    assert {row["row"] for row in found["rows"]} == set(range(0, 600, 10))
+    assert {row["language"] for row in found["rows"]} == {"de"}
+
+
+def test_an_empty_text_is_named(clean):
+    texts, labels = clean
+    texts[7] = " \n..."
+    found = judged(texts, labels)["empty texts"]
+    assert (found["verdict"], [row["row"] for row in found["rows"]]) == ("look", [7])
+
+
+def test_texts_of_one_mould_are_less_diverse(clean):
+    _, labels = clean
+    rng = random.Random(0)
+    texts = [f"the {rng.choice(OWN[NAMES[own]].split())} is good and I like it very much" for own in labels]
+    found = judged(texts, labels)
+    assert found["self-BLEU-4"]["verdict"] == found["distinct-2"]["verdict"] == "look"
+    assert found["told apart"]["verdict"] == "look"
+    assert found["phrases"]["verdict"] == "bad"
+
+
+def test_personal_data_is_never_written(clean):
+    texts, labels = clean
+    texts[4] = texts[9] = "Mail jane.doe@example.org or call +1 (212) 555-0187 now, she said."
+    found = judged(texts, labels, corpus=[texts[4]])
+    assert {row["row"] for row in found["corpus rows"]["rows"]} == {4, 9}
+    written = json.dumps(found)
+    assert "jane" not in written
+    assert "0187" not in written
+    assert "<" in found["corpus rows"]["rows"][0]["text"]
+
+
+@pytest.mark.extras
+def test_personal_data_is_named(clean):
+    pytest.importorskip("presidio_analyzer")
+    texts, labels = clean
+    texts[4] += " Write to jane.doe@example.org."
+    texts[5] += " My card is 4111 1111 1111 1111."
+    texts[6] += " It ran on 192.168.13.7 then."
+    texts[7] += " See https://example.org/a for more."
+    found = judged(texts, labels)["personal data"]
+    kinds = {row["row"]: set(row["kinds"]) for row in found["rows"]}
+    assert kinds == {4: {"EMAIL_ADDRESS"}, 5: {"CREDIT_CARD"}, 6: {"IP_ADDRESS"}}
+    assert "<EMAIL_ADDRESS>" in next(row["text"] for row in found["rows"] if row["row"] == 4)
+    assert "URL 1" in found["reason"]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A data set with names for labels and columns of its own, and a reference with class ids."""
+    own, test = rows_of(120, 0), rows_of(80, 1)
+    names = [NAMES[at] for at in own.labels]
+    rows = {"id": [f"no. {at}" for at in range(120)], "utterance": own.texts, "intent": names}
+    Dataset.from_dict(rows).to_json(tmp_path / "own.jsonl")
+    features = Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
+    real = Dataset.from_dict({"text": test.texts, "label": test.labels.tolist()}, features=features)
+    folder = tmp_path / "real"
+    (folder / "data").mkdir(parents=True)
+    DatasetDict({"test": real})["test"].to_parquet(folder / "data/test-0.parquet")
+    return str(tmp_path / "own.jsonl"), str(folder)
+
+
+def test_the_command_writes_what_it_prints(folders, student_folder, tmp_path, capsys):
+    own, real = folders
+    flags = ["--reference", real, "--encoder", str(student_folder), "--output_dir", str(tmp_path / "out")]
+    assert main(["inspect", own, *flags]) == 0
+    report = json.loads((tmp_path / "out/inspect.json").read_text())
+    assert (report["dataset"]["text_columns"], report["dataset"]["label_column"]) == (["utterance"], "intent")
+    assert report["reference"]["split"] == "test"
+    assert report["encoder"]["name"] == "student0"
+    checks = {found["check"]: found for found in report["verdicts"]}
+    assert checks["Vendi score"]["value"] == report["measures"]["Vendi score"]["own"]["vendi"]
+    assert checks["balance"]["verdict"] == "good"
+    for found in report["verdicts"]:
+        assert found["verdict"] in ("good", "look", "bad", "skipped")
+        assert {"check", "value", "limit", "reason", "rows"} <= set(found)
+    printed = capsys.readouterr().out
+    assert "near-duplicates" in printed
+    assert "inspect.json" in printed
+
+
+def test_without_a_reference_and_with_a_sample(folders, tmp_path):
+    flags = ["--encoder", "none", "--max_rows", "50", "--output_dir", str(tmp_path / "out")]
+    assert main(["inspect", folders[0], *flags]) == 0
+    report = json.loads((tmp_path / "out/inspect.json").read_text())
+    assert report["n"] == 50
+    assert report["sampled"] == {"read": 50, "of": 120, "embedded_and_labels_judged": 50}
+    skipped = {found["check"] for found in report["verdicts"] if found["verdict"] == "skipped"}
+    assert {"test rows", "self-BLEU-4", "Vendi score"} <= skipped
+    texts = load_dataset("json", data_files=folders[0], split="train", cache_dir=str(tmp_path))["utterance"]
+    for found in report["verdicts"]:
+        for row in found["rows"]:
+            assert texts[row["row"]].startswith(row["text"].removesuffix("…"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--label_column", "intnt"], "Did you mean 'intent'?"),
+        (["--text_columns", "[utterence]"], "Did you mean 'utterance'?"),
+        (["--split", "test"], "must be one of train"),
+        (["--reference", "no/such-set"], "`reference`: 'no/such-set'"),
+        (["--max_rows", "2"], "`max_rows`"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_written(folders, tmp_path, capsys, monkeypatch, flags, sentence):
+    monkeypatch.setattr("hf_synth.models.hub_unreachable", lambda: "HF_HUB_OFFLINE is set")
+    out = tmp_path / "out"
+    assert main(["inspect", folders[0], "--encoder", "none", "--output_dir", str(out), *flags]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.splitlines()[-1].startswith("hf-synth: ")
+    assert "Traceback" not in error
+    assert not out.exists()
