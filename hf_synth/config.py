@@ -79,3 +79,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def strict(kind: type[T]) -> type[T]:
     """Class decorator: a frozen pydantic dataclass that refuses unknown keys."""
     return dataclass(frozen=True, config=STRICT)(kind)  # type: ignore[return-value]
+
+
+def part(kind: type[T], settings: Any) -> T:
+    """Return the settings of a kind that others hold among theirs."""
+    return kind(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(kind)})  # type: ignore[arg-type]

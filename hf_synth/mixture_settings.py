@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
@@ -32,11 +31,6 @@ class MixtureConfig:
     most: int = Field(10, ge=1)
     hidden: int = Field(300, ge=1)
     tau: float | None = Field(None, gt=0)
-
-    @classmethod
-    def of(cls, config: Any) -> Self:
-        """Return these settings of others that hold them."""
-        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
 
 @strict

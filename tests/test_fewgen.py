@@ -51,7 +51,7 @@ min_words: 1
 max_new_tokens: 8
 debias: false
 """
-TUNING = {"tune_epochs": 2, "shots_per_class": 3}
+TUNING = {"tune_epochs": 2, "shots_per_class": 3, "attempts": 1}
 
 
 def tiny(heads=4):
@@ -196,6 +196,32 @@ def test_rows_come_copies_go_and_nothing_is_tuned_twice(causal_folder, real, tas
     monkeypatch.setattr(metatuning, "tune_prefixes", None)
     more = build("fewgen", cache_dir=str(tmp_path / "a"), **{**settings, "num_rows": 30})
     assert more[:24]["text"] == rows["text"]
+
+
+def test_those_stay_that_tell_their_label_best(causal_folder, real, task, tmp_path, one_thread):
+    """Of the same pool; judged by the tuned generator itself, under each label's own prefix."""
+    settings = {"task": task, "model": str(causal_folder), "shots": str(real), **TUNING, "seed": 3}
+    best = build("fewgen", cache_dir=str(tmp_path / "a"), num_rows=16, **{**settings, "attempts": 3})
+    folder = next((tmp_path / "a").rglob("journal/once/prefixes-*"))
+    digest = weights_digest(causal_folder)
+    ours = LocalGenerator(str(causal_folder), name="t", digest=digest, adapter=open_adapter(str(folder), digest))
+
+    def told(rows):
+        names = rows.features["label"].names
+        scores = [
+            ours.score([Prompt('"', name)] * len(rows), [text + '"' for text in rows["text"]], batch_size=8)
+            for name in names
+        ]
+        own = [scores[label][at] - scores[1 - label][at] for at, label in enumerate(rows["label"])]
+        return sorted(own), rows["label"]
+
+    kept, labels = told(best)
+    assert labels.count(0) == labels.count(1) == 8
+    pool = build("fewgen", cache_dir=str(tmp_path / "a"), num_rows=48, **settings)
+    assert set(best["text"]) <= set(pool["text"])
+    rest, _ = told(pool)
+    assert sum(kept) / 16 > sum(rest) / 48
+    assert min(kept) >= rest[len(rest) // 3]
 
 
 def test_pairs_go_on_from_the_given_text(causal_folder, tmp_path, one_thread):

@@ -35,8 +35,11 @@ class Generator(Protocol):
 class Scorer(Protocol):
     """A generator that can also tell how likely a given text is."""
 
-    def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
-        """Return the mean log-probability (nats per token) of each text after its prompt."""
+    def score(self, prompts: Sequence[str | Prompt], texts: Sequence[str], *, batch_size: int) -> list[float]:
+        """Return the mean log-probability (nats per token) of each text after its prompt.
+
+        A prompt that is more than a text has a cell, by which some generators choose what answers it.
+        """
         ...
 
 

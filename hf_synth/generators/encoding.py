@@ -45,13 +45,16 @@ class Encoding:
             (given if inside else rest).append(token)
         return rest, given
 
-    def pairs(self, prompts: list[str], texts: list[str]) -> list[tuple[list[int], list[int]]]:
-        """Return the token ids of each prompt and of the first 512 tokens of the text after it.
+    def pairs(self, prompts: list[str], texts: list[str], begun: bool = False) -> list[tuple[list[int], list[int]]]:
+        """Return the token ids of each prompt (see `prompt`) and of the first 512 tokens of the text after it.
 
         Raises:
             InputError: For an empty text, which has no mean.
         """
-        found = [self.split(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+        found = [
+            self._apart(prompt, text) if begun else self.split(prompt, text)
+            for prompt, text in zip(prompts, texts, strict=True)
+        ]
         for prompt, (_, tail) in zip(prompts, found, strict=True):
             if not tail:
                 raise InputError(f"cannot score an empty text (after the prompt {prompt[:60]!r})")
@@ -66,6 +69,11 @@ class Encoding:
         cut = sum(1 for start, end in whole["offset_mapping"] if end <= len(wrapped))
         ids = whole["input_ids"]
         return ids[:cut] or self._start(), ids[cut:]
+
+    def _apart(self, prompt: str, text: str) -> tuple[list[int], list[int]]:
+        """Tokenise prompt and text each for itself: something else may stand between them."""
+        head, tail = (self.tokenizer(part, add_special_tokens=False).input_ids for part in (prompt, text))
+        return head, tail
 
     def _start(self) -> list[int]:
         """Return what stands before a first token: the start, else the end token."""

@@ -19,6 +19,7 @@ from transformers import get_cosine_schedule_with_warmup, set_seed
 
 from ..adapters.folder import ALL, RECORD
 from ..adapters.mixture import Mixtures
+from ..config import part
 from ..mixture import MixtureOfSoftPrompts, filled
 from ..mixture_settings import MixtureConfig, MixtureTuningConfig
 from ..records import label_set
@@ -97,7 +98,7 @@ def started(
     prompts = {name: embedded(words, config.length) for own in levels.values() for name, words in own.items()}
     instruction = embedded(INSTRUCTION, config.instruction)
     return MixtureOfSoftPrompts(
-        MixtureConfig.of(config), instruction, prompts, {level: list(own) for level, own in levels.items()}
+        part(MixtureConfig, config), instruction, prompts, {level: list(own) for level, own in levels.items()}
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ..config import strict
+from ..config import part, strict
 from ..exemplars import Seeds, knowing, levels_of, parser_of
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
 from ..filters.cleanest import Cleanest, DenoisingConfig
@@ -53,7 +53,7 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     shots = few_shots(tuned(run.task), config, run.seed)
     run.task = task = knowing(tuned(run.task), shots)
     seeds, levels = Seeds(task, shots, config.exemplars), levels_of(task, shots)
-    settings, train = MixtureTuningConfig.of(config), partial(tune_mixture, levels=levels)
+    settings, train = part(MixtureTuningConfig, config), partial(tune_mixture, levels=levels)
     learn(run, "mixture", seeds.lessons(run.rng("exemplars")), settings, train)
 
     def prompts_for(label: str) -> Iterator[Prompt]:

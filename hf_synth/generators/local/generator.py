@@ -149,10 +149,9 @@ class LocalGenerator:
             raise InputError(f"a stop string must not be empty; got {decoding['stop']!r}")
         self.load()
         chat = decoding.get("chat", False)
-        alike = [(len(p.against), (self.adapter and self.adapter.of(p.cell)) or "") for p in prompts]
-        starts = bool(self._adapters and self._adapters.behind)  # a set stands where the prompt would begin
+        alike = [(len(p.against), self._set_of(p)) for p in prompts]
         encoded = [
-            [self.encoding.prompt(text, chat, begun=starts and name != "") for text in (p.text, *p.against)]
+            [self.encoding.prompt(text, chat, begun=self._begins(name)) for text in (p.text, *p.against)]
             for p, (_, name) in zip(prompts, alike, strict=True)
         ]
         answers: dict[int, Completion] = {}
@@ -216,22 +215,37 @@ class LocalGenerator:
             return decode(forward, draw, stops, lanes=lanes, rows=rows)
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
+    def score(self, prompts: Sequence[str | Prompt], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
 
-        An adapter of all labels takes part; where each label has its own, none does.
+        After a prompt that is a text alone, an adapter of all labels takes part; where each label has its own, none.
 
         Raises:
             InputError: For an empty text, which has no mean.
         """
-        if not texts:
-            return []
-        pairs = self.encoding.pairs(list(prompts), list(texts))
-        name = ALL if self.adapter and ALL in self.adapter.names else ""
-        with self._led([head for head, _ in pairs], name, [()] * len(pairs)) as (heads, start):
-            pairs = [(list(head), tail) for head, (_, tail) in zip(heads, pairs, strict=True)]
-            longest = before(start) + max(len(head) + len(tail) for head, tail in pairs)
-            return score_tokens(self.model, pairs, batch_size, self._by_rows(longest), start)
+        self.load()
+        plain = ALL if self.adapter and ALL in self.adapter.names else ""
+        given = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
+        names = [plain if prompt.cell is None else self._set_of(prompt) for prompt in given]
+        scores: dict[int, float] = {}
+        for name in sorted(set(names)):
+            places = [at for at, other in enumerate(names) if other == name]
+            asked = [given[at] for at in places]
+            pairs = self.encoding.pairs([p.text for p in asked], [texts[at] for at in places], self._begins(name))
+            with self._led([head for head, _ in pairs], name, [label_set(p) for p in asked]) as (heads, start):
+                pairs = [(list(head), tail) for head, (_, tail) in zip(heads, pairs, strict=True)]
+                longest = before(start) + max(len(head) + len(tail) for head, tail in pairs)
+                found = score_tokens(self.model, pairs, batch_size, self._by_rows(longest), start)
+            scores |= dict(zip(places, found, strict=True))
+        return [scores[at] for at in range(len(given))]
+
+    def _set_of(self, prompt: Prompt) -> str:
+        """Return the name of the adapter's set that answers a prompt; empty where none does."""
+        return (self.adapter and self.adapter.of(prompt.cell)) or ""
+
+    def _begins(self, name: str) -> bool:
+        """Return whether a set stands where the prompt would begin."""
+        return bool(name and self._adapters and self._adapters.behind)
 
     def _by_rows(self, longest: int) -> bool:
         """Return whether `RowForward` can take texts of so many tokens."""
