@@ -50,6 +50,7 @@ class Cell:
     trains: tuple[str, ...] = ()
     adapt: str | None = None
     alone: bool = False
+    rows: tuple[str, ...] = ()
 
 
 ALONE = {"real_rows": None, "real_per_class": None, "real_first": 0.0}
@@ -58,10 +59,12 @@ METHODS = {
     "zerogen": Cell("zerogen", "zerogen", alone=True),
     "zerogen + few shots": Cell("zerogen", "zerogen"),
     "fewgen": Cell("fewgen"),
+    "fewgen - selection": Cell("fewgen-all", writes=("--attempts", "1")),
     "fewgen - meta weighting": Cell("fewgen-plain", writes=("--meta_weighting", "false")),
     "fewgen + ensembling": Cell("fewgen", trains=ENSEMBLING),
     "fewgen, rows alone": Cell("fewgen", alone=True),
     **{kind: Cell(kind, "zerogen", adapt=kind) for kind in ("lora", "prefix", "bias", "prompt", "bottleneck")},
+    "lora, self-consistent": Cell("lora-self", "zerogen", adapt="lora", rows=("--consistency", "self")),
     "lora, dpo": Cell("lora-dpo", "zerogen", ("--prefer_epochs", "3"), adapt="lora"),
 }
 
@@ -79,7 +82,7 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
         return folder
     shots = ["--shots", str(data / task), "--shots_per_class", str(SHOTS), "--shots_seed", str(seed)]
     flags = ["--task", task, "--seed", str(seed)]
-    rows = ["--method", cell.method, "--num_rows", str(TASKS[task]["rows"]), "--output_dir", str(folder)]
+    rows = ["--method", cell.method, "--num_rows", str(TASKS[task]["rows"]), "--output_dir", str(folder), *cell.rows]
     known = Plan.of(SynthConfig(task=task)).task
     if known.kind == "pair":  # the given texts of real pairs, without their labels
         corpus = {"path": str(data / task), "column": known.columns[0]}

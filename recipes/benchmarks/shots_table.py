@@ -16,6 +16,7 @@ ORDER = [
     ("zerogen + few shots", "few shots"),
     ("fewgen", "few shots"),
     ("fewgen", "zerogen + few shots"),
+    ("fewgen", "fewgen - selection"),
     ("fewgen", "fewgen - meta weighting"),
     ("fewgen + ensembling", "fewgen"),
     ("fewgen", "fewgen, rows alone"),
