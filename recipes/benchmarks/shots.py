@@ -80,6 +80,12 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
     folder = out / task / f"{cell.pool}-seed{seed}"
     if (folder / "dataset" / "README.md").exists():
         return folder
+    for part in ("chunks", "once"):  # what the pools of a seed ask and train in common is asked and trained once
+        shared = (out / task / f"{part}-seed{seed}").resolve()
+        shared.mkdir(parents=True, exist_ok=True)
+        (folder / "journal").mkdir(parents=True, exist_ok=True)
+        if not (folder / "journal" / part).exists():
+            (folder / "journal" / part).symlink_to(shared)
     shots = ["--shots", str(data / task), "--shots_per_class", str(SHOTS), "--shots_seed", str(seed)]
     flags = ["--task", task, "--seed", str(seed)]
     rows = ["--method", cell.method, "--num_rows", str(TASKS[task]["rows"]), "--output_dir", str(folder), *cell.rows]
