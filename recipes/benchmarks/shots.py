@@ -132,6 +132,8 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     records += folder.glob("journal/once/prefixes-*/adapter.json")
     for file in records:
         record = json.loads(file.read_text())
+        if record.get("meta_weighting", True) != ("--meta_weighting" not in cell.writes):
+            continue  # of another pool of the seed
         found["adapter"] = {key: record[key] for key in ("adapt", "parameters", "seconds", "loss")}
     facts = json.loads((folder / "dataset" / "hf_synth" / "ledger.json").read_text())
     return found | {"write_seconds": round(seconds, 1), "notes": facts["notes"]}
