@@ -152,6 +152,7 @@ def test_weights_sum_to_one_over_a_sample_and_padding_weighs_nothing(batch):
     assert WeightNet()(seen, batch.mask, "batch").sum().item() == pytest.approx(3)
 
 
+@pytest.mark.filterwarnings("error")
 def test_without_meta_weighting_tokens_count_alike(prefixes, batch):
     tuner = MetaTuner(prefixes, MetaConfig(meta_weighting=False), 10)
     before = {name: value.clone() for name, value in prefixes.named_parameters()}
