@@ -170,7 +170,7 @@ def test_biases_of_a_model_that_has_some(tmp_path):
     adapters = attach(model, "bias", 0)
     adapters.add("default", [])
     assert all(name.endswith(".bias") for name in adapters.own("default"))
-    tuned(folder, tmp_path / "a", adapt="bias")
+    assert tuned(folder, tmp_path / "a", adapt="bias")["library"] == "hf_synth"
     assert asked(generator(folder, tmp_path / "a"))[:6] != asked(generator(folder))[:6]
 
 

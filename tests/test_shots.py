@@ -115,6 +115,7 @@ def test_tuning_then_writing(causal_folder, real, tmp_path, capsys):
     assert "real, split train" in text  # the rows learnt from are source data
     assert 'the good great fine movie review is "' in text
     assert "| adapter | a: `lora`" in text
+    assert "`model_sha256` (of weights and adapter together)." in text
     assert "verbatim copies of a row learnt from, dropped" in text
     other = [*flags, "--num_rows", "10", "--output_dir", str(tmp_path / "out")]
     assert main(["generate", *other]) == 2  # the same folder without the adapter
@@ -174,3 +175,18 @@ def test_a_file_in_place_of_the_output_folder(causal_folder, real, tmp_path, cap
     argv = ["tune", "--task", str(tmp_path / "t.yaml"), "--model", str(causal_folder), "--shots", str(real)]
     assert main([*argv, "--output_dir", str(tmp_path / "a")]) == 2
     assert "is no empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "kept"),
+    [("last_layer", "hf_synth", False), ("bottleneck", "hf_synth", True), ("lora", "peft", True)],
+)
+def test_the_card_says_what_became_of_the_weights(kind, library, kept, causal_folder, real, tmp_path):
+    (tmp_path / "t.yaml").write_text(YAML)
+    argv = ["tune", "--task", str(tmp_path / "t.yaml"), "--model", str(causal_folder), "--shots", str(real)]
+    argv += ["--shots_per_class", "2", "--tune_epochs", "1", "--adapt", kind, "--output_dir", str(tmp_path / "a")]
+    assert main(argv) == 0
+    card = (tmp_path / "a" / "README.md").read_text()
+    assert f"library_name: {library}" in card
+    assert ("every weight of that is as it was" in card) == kept
+    assert ("in place of some of its weights stand the adapter's" in card) != kept
