@@ -226,6 +226,9 @@ def test_an_adapter_of_another_model_is_refused(causal_folder, seq2seq_folder, t
         open_adapter(str(causal_folder), "x")
     with pytest.raises(InputError, match="'no/such' is no folder, and from the Hub"):
         open_adapter("no/such", "x")
+    (tmp_path / "a" / "adapter.json").write_text("{")
+    with pytest.raises(InputError, match=r"adapter.json of '.*' cannot be read: "):
+        open_adapter(str(tmp_path / "a"), "x")
 
 
 def test_labels_with_dots_and_slashes(causal_folder, tmp_path, one_thread):

@@ -102,7 +102,10 @@ def open_adapter(name: str, weights: str) -> Adapter:
         folder = _from_hub(name)
     if not (folder / RECORD).exists():
         raise InputError(f"`adapter`: {name!r} holds no {RECORD}: `hf-synth tune` writes such folders")
-    record = json.loads((folder / RECORD).read_text())
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"`adapter`: {RECORD} of {name!r} cannot be read: {error}") from None
     theirs = record["model"]
     if theirs["sha256"] != weights:
         raise InputError(
