@@ -56,7 +56,10 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
         return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus)
     if config.backend == "corpus":
         return _retriever(model, plan.task.corpus)
-    return _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
+    generator = _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
+    if adapter := getattr(generator, "adapter", None):
+        adapter.check_labels(plan.task.labels)
+    return generator
 
 
 def _retriever(model: str, corpus: Corpus | None) -> Generator:

@@ -205,9 +205,7 @@ def adapter_card(task: Task, record: Mapping[str, Any]) -> str:
         task: The task as the generator is asked.
         record: What `adapter.json` holds.
     """
-    header: dict[str, Any] = {"library_name": "peft", "pipeline_tag": "text-generation"}
-    if record["adapt"] in ("last_layer", "embeddings", "bottleneck"):
-        header["library_name"] = "hf_synth"
+    header: dict[str, Any] = {"library_name": record["library"], "pipeline_tag": "text-generation"}
     if "/" in record["model"]["name"]:
         header |= {"base_model": record["model"]["name"], "base_model_relation": "adapter"}
     if "/" in record["shots"]["name"]:
@@ -219,5 +217,6 @@ def adapter_card(task: Task, record: Mapping[str, Any]) -> str:
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=1000),
         task=task,
         record=record,
+        replaces=record["library"] == "hf_synth" and record["adapt"] != "bottleneck",
         prompts=prompts if "{label}" in str(task.prompt) or not isinstance(task.prompt, str) else {"all": task.prompt},
     )

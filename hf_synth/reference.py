@@ -8,6 +8,7 @@ import random
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ def load_real(path: str, config: str | None = None, split: str | None = None, re
 
     Raises:
         OSError: If it is nowhere, as `datasets` says it.
-        ValueError: If it has no such config or split.
+        ValueError: If it has no such config or split, or cannot be read.
     """
     import datasets
     from huggingface_hub import constants
@@ -131,9 +132,30 @@ def load_real(path: str, config: str | None = None, split: str | None = None, re
     if offline:  # otherwise the client looks the host up six times, half a minute, before it reads its cache
         datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
     try:
-        return datasets.load_dataset(path, config, split=split, revision=revision)
+        with readable():
+            return datasets.load_dataset(path, config, split=split, revision=revision)
     finally:
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Say why files cannot be read as a ValueError: `datasets` hides the reason, and stumbles over empty ones.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except StopIteration:
+        raise ValueError("a file holds no rows") from None
+    except DatasetsError as error:
+        if isinstance(error, OSError):
+            raise
+        reason = error.__cause__ or error
+        raise ValueError(str(reason) or type(reason).__name__) from error
 
 
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:

@@ -98,7 +98,7 @@ def tuned(task: Task) -> Task:
 
 
 def shots_of(task: Task, rows: Dataset, seed: int) -> list[Shot]:
-    """Return rows as shots of a task that `tuned` gave; rows without a label are left out."""
+    """Return rows as shots of a task that `tuned` gave; rows without a label or a given text are left out."""
     rng, asked = random.Random(f"{seed}:shots"), PROMPTS[task.kind]
     found = []
     for row in rows:
@@ -119,8 +119,10 @@ def _text(task: Task, row: Mapping[str, Any]) -> str:
     return text.strip()
 
 
-def _of_label(task: Task, row: Mapping[str, Any], rng: random.Random) -> Prompt:
+def _of_label(task: Task, row: Mapping[str, Any], rng: random.Random) -> Prompt | None:
     label, given = row[task.label_column], {column: row[column] for column in task.columns[:-1]}
+    if not all(text and text.strip() for text in given.values()):
+        return None
     opening = next(iter(given.values()), "")
     return Prompt(task.render(label, opening=opening), label, given, {"opening": opening} if opening else {})
 

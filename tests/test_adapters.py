@@ -122,7 +122,7 @@ def test_both_ways_of_reading_answer_alike(kind, causal_folder, tmp_path, one_th
 @pytest.mark.parametrize("kind", ["lora", "prefix", "bias", "bottleneck", "last_layer"])
 def test_each_label_has_its_own_and_one_model_serves_all(kind, causal_folder, tmp_path, one_thread):
     record = tuned(causal_folder, tmp_path / "a", adapt=kind, per_label=True)
-    assert record["names"] == ["positive", "negative"]
+    assert record["names"] == ["label-positive", "label-negative"]
     ours = generator(causal_folder, tmp_path / "a")
     mixed = asked(ours, ("positive", "negative", "positive"))
     assert mixed[:3] != mixed[3:6]
@@ -170,7 +170,7 @@ def test_biases_of_a_model_that_has_some(tmp_path):
     adapters = attach(model, "bias", 0)
     adapters.add("default", [])
     assert all(name.endswith(".bias") for name in adapters.own("default"))
-    tuned(folder, tmp_path / "a", adapt="bias")
+    assert tuned(folder, tmp_path / "a", adapt="bias")["library"] == "hf_synth"
     assert asked(generator(folder, tmp_path / "a"))[:6] != asked(generator(folder))[:6]
 
 
@@ -226,6 +226,9 @@ def test_an_adapter_of_another_model_is_refused(causal_folder, seq2seq_folder, t
         open_adapter(str(causal_folder), "x")
     with pytest.raises(InputError, match="'no/such' is no folder, and from the Hub"):
         open_adapter("no/such", "x")
+    (tmp_path / "a" / "adapter.json").write_text("{")
+    with pytest.raises(InputError, match=r"adapter.json of '.*' cannot be read: "):
+        open_adapter(str(tmp_path / "a"), "x")
 
 
 def test_labels_with_dots_and_slashes(causal_folder, tmp_path, one_thread):
@@ -238,3 +241,37 @@ def test_labels_with_dots_and_slashes(causal_folder, tmp_path, one_thread):
         ours = generator(causal_folder, out)
         assert [ours.adapter.of(label) for label in ("Sci/Tech", "v1.0", "other", None)][2:] == [None, None]
         assert all(math.isfinite(one[1]) for one in asked(ours, ("Sci/Tech", "v1.0")))
+
+
+@pytest.mark.parametrize("kind", ["lora", "prefix", "bottleneck", "last_layer"])
+def test_each_label_has_its_own_set_whatever_it_is_called(kind, causal_folder, tmp_path, one_thread):
+    """Labels may be called as attributes or parts of a module are, or differ in a dot alone."""
+    labels = ("default", "type", "model", "weight", "self_attn", "", "a.b", "a_b", "ü/é ☃")
+    shots = [Shot(Prompt(f'the {label} review is "', label), "fine", 'fine"') for label in labels]
+    out = tmp_path / "a"
+    out.mkdir()
+    facts = {"name": "tiny", "sha256": weights_digest(causal_folder)}
+    settings = TuningConfig(adapt=kind, per_label=True, tune_learning_rate=0.01)
+    record = tune(str(causal_folder), facts, shots, settings, out, 0)
+    ours = generator(causal_folder, out)
+    assert len({ours.adapter.of(label) for label in labels}) == len(labels) == len(record["names"])
+    assert ours.adapter.of("other") is None
+    ours.load()
+    sizes = {sum(value.numel() for value in ours._adapters.own(name).values()) for name in record["names"]}
+    assert sizes == {record["parameters"]}
+    for label in labels:
+        [alone, plain] = (
+            list(made.complete([Prompt("the review is", label)], seed=0, batch_size=1, max_new_tokens=4))
+            for made in (ours, generator(causal_folder))
+        )
+        assert alone != plain, label
+
+
+def test_a_label_that_has_no_set_is_refused(causal_folder, tmp_path, one_thread):
+    tuned(causal_folder, tmp_path / "a", adapt="prefix", per_label=True)
+    found = open_adapter(str(tmp_path / "a"), weights_digest(causal_folder))
+    found.check_labels(["negative"])
+    with pytest.raises(InputError, match="a set for each of .*negative, and none for 'sports'"):
+        found.check_labels(["negative", "sports"])
+    tuned(causal_folder, tmp_path / "all", adapt="prefix")
+    open_adapter(str(tmp_path / "all"), weights_digest(causal_folder)).check_labels(["sports"])

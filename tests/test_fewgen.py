@@ -152,6 +152,7 @@ def test_weights_sum_to_one_over_a_sample_and_padding_weighs_nothing(batch):
     assert WeightNet()(seen, batch.mask, "batch").sum().item() == pytest.approx(3)
 
 
+@pytest.mark.filterwarnings("error")
 def test_without_meta_weighting_tokens_count_alike(prefixes, batch):
     tuner = MetaTuner(prefixes, MetaConfig(meta_weighting=False), 10)
     before = {name: value.clone() for name, value in prefixes.named_parameters()}
@@ -190,7 +191,7 @@ def test_rows_come_copies_go_and_nothing_is_tuned_twice(causal_folder, real, tas
     assert not set(rows["text"]) & set(load_dataset(str(real), split="train")["text"])
     runs = list((tmp_path / "a").rglob("journal/once/prefixes-*/adapter.json"))
     record = json.loads(runs[0].read_text())
-    assert (record["names"], record["rows"]) == (["negative", "positive"], 6)
+    assert (record["names"], record["rows"]) == (["label-negative", "label-positive"], 6)
     assert "/" not in json.dumps(record["model"])
     assert set(rows["model_sha256"]) != {weights_digest(causal_folder)}  # the prefixes are part of what wrote them
     monkeypatch.setattr(metatuning, "tune_prefixes", None)

@@ -321,6 +321,7 @@ def test_without_a_reference_and_with_a_sample(folders, tmp_path):
     [
         (["--label_column", "intnt"], "Did you mean 'intent'?"),
         (["--text_columns", "[utterence]"], "Did you mean 'utterance'?"),
+        (["--text_columns", "utterence"], "Did you mean 'utterance'?"),
         (["--split", "test"], "must be one of train"),
         (["--reference", "no/such-set"], "`reference`: 'no/such-set'"),
         (["--max_rows", "2"], "`max_rows`"),
@@ -335,3 +336,14 @@ def test_bad_input_is_one_sentence_and_nothing_written(folders, tmp_path, capsys
     assert error.splitlines()[-1].startswith("hf-synth: ")
     assert "Traceback" not in error
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "folder/train.jsonl", "broken.json"])
+def test_a_file_without_rows_or_one_that_is_broken(name, tmp_path, capsys):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("{broken" if name == "broken.json" else "")
+    where = file.parent if file.parent != tmp_path else file
+    assert main(["inspect", str(where), "--encoder", "none", "--output_dir", str(tmp_path / "out")]) == 2
+    assert "cannot be loaded: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

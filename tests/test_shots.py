@@ -82,6 +82,14 @@ def test_what_would_have_asked_for_a_row():
     assert json.loads(shot.prompt.attributes["slots"]) == {"SL:TODO": "feed the cat"}
 
 
+def test_a_pair_without_its_given_text_is_left_out():
+    rte = tuned(load_task("rte"))
+    first, second = rte.columns
+    label = next(iter(rte.labels))
+    data = rows(**{first: ["", " ", "It rains."], second: ["a", "b", "c"], rte.label_column: [label] * 3})
+    assert [shot.text for shot in shots_of(rte, data, 0)] == ["c"]
+
+
 @pytest.mark.parametrize("name", ["sst2", "ag_news", "qnli", "mnli", "rte", "mrpc", "qqp", "cola", "nlupp_hotels"])
 def test_packaged_tasks_can_be_tuned_for(name):
     assert tuned(load_task(name)).prompt
@@ -107,6 +115,7 @@ def test_tuning_then_writing(causal_folder, real, tmp_path, capsys):
     assert "real, split train" in text  # the rows learnt from are source data
     assert 'the good great fine movie review is "' in text
     assert "| adapter | a: `lora`" in text
+    assert "`model_sha256` (of weights and adapter together)." in text
     assert "verbatim copies of a row learnt from, dropped" in text
     other = [*flags, "--num_rows", "10", "--output_dir", str(tmp_path / "out")]
     assert main(["generate", *other]) == 2  # the same folder without the adapter
@@ -136,3 +145,48 @@ def test_an_adapter_needs_a_model_in_this_process(capsys, tmp_path):
     argv = ["generate", "--task", "sst2", "--adapter", "x", "--backend", "chat", "--base_url", "http://localhost:1"]
     assert main([*argv, "--output_dir", str(tmp_path / "o")]) == 2
     assert "set `backend: local`; got chat" in capsys.readouterr().err
+
+
+def test_a_tuning_that_is_stopped_leaves_nothing(causal_folder, real, tmp_path, capsys, monkeypatch):
+    (tmp_path / "t.yaml").write_text(YAML)
+    argv = ["tune", "--task", str(tmp_path / "t.yaml"), "--model", str(causal_folder), "--shots", str(real)]
+    argv += ["--shots_per_class", "2", "--tune_epochs", "1", "--output_dir", str(tmp_path / "out" / "a")]
+    stale = tmp_path / "out" / ".a-tuning" / "of another that was killed"
+    stale.mkdir(parents=True)
+
+    def interrupted(task, record):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hf_synth.commands.tune.adapter_card", interrupted)
+        assert main(argv) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "hf-synth: stopped."
+    assert not list((tmp_path / "out").iterdir())
+    stale.mkdir(parents=True)
+    assert main(argv) == 0
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a"]
+    names = {entry.name for entry in (tmp_path / "out" / "a").iterdir()}
+    assert names == {"README.md", "adapter.json", "adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_a_file_in_place_of_the_output_folder(causal_folder, real, tmp_path, capsys):
+    (tmp_path / "t.yaml").write_text(YAML)
+    (tmp_path / "a").write_text("")
+    argv = ["tune", "--task", str(tmp_path / "t.yaml"), "--model", str(causal_folder), "--shots", str(real)]
+    assert main([*argv, "--output_dir", str(tmp_path / "a")]) == 2
+    assert "is no empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "library", "kept"),
+    [("last_layer", "hf_synth", False), ("bottleneck", "hf_synth", True), ("lora", "peft", True)],
+)
+def test_the_card_says_what_became_of_the_weights(kind, library, kept, causal_folder, real, tmp_path):
+    (tmp_path / "t.yaml").write_text(YAML)
+    argv = ["tune", "--task", str(tmp_path / "t.yaml"), "--model", str(causal_folder), "--shots", str(real)]
+    argv += ["--shots_per_class", "2", "--tune_epochs", "1", "--adapt", kind, "--output_dir", str(tmp_path / "a")]
+    assert main(argv) == 0
+    card = (tmp_path / "a" / "README.md").read_text()
+    assert f"library_name: {library}" in card
+    assert ("every weight of that is as it was" in card) == kept
+    assert ("in place of some of its weights stand the adapter's" in card) != kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,19 @@ class Adapter:
             return None
         return next((name for name in (ALL, set_name(str(cell))) if name in self.names), None)
 
+    def check_labels(self, labels: Iterable[str]) -> None:
+        """Refuse labels that no set answers for; the model would answer as it was, and nobody would know.
+
+        Raises:
+            InputError: Naming the first.
+        """
+        for label in labels:
+            if self.of(label) is None:
+                theirs = self.record.get("labels", self.names)
+                raise InputError(
+                    f"`adapter`: {self.name!r} has a set for each of {', '.join(theirs)}, and none for {label!r}"
+                )
+
     def facts(self) -> dict[str, Any]:
         """Return what provenance records."""
         kept = ("adapt", "adapter_size", "names", "parameters", "shots")
@@ -61,8 +74,12 @@ class Adapter:
 
 
 def set_name(label: str) -> str:
-    """Return what a label's set is called: modules and folders have no dots and slashes in their names."""
-    return re.sub(r"[./\\]", "_", label)
+    """Return what a label's set is called, in modules and folders: their names have no dots and slashes.
+
+    The prefix keeps it from being the name of anything else, such as `default` or a module's attribute.
+    """
+    plain = re.sub(r"[./\\]", "_", label)
+    return f"label-{plain}" if plain == label else f"label-{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
 def place(folder: Path, name: str) -> Path:
@@ -85,7 +102,10 @@ def open_adapter(name: str, weights: str) -> Adapter:
         folder = _from_hub(name)
     if not (folder / RECORD).exists():
         raise InputError(f"`adapter`: {name!r} holds no {RECORD}: `hf-synth tune` writes such folders")
-    record = json.loads((folder / RECORD).read_text())
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"`adapter`: {RECORD} of {name!r} cannot be read: {error}") from None
     theirs = record["model"]
     if theirs["sha256"] != weights:
         raise InputError(

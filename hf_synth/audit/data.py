@@ -13,7 +13,7 @@ from ..columns import names_of
 from ..errors import InputError, unknown
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
-from ..reference import load_labelled, load_real, load_reference
+from ..reference import load_labelled, load_real, load_reference, readable
 from ..task import Task
 from .records import Rows
 
@@ -60,7 +60,8 @@ def splits_of(path: str, key: str) -> dict[str, Dataset]:
         if file.is_file():
             if file.suffix not in FILES:
                 raise unknown(f"`{key}`: the ending of a file", file.suffix, FILES)
-            return dict(load_dataset(FILES[file.suffix], data_files=path))
+            with readable():
+                return dict(load_dataset(FILES[file.suffix], data_files=path))
         name, _, config = (path, "", "") if file.exists() else path.partition(":")
         return dict(load_real(name, config or None))
     except InputError:

@@ -20,7 +20,7 @@ class InspectConfig:
         task: A task whose names the reference is brought under, a packaged one or a YAML file; none is needed.
         split: Split of the data set; `train` where there is one, else the first.
         reference_split: The reference's split that judges; `test` where there is one, else `validation`, or the first.
-        text_columns: The data set's text columns; found where left out.
+        text_columns: The data set's text columns (`text`, or `[premise, hypothesis]`); found where left out.
         label_column: Its label column; found where left out.
         corpus: Texts that conditioned the generation (few shots, a corpus): a folder, a file (.txt too) or a Hub id.
         output_dir: Where `inspect.json` goes; `inspect` in the working folder where left out.
@@ -35,7 +35,7 @@ class InspectConfig:
     task: str | None = None
     split: str | None = None
     reference_split: str | None = None
-    text_columns: Sequence[str] = ()
+    text_columns: str | Sequence[str] | None = None
     label_column: str | None = None
     corpus: str | None = None
     output_dir: str = "inspect"

@@ -59,7 +59,8 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
     from ..tasks import load_task
 
     task = load_task(config.task) if config.task else None
-    columns = config.text_columns or (task.columns if task else ())
+    given = [config.text_columns] if isinstance(config.text_columns, str) else config.text_columns
+    columns = given or (task.columns if task else ())
     label = config.label_column or (task.label_column if task else None)
     most, seed = config.max_rows, config.seed
     own = load(config.dataset, "dataset", ("train",), most, seed, split=config.split, texts=columns, label=label)

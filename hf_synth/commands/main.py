@@ -21,6 +21,8 @@ VERBS = {
     "methods": "list the methods, or show one",
 }
 
+RESUMED = ("run", "generate", "train")  # go on where they were stopped
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb.
@@ -54,7 +56,8 @@ def guarded(verb: str, argv: list[str]) -> int:
     except InputError as error:
         return _say(str(error), 2)
     except KeyboardInterrupt:
-        return _say("stopped. What was written so far is kept: the same command goes on from there.", 130)
+        kept = " What was written so far is kept: the same command goes on from there." if verb in RESUMED else ""
+        return _say(f"stopped.{kept}", 130)
     except BrokenPipeError:  # `hf-synth tasks | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it flushes
         return 141
@@ -63,7 +66,8 @@ def guarded(verb: str, argv: list[str]) -> int:
             return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
         reason = os.strerror(error.errno)
-        return _say(f"{reason}{where}. What was written before is kept: the same command goes on from there.", 2)
+        kept = " What was written before is kept: the same command goes on from there." if verb in RESUMED else ""
+        return _say(f"{reason}{where}.{kept}", 2)
     except MemoryError as error:
         return _say(str(error) or "out of memory", 2)
 

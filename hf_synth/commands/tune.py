@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ def main(argv: list[str]) -> int:
     found = parse(argv, "hf-synth tune", TuneConfig, ShotsConfig, TuningConfig, method=False)
     config, given, tuning = found[TuneConfig], found[ShotsConfig], found[TuningConfig]
     folder = Path(config.output_dir or f"outputs/{Path(config.task).stem}-{tuning.adapt}")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{str(folder)!r} is not empty; give an empty or new `output_dir`")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{str(folder)!r} is no empty folder; give an empty or new `output_dir`")
     task = tuned(load_task(config.task))
     if given.shots is None:
         raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
@@ -60,11 +61,9 @@ def main(argv: list[str]) -> int:
         from ..hub import check_access
 
         check_access(config.hub_id)
-    record = _tune(task, config, tuning, real, folder)
     told = {"name": real.name, "split": real.split, "per_class": given.shots_per_class, "seed": given.shots_seed}
-    record |= {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    (folder / "README.md").write_text(adapter_card(task, record), encoding="utf-8")
+    about = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
+    record = _tune(task, config, tuning, real, folder, about)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())
     console.print(
         f"{record['parameters']} parameters trained on {record['rows']} rows in {record['seconds']} s; loss {losses}"
@@ -77,16 +76,27 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _tune(task: Task, config: TuneConfig, tuning: TuningConfig, real: Any, folder: Path) -> dict[str, Any]:
+def _tune(
+    task: Task, config: TuneConfig, tuning: TuningConfig, real: Any, folder: Path, about: dict[str, Any]
+) -> dict[str, Any]:
+    """Train aside and put the folder in its place when it is whole, so that nothing half written is left."""
     from ..generators.tuning import check_tuning, tune
 
     check_tuning(tuning, list(task.labels))
     source = resolve(config.model)
-    aside = folder.with_name(f".{folder.name}-tuning")
-    aside.mkdir(parents=True, exist_ok=True)
     shots = shots_of(task, real.data, config.seed)
-    record = tune(source.path, source.facts(), shots, tuning, aside, config.seed)
-    if folder.exists():
-        folder.rmdir()
-    aside.rename(folder)
-    return record | {"fingerprints": fingerprints(shot.text for shot in shots)}
+    aside = folder.with_name(f".{folder.name}-tuning")
+    shutil.rmtree(aside, ignore_errors=True)  # of one that was killed
+    aside.mkdir(parents=True)
+    try:
+        record = tune(source.path, source.facts(), shots, tuning, aside, config.seed)
+        record |= {"fingerprints": fingerprints(shot.text for shot in shots), **about}
+        (aside / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (aside / "README.md").write_text(adapter_card(task, record), encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return record

@@ -101,7 +101,8 @@ class MetaTuner:
         self.net = WeightNet().to(prefixes.model.device)
         self.theta = torch.optim.AdamW(prefixes.parameters(), lr=config.tune_learning_rate, weight_decay=0.0)
         self.omega = torch.optim.Adam(self.net.parameters(), lr=config.weight_learning_rate, weight_decay=1e-4)
-        self.schedules = [get_linear_schedule_with_warmup(one, 0, steps) for one in (self.theta, self.omega)]
+        used = (self.theta, self.omega) if config.meta_weighting else (self.theta,)
+        self.schedules = [get_linear_schedule_with_warmup(one, 0, steps) for one in used]
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Take one step and return the mean losses of the tokens before it.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from peft import PeftModel
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -90,6 +91,7 @@ def tune(
         "adapter_size": config.size,
         "tune_learning_rate": config.rate,
         "names": names,
+        "library": "peft" if isinstance(adapters.trained, PeftModel) else "hf_synth",  # which reads the files
         "model": dict(model_facts),
         "rows": len(shots),
         "seed": seed,
