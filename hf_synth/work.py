@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .columns import named_schema
+from .filters.copies import COPY
 from .journal import Chunk
 from .records import Example, Prompt
 from .run import Run
 from .shapes import shape
 
+HIDDEN = "(a real row, word for word: not shown)"
 BLOCK = 4096  # rows held in memory before they are written
 
 
@@ -126,7 +128,8 @@ class Work:
             self.watch(self.run, stage)
 
     def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
-        """Note a dropped completion."""
+        """Note a dropped completion; a real row that was repeated is not published by that."""
+        text = HIDDEN if reason == COPY else text
         cell = None if prompt.cell is None else str(prompt.cell)
         self.rejects.append((text, cell, stage, reason, prompt_id(prompt)))
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import saved
@@ -10,11 +11,11 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CTRLConfig, CTRLLMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from hf_synth import InputError, LocalGenerator, Prompt, Task, build
+from hf_synth import InputError, LocalGenerator, Prompt, Run, ScriptedGenerator, Task, build
 from hf_synth.adapters.folder import open_adapter
 from hf_synth.adapters.prefixes import Prefixes
 from hf_synth.adapters.settings import MetaConfig
-from hf_synth.filters.copies import Copies, fingerprints
+from hf_synth.filters.copies import COPY, Copies, fingerprints
 from hf_synth.generators import metatuning
 from hf_synth.generators.metatuning import (
     Batch,
@@ -31,6 +32,7 @@ from hf_synth.produce import Plan
 from hf_synth.records import Example
 from hf_synth.settings import SynthConfig
 from hf_synth.shots import Shot, shots_of, tuned
+from hf_synth.work import HIDDEN, Work
 
 YAML = """
 labels: {negative: bad awful dull, positive: good great fine}
@@ -275,6 +277,16 @@ def test_copies_of_shots_are_dropped_and_overlaps_counted():
     found = copies([Example({"text": text}, "a", "a", Prompt("x")) for text in texts])
     assert found == ["copy of a shot", None, None]
     assert list(copies.note().values()) == [3, 1, 1]
+
+
+def test_a_real_row_that_was_repeated_is_not_published_as_a_reject(tmp_path):
+    run = Run(Task(name="t", labels={"a": "x", "b": "y"}, prompt="{label}"), ScriptedGenerator(lambda p, rng: "x"))
+    work = Work(tmp_path, run)
+    for reason in (COPY, "short"):
+        work.rejected("rows", Prompt("x", "a"), "what a patient said", reason)
+    work.write([])
+    told = {row["reason"]: row["text"] for row in pq.read_table(tmp_path / "rejects.parquet").to_pylist()}
+    assert told == {COPY: HIDDEN, "short": "what a patient said"}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ def fingerprints(texts: Iterable[str]) -> dict[str, list[str]]:
     return {"whole": sorted({_hash(own) for own in words}), "spans": sorted(spans)}
 
 
+COPY = "copy of a shot"
+
+
 class Copies:
     """Drop a text that is one of the rows learnt from, and count those that share eight words in a row with one.
 
@@ -43,7 +46,7 @@ class Copies:
             copy = _hash(words) in self.whole
             self.seen, self.copied = self.seen + 1, self.copied + copy
             self.overlapping += not copy and any(_hash(span) in self.spans for span in _spans(words))
-            reasons.append("copy of a shot" if copy else None)
+            reasons.append(COPY if copy else None)
         return reasons
 
     def note(self) -> dict[str, Any]:

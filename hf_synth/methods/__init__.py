@@ -44,6 +44,7 @@ class Method:
         check: Raises `InputError` before anything runs where the task and the settings do not go together.
         texts: Where its texts come from: a generator wrote them, or they were found.
         tunes: Whether it tunes its generator, which then runs in this process.
+        quotes: Whether its prompts hold real rows word for word; the card says so, and shows none of them.
         template: Whether its prompts are the task's `prompt`; the others it notes as `first prompts`.
         reads: Fields of the task that decide its texts although they are no part of the prompt.
         needs: The data it is given, in words.
@@ -61,6 +62,7 @@ class Method:
     check: Callable[[Any, Any], None]
     texts: Literal["generated", "retrieved"] = "generated"
     tunes: bool = False
+    quotes: bool = False
     template: bool = True
     reads: tuple[str, ...] = ()
     needs: str = "nothing"

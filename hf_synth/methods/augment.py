@@ -64,7 +64,6 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
         own, rng = seeds.prompts(label, run.rng(f"seeds:{label}")), run.rng(f"variants:{label}")
         return by_eda(own, shots, rng, synonyms, config.alpha) if rules else by_asking(own, shots, task.stop[0])
 
-    run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
     copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
     yield from run.fill(
         run.targets(), prompts_for, read, copies, Unique(), max_attempts=config.max_attempts, **decoding
@@ -94,6 +93,7 @@ METHOD = Method(
     generate=augment,
     check=check,
     template=False,
+    quotes=True,
     reads=("tuning_prompt", "score_prompt"),
     needs="`shots`: 16 real rows of each label (`shots_per_class`)",
     cost="nothing (`how: eda`), or one completion a row",

@@ -59,7 +59,6 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     def prompts_for(label: str) -> Iterator[Prompt]:
         return seeds.prompts(label, run.rng(f"exemplars:{label}"))
 
-    run.note("first prompts", [{"label": label, "prompt": next(prompts_for(label)).text} for label in task.labels])
     copies, wanted = Copies(fingerprints(shot.text for shot in shots), task.generated), run.targets()
     each = math.ceil(max(wanted.values()) / config.keep_share)  # of all labels: asking must not read rows
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
@@ -95,6 +94,7 @@ METHOD = Method(
     check=check,
     tunes=True,
     template=False,
+    quotes=True,
     reads=("tuning_prompt", "score_prompt"),
     needs="`shots`: 16 real rows of each label (`shots_per_class`)",
     cost="tuning, then 1.25 completions a row (`keep_share: 0.8`) and a vector of each",
