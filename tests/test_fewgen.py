@@ -24,6 +24,7 @@ from hf_synth.generators.metatuning import (
     discrimination_losses,
     generation_losses,
     parts,
+    text_discrimination,
     text_of,
     tune_prefixes,
 )
@@ -131,8 +132,11 @@ def test_the_slope_is_that_of_differentiating_twice(prefixes, batch, normalize):
         named = dict(prefixes.named_parameters())
         slopes = torch.autograd.grad((weights * losses).sum(-1).mean(), list(named.values()), create_graph=True)
         ahead = {name: at - 0.02 * slope for (name, at), slope in zip(named.items(), slopes, strict=True)}
-        logits = functional_call(prefixes, ahead, (), batch.under(["a", "b"]).inputs)["logits"]
-        tuner._discrimination_of(batch)(logits, batch.targets).mean().backward()
+        logits = [
+            functional_call(prefixes, ahead, (), batch.under(["a", "b"], at).inputs)["logits"] for at in range(3)
+        ]
+        found = [text_discrimination(one, batch.targets[at : at + 1]) for at, one in enumerate(logits)]
+        torch.cat(found).mean().backward()
     for mine, value in zip(ours[:3], list(tuner.net.parameters())[:3], strict=True):
         assert value.grad.abs().max() > 1e-7
         assert (mine - value.grad).abs().max() < 1e-5 * value.grad.abs().max()

@@ -65,10 +65,11 @@ class Batch:
         """Return which tokens count."""
         return self.targets != IGNORED
 
-    def under(self, labels: Sequence[str]) -> Batch:
-        """Return each row under every label, one row's after the other's."""
-        heads = [head for head in self.heads for _ in labels]
-        return Batch([*labels] * len(self.names), heads, self.targets.repeat_interleave(len(labels), 0))
+    def under(self, labels: Sequence[str], row: int) -> Batch:
+        """Return one row under its own label first, then under every other."""
+        own = self.names[row]
+        names = [own, *(label for label in labels if label != own)]
+        return Batch(names, [self.heads[row]] * len(names), self.targets[row].expand(len(names), -1))
 
 
 def generation_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -85,6 +86,19 @@ def discrimination_losses(losses: Tensor, own: Tensor) -> Tensor:
         own: The place of each row's label, [rows].
     """
     return -(-losses).log_softmax(1)[torch.arange(len(own)), own]
+
+
+def text_discrimination(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean discrimination loss of a text's tokens, [1], from its logits under its own label and all others.
+
+    Args:
+        logits: [labels, T, vocabulary], those under its own label first.
+        targets: [1, T].
+    """
+    every = generation_losses(logits, targets.expand(len(logits), -1))
+    found = discrimination_losses(every[None], torch.zeros(1, dtype=torch.long, device=every.device))
+    mask = targets != IGNORED
+    return (found * mask).sum(-1) / mask.sum(-1)
 
 
 class MetaTuner:
@@ -164,24 +178,14 @@ class MetaTuner:
             name: (value if slope is None else value - size * slope).detach().requires_grad_()
             for (name, value), slope in zip(named.items(), slopes, strict=True)
         }
-        along, rows = mean_gradient(
-            self.prefixes, ahead, [(batch.under(self.labels).inputs, batch.targets)], self._discrimination_of(batch)
-        )
+        # A row at a time: memory grows with the labels, not with labels times rows.
+        parts = ((batch.under(self.labels, row).inputs, batch.targets[row : row + 1]) for row in range(len(losses)))
+        along, rows = mean_gradient(self.prefixes, ahead, parts, text_discrimination)
         direction = {name: value / rows for name, value in along.items()}
         derivatives = directional_derivatives(
             self.prefixes, {**batch.inputs, "labels": batch.targets}, direction, loss=generation_losses
         )
         return -size * (derivatives * weights).sum(-1).mean()
-
-    def _discrimination_of(self, batch: Batch) -> Any:
-        own = torch.tensor([self.labels.index(name) for name in batch.names], device=batch.targets.device)
-
-        def loss(logits: Tensor, targets: Tensor) -> Tensor:
-            every = generation_losses(logits, targets.repeat_interleave(len(self.labels), 0))
-            found = discrimination_losses(every.view(len(own), len(self.labels), -1), own)
-            return (found * batch.mask).sum(-1) / batch.mask.sum(-1)
-
-        return loss
 
 
 def batches(

@@ -110,7 +110,7 @@ METHOD = Method(
         "The stop string stands for the paper's new token [EOS], and texts are sampled, of pairs too.",
         "Of twice as many texts those stay that tell their label best (`attempts: 1` keeps all, as in the paper).",
         "The weight network's gradient is a directional derivative; the released code differentiates twice.",
-        "Four rows a step, five epochs, no dropout of prefixes; the paper takes two rows and twenty epochs.",
+        "By default four rows a step, five epochs, and no dropout; the paper takes two rows and twenty epochs.",
         "Unlike the released code, discrimination compares probabilities; without meta weighting, tokens count alike.",
         "Copies of a shot or given text and duplicates over labels go; one repetition penalty is for all labels.",
         "Ensembling, with which small students do worse, is `trainer: ensemble, trainer_args: {preset: fewgen}`.",
