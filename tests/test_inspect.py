@@ -232,6 +232,11 @@ def test_an_empty_text_is_named(clean):
     assert (found["verdict"], [row["row"] for row in found["rows"]]) == ("look", [7])
 
 
+def test_a_set_of_nothing_but_empty_texts_is_judged():
+    found = judged([" "] * 30, [at % 3 for at in range(30)], real=None)
+    assert found["empty texts"]["verdict"] == "bad"
+
+
 def test_texts_of_one_mould_are_less_diverse(clean):
     _, labels = clean
     rng = random.Random(0)

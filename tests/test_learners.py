@@ -113,11 +113,12 @@ def test_a_bilstm_does_not_tag(tmp_path):
         train_student(DatasetDict(train=tagged(16)), TOKENS, StudentConfig(student="bilstm"), tmp_path / "m", 0)
 
 
-def test_real_rows_of_a_number_per_class_need_classes(tmp_path):
+def test_real_rows_of_a_number_per_label_of_entities(tmp_path):
     (tmp_path / "data").mkdir()
     tagged(8).remove_columns("index").to_parquet(tmp_path / "data/train-0.parquet")
-    with pytest.raises(InputError, match="`real_per_class` is for tasks of kind single, pair, relation; 't' is of"):
-        load_real_rows(TOKENS, str(tmp_path), 2)
+    rows = load_real_rows(TOKENS, str(tmp_path), 2).data
+    for label in TOKENS.labels:
+        assert 2 <= sum(any(tag.endswith(label) for tag in tags) for tags in rows[TOKENS.label_column]) < 8
 
 
 @pytest.mark.parametrize("trainer", ["weighted", "ensemble", "bilevel"])

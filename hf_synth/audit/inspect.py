@@ -136,6 +136,8 @@ def _compared(some: Rows, real_some: Rows | None, rows: Rows, real: Real | None,
     if real_some is not None and len(real_some) < limits.LEAST:
         real_some = None
     mine, theirs = diversity.equal(some, real_some, seed)
+    if not any(text.split() for text in mine.texts):  # of which another check speaks
+        return
     yield diversity.repetition(mine, theirs, seed)
     yield diversity.vocabulary(mine, theirs, seed)
     yield diversity.likeness(mine, theirs)

@@ -108,4 +108,4 @@ def test_an_adapter_goes_to_the_hub_and_writes_from_there(hub, server, causal_fo
     hub.push(folder, "user/tiny-adapter", repo_type="model")
     here = open_adapter(str(folder), weights)
     found = hub.pool.submit(adapter, "user/tiny-adapter", weights).result(timeout=120)
-    assert found == ("user/tiny-adapter", here.digest, ("good", "bad"))
+    assert found == ("user/tiny-adapter", here.digest, ("label-good", "label-bad"))

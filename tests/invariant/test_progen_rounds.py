@@ -35,7 +35,7 @@ generator = Slow(write, name="sides")
 generate.open_generator = lambda *_, **__: generator
 settings = {
     "task": "sst2", "method": "progen", "num_rows": 120, "first_round": 60, "chunk_size": 16, "license": "mit",
-    "quality_model": sys.argv[2], "quality_lr": 0.005, "validation_size": 20, "pool_size": 10, "shots": 4,
+    "quality_model": sys.argv[2], "quality_lr": 0.005, "validation_size": 20, "pool_size": 10, "examples": 4,
     "rows_per_examples": 4, "output_dir": sys.argv[1],
 }
 sys.exit(main(["generate", *(f"--{name}={value}" for name, value in settings.items())]))
