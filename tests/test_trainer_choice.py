@@ -314,7 +314,10 @@ BAD = [
         "`trainer_args.rounds`, round 2: a key must be one of",
     ),
     ({"real_rows": "no/such"}, "`real_rows`: there is no folder 'no/such'"),
-    ({"real_rows": "REAL", "real_per_class": 99}, "99 rows of each label are wanted, and the split train of real has 12 of 'negative'"),
+    (
+        {"real_rows": "REAL", "real_per_class": 99},
+        "99 rows of each label are wanted, and the split train of real has 12",
+    ),
     ({"real_rows": "REAL", "reference_split": "train"}, "are both the split 'train' of 'real'"),
     ({"denoise": "hards"}, "Did you mean 'hard'?"),
     ({"denoise_args": {"keep": 0.5}}, "`denoise_args` needs `denoise`"),
