@@ -21,7 +21,6 @@ from itertools import cycle, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from .bio import OUTSIDE
 from .errors import InputError
 
 Synonyms = Callable[[str], Sequence[str]]
@@ -117,15 +116,6 @@ def deleted(
     if gone and len(gone) == len(_free(tokens, ())):
         gone.remove(rng.choice(free))
     return _result([(token, at) for at, token in enumerate(tokens) if at not in gone])
-
-
-def carried(tags: Sequence[str], augmented: Augmented) -> list[str]:
-    """Return the BIO tags of a variant: each token left keeps its own, new ones are outside."""
-    tokens, moved = augmented
-    found = [OUTSIDE] * len(tokens)
-    for old, new in moved.items():
-        found[new] = tags[old]
-    return found
 
 
 def vocabulary_synonyms(

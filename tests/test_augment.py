@@ -5,12 +5,21 @@ import random
 import numpy as np
 import pytest
 
-from hf_synth.augment import carried, deleted, eda, inserted, replaced, swapped, vocabulary_synonyms
+from hf_synth.augment import deleted, eda, inserted, replaced, swapped, vocabulary_synonyms
 from hf_synth.bio import spans_of, tags_of
 from hf_synth.errors import InputError
 from hf_synth.retrieval.encode import Encoder
 
 TOKENS = [f"word{chr(97 + at // 26)}{chr(97 + at % 26)}" for at in range(40)]
+
+
+def carried(tags, augmented):
+    """The tags of a variant: each token left keeps its own, new ones are outside."""
+    tokens, moved = augmented
+    found = ["O"] * len(tokens)
+    for old, new in moved.items():
+        found[new] = tags[old]
+    return found
 
 
 def synonyms(word):

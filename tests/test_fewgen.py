@@ -17,6 +17,7 @@ from hf_synth.adapters.prefixes import Prefixes
 from hf_synth.adapters.settings import MetaConfig
 from hf_synth.filters.copies import COPY, Copies, fingerprints
 from hf_synth.generators import metatuning
+from hf_synth.generators.encoding import Encoding
 from hf_synth.generators.metatuning import (
     Batch,
     MetaTuner,
@@ -253,6 +254,22 @@ def test_a_prompt_becomes_prefix_text_and_infix(causal_folder):
     single = Shot(Prompt('the review is "', "yes"), "fine", 'fine"')
     first, end, infix = parts(tokenizer, single)
     assert (tokenizer.decode(first + end), text_of(tokenizer, single), infix) == ('the review is "', '"', [])
+
+
+def test_a_tuning_prompt_of_a_chat_task_is_learnt_in_the_template_it_is_asked_in(causal_folder):
+    template = "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}:{% endif %}"
+    tokenizer = LocalGenerator(str(causal_folder), name="t", digest="x").tokenizer
+    tokenizer.chat_template = template
+    task = Task(name="t", labels={"a": "good", "b": "bad"}, prompt="x {label}", chat=True, tuning_prompt='{label}\n"')
+    [shot] = shots_of(tuned(task), Dataset.from_dict({"text": ["fine"], "label": ["a"]}), 0)
+    encoding = Encoding(tokenizer)
+    asked = encoding.prompt('good\n"', True)
+    assert encoding.split(shot.prompt.text, shot.answer, shot.chat)[0] == asked
+    first, end, _ = parts(tokenizer, shot)
+    assert first + end == asked
+    assert tokenizer.decode(asked) == '<good>:"'
+    plain = Task(name="t", labels={"a": "good", "b": "bad"}, prompt='{label}\n"', chat=True)
+    assert not tuned(plain).chat  # a prompt that was not written for tuning stands outside the template
 
 
 def test_a_model_with_control_codes(tmp_path, one_thread):

@@ -12,7 +12,9 @@ from .settings import AdapterConfig, TuningConfig
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["AdapterConfig", "Adapters", "TuningConfig", "attach"]
+__all__ = ["WEIGHTS", "AdapterConfig", "Adapters", "TuningConfig", "attach"]
+
+WEIGHTS = "adapter_model.safetensors"  # of a set, as peft calls it
 
 FILES = {
     **dict.fromkeys(("prefix", "prompt", "lora", "dora"), "library"),

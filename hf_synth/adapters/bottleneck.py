@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from .chosen import FILE
+from . import WEIGHTS
 from .layers import layers_of
 
 
@@ -93,9 +93,9 @@ class Bottlenecks:
     def save(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(self.sets[name], str(folder / FILE))
+        save_model(self.sets[name], str(folder / WEIGHTS))
 
     def load(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
         self.add(name, [])
-        load_model(self.sets[name], str(folder / FILE))
+        load_model(self.sets[name], str(folder / WEIGHTS))

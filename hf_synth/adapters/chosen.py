@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from . import WEIGHTS
 from .layers import layers_of
-
-FILE = "adapter_model.safetensors"
 
 
 def attach(model: Any, adapt: str, size: int) -> Chosen:
@@ -68,9 +67,9 @@ class Chosen:
     def save(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.contiguous() for key, value in self.sets[name].items()}, folder / FILE)
+        save_file({key: value.contiguous() for key, value in self.sets[name].items()}, folder / WEIGHTS)
 
     def load(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
-        self.sets[name] = {key: value.to(self.untouched[key]) for key, value in load_file(folder / FILE).items()}
+        self.sets[name] = {key: value.to(self.untouched[key]) for key, value in load_file(folder / WEIGHTS).items()}
         self.use(name)

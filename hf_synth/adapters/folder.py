@@ -12,10 +12,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..models import MODEL_FILES, hub_unreachable
-from . import Adapters, attach
+from . import WEIGHTS, Adapters, attach
 
 RECORD = "adapter.json"
-WEIGHTS = "adapter_model.safetensors"
 ALL = "default"  # the name of a set that answers for every label; peft's own name for the only one
 
 
@@ -80,6 +79,13 @@ def set_name(label: str) -> str:
     """
     plain = re.sub(r"[./\\]", "_", label)
     return f"label-{plain}" if plain == label else f"label-{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+
+
+def write_record(folder: Path, own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what is known of the sets of a folder, with how many parameters a set has, and return it."""
+    record = {**known, "parameters": sum(value.numel() for value in own.values())}
+    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return record
 
 
 def place(folder: Path, name: str) -> Path:

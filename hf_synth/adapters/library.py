@@ -23,6 +23,7 @@ from peft import (
 )
 
 from ..errors import InputError
+from . import WEIGHTS
 
 
 def attach(model: Any, adapt: str, size: int) -> Library:
@@ -129,7 +130,7 @@ class Library:
             self.trained.save_pretrained(scratch, selected_adapters=[name])
             written = Path(scratch) if name == "default" else Path(scratch) / name
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.move(written / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+            shutil.move(written / WEIGHTS, folder / WEIGHTS)
             config = json.loads((written / "adapter_config.json").read_text())
         # The path of a model on this machine is nobody's business; the adapter's card names the model.
         config["base_model_name_or_path"] = None

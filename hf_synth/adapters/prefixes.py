@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import DynamicCache
 
-from .chosen import FILE
+from . import WEIGHTS
 
 
 def attach(model: Any, adapt: str, size: int) -> Prefixes:
@@ -75,11 +75,11 @@ class Prefixes(nn.Module):
     def save(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.detach().contiguous() for key, value in self.own(name).items()}, folder / FILE)
+        save_file({key: value.detach().contiguous() for key, value in self.own(name).items()}, folder / WEIGHTS)
 
     def load(self, name: str, folder: Path) -> None:
         """See `Adapters`."""
-        found = load_file(folder / FILE, device=str(self.model.device))
+        found = load_file(folder / WEIGHTS, device=str(self.model.device))
         self.prefix[name], self.infix[name] = nn.Parameter(found["prefix"]), nn.Parameter(found["infix"])
 
     def forward(self, names: Sequence[str], heads: Sequence[Sequence[int]], tails: torch.Tensor) -> dict[str, Any]:

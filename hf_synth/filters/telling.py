@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
@@ -34,6 +35,9 @@ class Telling:
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return the reasons."""
+        sizes = Counter(example.cell for example in examples)
+        if all(size <= self.wanted.get(cell, 0) for cell, size in sizes.items()):
+            return [None] * len(examples)  # all stay: scoring each under every label would tell nothing
         task, labels = self.run.task, list(self.run.task.labels)
         texts = [example.fields[task.generated].removesuffix(task.ending) + task.stop[0] for example in examples]
         inputs = [

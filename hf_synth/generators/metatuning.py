@@ -7,7 +7,6 @@ it is a directional derivative of the token losses (see `directional.py`).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup, set_seed
 
-from ..adapters.folder import RECORD, place, set_name
+from ..adapters.folder import place, set_name, write_record
 from ..adapters.prefixes import Prefixes
 from ..adapters.settings import MetaConfig
 from ..directional import directional_derivatives, mean_gradient
@@ -147,7 +146,7 @@ class MetaTuner:
         """Return the discrimination loss of each token at the prefixes as they are."""
         places = [self.labels.index(name) for name in batch.names]
         with torch.no_grad():
-            every = [own if len(self.labels) == 1 else self._others(batch, label, own) for label in self.labels]
+            every = [self._others(batch, label, own) for label in self.labels]
         return discrimination_losses(torch.stack(every, 1), torch.tensor(places, device=own.device))
 
     def _others(self, batch: Batch, label: str, own: Tensor) -> Tensor:
@@ -239,7 +238,7 @@ def tune_prefixes(
     ]
     for name in prefixes.prefix:
         prefixes.save(name, place(folder, name))
-    record = {
+    known = {
         "adapt": "prefixes",
         "adapter_size": None,
         **asdict(config),
@@ -247,12 +246,10 @@ def tune_prefixes(
         "model": dict(model_facts),
         "rows": len(shots),
         "seed": seed,
-        "parameters": sum(value.numel() for value in prefixes.own(next(iter(prefixes.prefix))).values()),
         "loss": {"first epoch": means[0], "last epoch": means[1]},
         "seconds": round(time.perf_counter() - begun, 1),
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return record
+    return write_record(folder, prefixes.own(next(iter(prefixes.prefix))), known)
 
 
 def begin(

@@ -5,7 +5,6 @@ Chen et al., "Mixture of Soft Prompts for Controllable Data Generation" (https:/
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup, set_seed
 
-from ..adapters.folder import ALL, RECORD
+from ..adapters.folder import ALL, write_record
 from ..adapters.mixture import Mixtures
 from ..config import part
 from ..mixture import MixtureOfSoftPrompts, filled
@@ -69,7 +68,7 @@ def tune_mixture(
     mixtures.save(ALL, folder)
     each = len(losses) // config.tune_epochs
     means = [round(float(np.mean(part)), 4) for part in (losses[:each], losses[-each:])]
-    record = {
+    known = {
         "adapt": "mixture",
         "adapter_size": None,
         **asdict(config),
@@ -77,12 +76,10 @@ def tune_mixture(
         "model": dict(model_facts),
         "rows": len(shots),
         "seed": seed,
-        "parameters": sum(value.numel() for value in mixtures.own(ALL).values()),
         "loss": {"first epoch": means[0], "last epoch": means[1]},
         "seconds": round(time.perf_counter() - begun, 1),
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return record
+    return write_record(folder, mixtures.own(ALL), known)
 
 
 @torch.no_grad()

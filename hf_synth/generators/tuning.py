@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 import time
@@ -28,7 +27,7 @@ from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from ..adapters import Adapters, TuningConfig, attach
-from ..adapters.folder import ALL, RECORD, place, set_name
+from ..adapters.folder import ALL, place, set_name, write_record
 from ..errors import InputError
 from ..shots import Shot
 from .encoding import Encoding
@@ -86,7 +85,7 @@ def tune(
         if config.prefer_epochs:
             _preferred(adapters, tokenizer, own, shots, config, seed)
         adapters.save(name, place(folder, name))
-    record = {
+    known = {
         **{key: value for key, value in asdict(config).items() if key != "adapter_size"},
         "adapter_size": config.size,
         "tune_learning_rate": config.rate,
@@ -95,12 +94,10 @@ def tune(
         "model": dict(model_facts),
         "rows": len(shots),
         "seed": seed,
-        "parameters": sum(value.numel() for value in adapters.own(names[0]).values()),
         "loss": losses,
         "seconds": round(time.perf_counter() - begun, 1),
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return record
+    return write_record(folder, adapters.own(names[0]), known)
 
 
 def open_model(path: str, whole: bool = False) -> tuple[Any, Any]:

@@ -42,20 +42,25 @@ def diversity(rows, task) -> dict[str, float]:
     return {"vocabulary": len(words), "aps": round(float(similarity), 4)}
 
 
-def show(path: Path) -> None:
-    """Print the tables."""
+def cells_of(path: Path) -> dict[str, dict[str, dict[int, dict]]]:
+    """Return task -> method -> seed -> what was written of it."""
     cells: dict[str, dict[str, dict[int, dict]]] = defaultdict(lambda: defaultdict(dict))
     for line in map(json.loads, path.open()):
         task, method, seed = line["cell"]
         cells[task][method][seed] = line
-    for task, methods in cells.items():
+    return cells
+
+
+def show(path: Path) -> None:
+    """Print the tables."""
+    for task, methods in cells_of(path).items():
         print(f"\n### {task}\n\n| method | seeds | accuracy | ± | vocabulary | APS | asked | tokens |")
         print("|---|---|---|---|---|---|---|---|")
         for method, found in methods.items():
             print(_row(method, list(found.values())))
         print("\n| said to be better | than | accuracy, 95% | |\n|---|---|---|---|")
         for ours, theirs in ACCURACY:
-            print(_comparison(methods, ours, theirs), end="")
+            print(comparison(methods, ours, theirs), end="")
     print("\nIntervals resample test rows and seeds in pairs.")
 
 
@@ -69,7 +74,8 @@ def _row(method: str, found: list[dict]) -> str:
     return f"| {method} | {len(found)} | {np.mean(accuracies):.4f} | {spread} | {' | '.join(means)} |"
 
 
-def _comparison(methods: dict[str, dict[int, dict]], ours: str, theirs: str) -> str:
+def comparison(methods: dict[str, dict[int, dict]], ours: str, theirs: str) -> str:
+    """Return the line of two methods' difference; empty where they have no seed in common."""
     seeds = sorted(set(methods.get(ours, ())) & set(methods.get(theirs, ())))
     if not seeds:
         return ""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from methods_table import bits
-from noise_table import difference, verdict
+from methods_table import bits, cells_of, comparison
 
 # The paper's orderings and the bars of this project: the first should be better than the second.
 ORDER = [
@@ -29,23 +26,14 @@ ORDER = [
 
 def show(path: Path) -> None:
     """Print the tables."""
-    cells: dict[str, dict[str, dict[int, dict]]] = defaultdict(lambda: defaultdict(dict))
-    for line in map(json.loads, path.open()):
-        task, method, seed = line["cell"]
-        cells[task][method][seed] = line
-    for task, methods in cells.items():
+    for task, methods in cells_of(path).items():
         print(f"\n### {task}\n\n| | seeds | accuracy | ± | vocabulary | APS | parameters | tuning s | copies |")
         print("|---|---|---|---|---|---|---|---|---|")
         for method, found in methods.items():
             print(_row(method, list(found.values())))
         print("\n| should be better | than | accuracy, 95% | |\n|---|---|---|---|")
         for ours, theirs in ORDER:
-            seeds = sorted(set(methods.get(ours, ())) & set(methods.get(theirs, ())))
-            if seeds:
-                pair = [np.array([bits(methods[name][seed]) for seed in seeds]) for name in (ours, theirs)]
-                mean, low, high = difference(*pair)
-                told = f"{mean:+.4f} ({low:+.4f} to {high:+.4f}) | {verdict(low, high)}, {len(seeds)} seeds"
-                print(f"| {ours} | {theirs} | {told} |")
+            print(comparison(methods, ours, theirs), end="")
     print("\nIntervals resample test rows and seeds in pairs.")
 
 
