@@ -1,13 +1,13 @@
-"""Sending a finished folder to the Hub: one commit, card merged, checked afterwards. Only this file writes there."""
+"""Sending a finished folder to the Hub: one commit or pull request, card merged, checked afterwards."""
 
 from __future__ import annotations
 
 import json
-import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_url, is_offline_mode
 from huggingface_hub import utils as hub_utils
@@ -17,12 +17,11 @@ from huggingface_hub.utils.sha import git_hash
 
 from .card_merge import LOCAL, ON_HUB, OUR_FOLDERS, decode_card, merge_card, read_infos
 from .errors import InputError, unknown
+from .leaks import refuse_leaks
+from .retries import TRIES, patiently, status_of, transient, wait
 
 README = "README.md"
-TRIES = 5
-FIRST_WAIT = 1.0  # seconds; each further wait is twice as long
-
-T = TypeVar("T")
+PULL = "refs/pr/"  # the ref of a pull request is its number behind this
 
 
 class PushMismatchError(RuntimeError):
@@ -37,6 +36,8 @@ def push(
     repo_type: str = "dataset",
     token: str | None = None,
     message: str | None = None,
+    create_pr: bool = False,
+    overrule: Sequence[str] = (),
 ) -> str:
     """Send a Hub-ready folder to the Hub as one commit and check what arrived.
 
@@ -50,24 +51,29 @@ def push(
         repo_type: `dataset` or `model`.
         token: Token that may write; by default that of `hf auth login` or HF_TOKEN.
         message: Title of the commit.
+        create_pr: Open a pull request, which may be for somebody else's repo, and leave `main` as it is. Each push
+            opens one of its own, whether or not an earlier one is still open.
+        overrule: Leakage checks that may stand at "bad" in the data set's `hf_synth/inspect.json`, by name.
 
     Returns:
-        The address of the commit; of the newest one there when nothing had changed.
+        The address of the commit or pull request; of the newest commit there when nothing had changed.
 
     Raises:
-        InputError: Bad folder, name, token or README.md, or no network by request; nothing was committed.
+        InputError: Bad folder, name, token or README.md, a leak, or no network by request; nothing was committed.
         PushMismatchError: The Hub does not hold what was sent.
     """
     files = _local_files(Path(folder), repo_type)
     check_access(repo_id, token)
-    sending = _Push(HfApi(token=token), repo_id, repo_type, files, message or "Push with hf_synth")
+    if repo_type == "dataset":
+        refuse_leaks(Path(folder), overrule)
+    sending = _Push(HfApi(token=token), repo_id, repo_type, files, message or "Push with hf_synth", create_pr)
     try:
         sending.open_repo(private)
-        commit = sending.commit()
+        landed = sending.commit()
     except HfHubHTTPError as error:
         raise _refusal(error, sending.repo_id) or error from None
-    sending.verify(commit)
-    return sending.address(commit)
+    sending.verify(landed.revision)
+    return landed.address
 
 
 def check_access(repo_id: str, token: str | None = None) -> None:
@@ -103,40 +109,57 @@ def _local_files(folder: Path, repo_type: str) -> dict[str, Path]:
     return files
 
 
+@dataclass(frozen=True)
+class _Landed:
+    """Where our commit stands, by commit or pull request, and the address that shows it."""
+
+    revision: str
+    address: str
+
+
 class _Push:
-    def __init__(self, api: HfApi, repo_id: str, repo_type: str, files: dict[str, Path], message: str) -> None:
+    def __init__(
+        self, api: HfApi, repo_id: str, repo_type: str, files: dict[str, Path], message: str, create_pr: bool
+    ) -> None:
         self.api, self.repo_id, self.repo_type, self.files, self.message = api, repo_id, repo_type, files, message
+        self.create_pr = create_pr
+        self.pulls_before: set[str] = set()
         self.card = decode_card(files[README].read_bytes(), LOCAL)
         merge_card(self.card, None)
         # By this word in its description we know our own commit when the reply was lost.
         self.nonce = uuid.uuid4().hex
         self.sent: list[CommitOperationAdd] = []
 
-    def address(self, commit: str) -> str:
-        kind = "datasets/" if self.repo_type == "dataset" else ""
-        return f"{self.api.endpoint}/{kind}{self.repo_id}/commit/{commit}"
+    def at(self, revision: str) -> _Landed:
+        page = f"{self.api.endpoint}/{'datasets/' if self.repo_type == 'dataset' else ''}{self.repo_id}"
+        pull = revision.removeprefix(PULL)
+        return _Landed(revision, f"{page}/commit/{revision}" if pull == revision else f"{page}/discussions/{pull}")
 
     def open_repo(self, private: bool) -> None:
         if "/" not in self.repo_id:
-            self.repo_id = f"{_patiently(self.api.whoami)['name']}/{self.repo_id}"
+            self.repo_id = f"{patiently(self.api.whoami)['name']}/{self.repo_id}"
         # None rather than False: an organisation may want its new repos private.
         wanted: Any = {"repo_type": self.repo_type, "private": private or None, "exist_ok": True}
-        _patiently(lambda: self.api.create_repo(self.repo_id, **wanted))
+        if not (self.create_pr and self.exists()):
+            patiently(lambda: self.api.create_repo(self.repo_id, **wanted))
         if private and not self.info().private:
             name = f"{self.repo_id!r} exists and is public, but a private repo was asked for"
             raise InputError(f"{name}; make it private in its settings or choose another name.")
 
-    def info(self) -> Any:
-        return _patiently(lambda: self.api.repo_info(self.repo_id, repo_type=self.repo_type))
+    def exists(self) -> bool:
+        return patiently(lambda: self.api.repo_exists(self.repo_id, repo_type=self.repo_type))
 
-    def tree(self, commit: str) -> dict[str, RepoFile]:
-        where: Any = {"recursive": True, "revision": commit, "repo_type": self.repo_type}
-        entries = _patiently(lambda: list(self.api.list_repo_tree(self.repo_id, **where)))
+    def info(self) -> Any:
+        return patiently(lambda: self.api.repo_info(self.repo_id, repo_type=self.repo_type))
+
+    def tree(self, revision: str) -> dict[str, RepoFile]:
+        where: Any = {"recursive": True, "revision": revision, "repo_type": self.repo_type}
+        entries = patiently(lambda: list(self.api.list_repo_tree(self.repo_id, **where)))
         return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
-    def readme(self, commit: str) -> str:
+    def readme(self, revision: str) -> str:
         # Not hf_hub_download: when the Hub fails, that returns a cached copy without a word.
-        where: Any = {"repo_type": self.repo_type, "revision": commit}
+        where: Any = {"repo_type": self.repo_type, "revision": revision}
         address = hf_hub_url(self.repo_id, README, **where, endpoint=self.api.endpoint)
 
         def get() -> bytes:
@@ -144,50 +167,68 @@ class _Push:
             hub_utils.hf_raise_for_status(response)
             return response.content
 
-        return decode_card(_patiently(get), ON_HUB)
+        return decode_card(patiently(get), ON_HUB)
 
-    def commit(self, attempt: int = 1) -> str:
-        """Commit on top of the head that was read, again when somebody else was faster; return the commit's id."""
+    def pulls(self) -> set[str]:
+        where: Any = {"repo_type": self.repo_type, "include_pull_requests": True}
+        refs = patiently(lambda: self.api.list_repo_refs(self.repo_id, **where))
+        return {pull.ref for pull in refs.pull_requests or ()}
+
+    def commit(self, attempt: int = 1) -> _Landed:
+        """Commit on top of the head that was read, again when somebody else was faster."""
         parent = self.info().sha
+        if self.create_pr and attempt == 1:
+            self.pulls_before = self.pulls()
         try:
             return self.commit_onto(parent)
         except (HTTPError, json.JSONDecodeError) as error:
             # After a conflict too: the commit that was faster may be our own, done after we gave up on it.
             if landed := self.landed(parent):
                 return landed
-            if not (_status(error) == 412 or _transient(error)) or attempt == TRIES:
+            if not (status_of(error) == 412 or transient(error)) or attempt == TRIES:
                 raise
-            _wait(attempt, error)
+            wait(attempt, error)
+        except RuntimeError as error:  # what the client makes of an upload that failed as often as it tried
+            raise error.__cause__ or error from None
         except ValueError as error:
             raise error if isinstance(error, InputError) else _unacceptable(self.repo_id, error) from None
         return self.commit(attempt + 1)
 
-    def commit_onto(self, parent: str) -> str:
+    def commit_onto(self, parent: str) -> _Landed:
         there = self.tree(parent)
         card = merge_card(self.card, self.readme(parent) if README in there else None)
         self.sent = [CommitOperationAdd(name, path) for name, path in self.files.items() if name != README]
         self.sent.append(CommitOperationAdd(README, card.encode()))
         gone = [name for name in there if name.startswith(OUR_FOLDERS) and name not in self.files]
-        return self.api.create_commit(
+        done = self.api.create_commit(
             self.repo_id,
             [*self.sent, *(CommitOperationDelete(name) for name in gone if self.repo_type == "dataset")],
             commit_message=self.message,
             commit_description=f"hf_synth push {self.nonce}",
             repo_type=self.repo_type,
             parent_commit=parent,
-        ).oid
+            create_pr=self.create_pr,
+        )
+        return self.at(done.pr_revision or done.oid)
 
-    def landed(self, parent: str) -> str | None:
-        """Look for our commit on top of `parent`."""
+    def landed(self, parent: str) -> _Landed | None:
+        """Look for our commit on top of `parent`, or for our pull request."""
+        if self.create_pr:
+            return next((self.at(pull) for pull in self.pulls() - self.pulls_before if self.ours(pull)), None)
         if self.info().sha == parent:
             return None
-        commits = _patiently(lambda: self.api.list_repo_commits(self.repo_id, repo_type=self.repo_type))
+        commit = self.ours("main")
+        return self.at(commit) if commit else None
+
+    def ours(self, revision: str) -> str | None:
+        where: Any = {"repo_type": self.repo_type, "revision": revision}
+        commits = patiently(lambda: self.api.list_repo_commits(self.repo_id, **where))
         return next((commit.commit_id for commit in commits if self.nonce in commit.message), None)
 
-    def verify(self, commit: str) -> None:
-        """Compare what stands on the Hub at our commit with what was sent; a `.gitignore` there can drop files."""
-        there = self.tree(commit)
-        theirs = read_infos(self.readme(commit), ON_HUB) if README in there else {}
+    def verify(self, revision: str) -> None:
+        """Compare what stands where we committed with what was sent; a `.gitignore` on the Hub can drop files."""
+        there = self.tree(revision)
+        theirs = read_infos(self.readme(revision), ON_HUB) if README in there else {}
         for config, info in read_infos(self.card, LOCAL).items():
             if theirs.get(config) != info:
                 held, sent = json.dumps(theirs.get(config)), json.dumps(info)
@@ -206,35 +247,6 @@ def _same(operation: CommitOperationAdd, file: RepoFile) -> bool:
         return operation.upload_info.sha256.hex() == file.lfs.sha256
     with operation.as_file() as content:
         return git_hash(content.read()) == file.blob_id
-
-
-def _patiently(call: Callable[[], T], attempt: int = 1) -> T:
-    """Repeat what the client sends only once."""
-    try:
-        return call()
-    except (HTTPError, json.JSONDecodeError) as error:
-        if not _transient(error) or attempt == TRIES:
-            raise
-        _wait(attempt, error)
-    return _patiently(call, attempt + 1)
-
-
-def _status(error: Exception) -> int | None:
-    return error.response.status_code if isinstance(error, HfHubHTTPError) else None
-
-
-def _transient(error: Exception) -> bool:
-    """Tell whether a second try may succeed: no connection, a busy Hub, or a gateway's page where JSON was due."""
-    status = _status(error)
-    return status is None or status in (408, 429) or status >= 500
-
-
-def _wait(attempt: int, error: Exception) -> None:
-    seconds = FIRST_WAIT * 2 ** (attempt - 1)
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 429:
-        limit = hub_utils.parse_ratelimit_headers(error.response.headers)
-        seconds = max(seconds, limit.reset_in_seconds if limit else 0)
-    time.sleep(seconds)
 
 
 def _refusal(error: HfHubHTTPError, repo_id: str) -> Exception | None:

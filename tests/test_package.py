@@ -43,7 +43,8 @@ LAYERS = [
     ("train",),
     ("report", "baselines"),
     ("audit",),
-    ("hub", "deploy"),
+    ("leaks", "retries"),
+    ("hub", "collection", "deploy"),
     ("commands",),
 ]
 RANK = {name: at for at, names in enumerate(LAYERS) for name in names}

@@ -11,6 +11,8 @@ MOST_ROWS = 1_000  # rows that a verdict names
 LEAST = 20  # rows below which a share says nothing
 FEW = 10  # rows of a class below which the reference says nothing of it
 
+LEAKAGE = ("test rows", "canaries", "personal data")  # checks that hold back a push where they say bad
+
 # Leakage. One verbatim test row is one too many: the student is judged on what it has seen.
 REFERENCE_CHARACTERS = 60_000_000  # of a reference split or corpus that are searched: about 10 million words, 1.2 GB
 VERBATIM_WORDS = 4  # shorter texts ("a great movie") are the same by chance

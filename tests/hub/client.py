@@ -60,9 +60,9 @@ def write_folder(folder: Path, splits: dict[str, Sequence[str]], *, extra: bool 
 
 
 def push(folder: Path, repo_id: str, **options: Any) -> str:
-    from hf_synth import hub
+    from hf_synth import hub, retries
 
-    hub.FIRST_WAIT = 0.01
+    retries.FIRST_WAIT = 0.01
     return hub.push(folder, repo_id, **options)
 
 

@@ -1,8 +1,9 @@
 """A Hub on loopback, in memory, that the unmodified `huggingface_hub` and `datasets` clients talk to.
 
-It speaks whoami, repo create and info, preupload, LFS (batch, upload, verify), commit, tree, paths-info, refs,
-commits and resolve, with the Hub's status codes and error headers. It checks what the real one checks: tokens,
-private repos, `parentCommit`, object hashes, paths to delete. Faults are injected by `fail_next` and `before_next`.
+It speaks whoami, repo create and info, preupload, LFS (batch, upload whole or in parts, verify), commit, pull requests
+and their merge, branches, tree, paths-info, refs, commits, resolve (ranges too) and collections, with the Hub's status
+codes and error headers; of Xet it knows nothing. It checks what the real one checks: tokens, private repos,
+`parentCommit`, object hashes, paths to delete. Faults are injected by `fail_next` and `before_next`.
 """
 
 from __future__ import annotations
@@ -14,81 +15,19 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import yaml
 
+from .store import MAIN, Blob, Collection, Commit, Repo
+
 LFS_NAMES = ("*.parquet", "*.safetensors", "*.arrow", "*.bin", "*.gguf", "*.pt", "*.zip")
 LFS_BYTES = 10 * 2**20
+PART_BYTES = 2**14  # of a file in LFS that is sent at once; the Hub's parts are larger
 GITATTRIBUTES = "".join(f"{name} filter=lfs diff=lfs merge=lfs -text\n" for name in LFS_NAMES).encode()
-
-
-@dataclass(frozen=True)
-class Blob:
-    content: bytes
-    lfs: bool = False
-
-    @property
-    def oid(self) -> str:
-        """The git id: of the pointer file where the content is in LFS."""
-        data = self.pointer if self.lfs else self.content
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def pointer(self) -> bytes:
-        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.content)}\n"
-        return text.encode()
-
-    @property
-    def etag(self) -> str:
-        return self.sha256 if self.lfs else self.oid
-
-    def entry(self, path: str) -> dict[str, Any]:
-        entry: dict[str, Any] = {"type": "file", "oid": self.oid, "size": len(self.content), "path": path}
-        if self.lfs:
-            entry["lfs"] = {"oid": self.sha256, "size": len(self.content), "pointerSize": len(self.pointer)}
-        return entry
-
-
-@dataclass
-class Commit:
-    oid: str
-    title: str
-    message: str
-    author: str
-    files: dict[str, Blob]
-    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"))
-
-
-@dataclass
-class Repo:
-    kind: str
-    name: str
-    private: bool
-    commits: list[Commit] = field(default_factory=list)
-
-    @property
-    def head(self) -> Commit:
-        return self.commits[-1]
-
-    def add(self, files: dict[str, Blob], title: str, message: str = "", author: str = "hub") -> Commit:
-        state = [len(self.commits), title, message, {path: blob.oid for path, blob in sorted(files.items())}]
-        oid = hashlib.sha1(json.dumps([self.kind, self.name, *state]).encode()).hexdigest()
-        self.commits.append(Commit(oid, title, message, author, files))
-        return self.head
-
-    def at(self, revision: str) -> Commit | None:
-        if revision in ("main", "refs/heads/main"):
-            return self.head
-        return next((commit for commit in self.commits if commit.oid == revision), None)
 
 
 @dataclass
@@ -96,6 +35,7 @@ class Fault:
     path: re.Pattern[str]
     action: int | str | Callable[[], object]
     times: int
+    headers: dict[str, str] | None = None
 
 
 class Refused(Exception):
@@ -110,7 +50,9 @@ class HubServer:
     def __init__(self) -> None:
         self.tokens = {"hf_writer": ("user", "write"), "hf_reader": ("user", "read"), "hf_other": ("other", "write")}
         self.repos: dict[tuple[str, str], Repo] = {}
+        self.collections: dict[str, Collection] = {}
         self.objects: dict[str, bytes] = {}
+        self.parts: dict[str, dict[int, bytes]] = {}
         self.log: list[tuple[str, str, int]] = []
         self.faults: list[Fault] = []
         self.lock = threading.RLock()
@@ -127,11 +69,15 @@ class HubServer:
         self.http.shutdown()
         self.http.server_close()
 
-    def fail_next(self, path: str, status: int | str = 503, times: int = 1) -> None:
-        """Spoil the next requests whose `METHOD /path` matches: a status to answer with, `drop_request` (hang up
-        unanswered, nothing done), `drop_reply_after_commit` (do what was asked, then hang up) or `do_later` (hang up,
-        and do it when the same request comes again)."""
-        self.faults.append(Fault(re.compile(path), status, times))
+    def fail_next(
+        self, path: str, status: int | str = 503, times: int = 1, headers: dict[str, str] | None = None
+    ) -> None:
+        """Spoil the next requests whose `METHOD /path` matches: a status to answer with (429 says when to come again,
+        in the Hub's header unless `headers` are given), `drop_request` (hang up unanswered, nothing done),
+        `drop_reply_after_commit` (do what was asked, then hang up) or `do_later` (hang up, and do it when the same
+        request comes again)."""
+        limit = {"RateLimit": '"api";r=0;t=1'} if status == 429 else {}
+        self.faults.append(Fault(re.compile(path), status, times, limit if headers is None else headers))
 
     def before_next(self, path: str, act: Callable[[], object], times: int = 1) -> None:
         """Call `act` when the next matching request has come in and before it is served."""
@@ -155,22 +101,22 @@ class HubServer:
     def requests(self, pattern: str) -> list[tuple[str, str, int]]:
         return [entry for entry in self.log if re.search(pattern, f"{entry[0]} {entry[1]}")]
 
-    def take_faults(self, request: str) -> tuple[list[Callable[[], object]], int | str | None]:
+    def take_faults(self, request: str) -> tuple[list[Callable[[], object]], Fault | None]:
         """What to do before this request, and how to spoil it: every call that waits for it, one fault at most."""
         calls: list[Callable[[], object]] = []
-        action: int | str | None = None
+        spoiled: Fault | None = None
         with self.lock:
             for fault in self.faults:
                 if fault.times == 0 or not fault.path.search(request):
                     continue
                 if callable(fault.action):
                     calls.append(fault.action)
-                elif action is None:
-                    action = fault.action
+                elif spoiled is None:
+                    spoiled = fault
                 else:
                     continue
                 fault.times -= 1
-        return calls, action
+        return calls, spoiled
 
 
 def _is_lfs(path: str, size: int) -> bool:
@@ -188,13 +134,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.serve()
 
-    do_HEAD = do_POST = do_PUT = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
 
     def serve(self) -> None:
         parts = urlsplit(self.path)
         self.route, self.query, self.muted = unquote(parts.path), parse_qs(parts.query), False
         self.body = self.read_body()
-        calls, action = self.hub.take_faults(f"{self.command} {self.route}")
+        calls, fault = self.hub.take_faults(f"{self.command} {self.route}")
+        action = fault and fault.action
         for call in calls:
             call()
         if action == "do_later":
@@ -207,8 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if isinstance(action, int):
-            limits = {"RateLimit": '"api";r=0;t=1'} if action == 429 else {}
-            self.reply(action, b"<html>a gateway speaks</html>", {"Content-Type": "text/html", **limits})
+            headers = {"Content-Type": "text/html", **(fault.headers or {})}
+            self.reply(action, b"<html>a gateway speaks</html>", headers)
             return
         self.muted = action == "drop_reply_after_commit"
         try:
@@ -253,11 +200,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(401, "Invalid username or password.")
         return self.hub.tokens[token]
 
-    def writer(self, namespace: str) -> str:
+    def writer(self, namespace: str | None) -> str:
+        """Return who writes; without a namespace, whoever may write anywhere, as a pull request or an upload needs."""
         user = self.user()
         if user is None:
             raise Refused(401, "Invalid username or password.")
-        if user[1] != "write" or user[0] != namespace:
+        if user[1] != "write" or user[0] != (namespace or user[0]):
             raise Refused(403, f"You don't have the rights to write under the namespace {namespace!r}")
         return user[0]
 
@@ -267,11 +215,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(404 if user else 401, "Repository not found", "RepoNotFound")
         return repo
 
-    def commit_of(self, repo: Repo, revision: str) -> Commit:
-        commit = repo.at(revision)
-        if commit is None:
+    def history(self, repo: Repo, revision: str) -> list[Commit]:
+        history = repo.history(revision)
+        if history is None:
             raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        return commit
+        return history
+
+    def commit_of(self, repo: Repo, revision: str) -> Commit:
+        return self.history(repo, revision)[-1]
 
     def dispatch(self) -> None:
         for method, pattern, name in ROUTES:
@@ -350,16 +301,37 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def refs(self, kind: str, name: str) -> None:
-        head = self.find(kind, name).head.oid
-        branch = {"name": "main", "ref": "refs/heads/main", "targetCommit": head}
-        self.reply(200, {"branches": [branch], "tags": [], "converts": []})
+        repo = self.find(kind, name)
+        told: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "converts": [], "pullRequests": []}
+        for ref, history in repo.refs.items():
+            _, group, short = ref.split("/", 2)
+            told["pullRequests" if group == "pr" else "branches"].append(
+                {"name": short, "ref": ref, "targetCommit": history[-1].oid}
+            )
+        if "include_prs" not in self.query:
+            del told["pullRequests"]
+        self.reply(200, told)
+
+    def branch(self, kind: str, name: str, branch: str) -> None:
+        self.writer(name.split("/")[0])
+        repo = self.find(kind, name)
+        if repo.ref(branch):
+            raise Refused(409, f"Reference already exists: {branch}")
+        start = json.loads(self.body or b"{}").get("startingPoint", MAIN)
+        repo.branch(f"refs/heads/{branch}", self.commit_of(repo, start))
+        self.reply(200, {})
+
+    def merge(self, kind: str, name: str, number: str) -> None:
+        author = self.writer(name.split("/")[0])
+        repo = self.find(kind, name)
+        pull = self.commit_of(repo, f"refs/pr/{number}")
+        repo.add(pull.files, f"{pull.title} (#{number})", pull.message, author)
+        self.reply(200, {})
 
     def commits(self, kind: str, name: str, revision: str) -> None:
-        repo = self.find(kind, name)
-        until = repo.commits.index(self.commit_of(repo, revision)) + 1
         history = [
             {"id": c.oid, "title": c.title, "message": c.message, "date": c.date, "authors": [{"user": c.author}]}
-            for c in reversed(repo.commits[:until])
+            for c in reversed(self.history(self.find(kind, name), revision))
         ]
         self.reply(200, history)
 
@@ -420,7 +392,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Writing
 
     def preupload(self, kind: str, name: str, revision: str) -> None:
-        self.writer(name.split("/")[0])
+        self.writer(None if "create_pr" in self.query else name.split("/")[0])
         commit = self.commit_of(self.find(kind, name), revision)
         ignore = commit.files[".gitignore"].content.decode().split() if ".gitignore" in commit.files else []
         answer = []
@@ -437,15 +409,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.reply(200, {"files": answer, "commitOid": commit.oid})
 
     def lfs_batch(self, name: str, kind: str = "model") -> None:
-        self.writer(name.split("/")[0])
+        self.writer(None)
         self.find(kind, name)
-        objects = []
-        for item in json.loads(self.body)["objects"]:
+        wanted, objects = json.loads(self.body), []
+        for item in wanted["objects"]:
             answer: dict[str, Any] = {"oid": item["oid"], "size": item["size"]}
             if item["oid"] not in self.hub.objects:
                 address = f"{self.hub.endpoint}/lfs/{item['oid']}"
                 verify = f"{self.hub.endpoint}/{quote(name)}.git/info/lfs/objects/verify"
-                answer["actions"] = {"upload": {"href": address}, "verify": {"href": verify}}
+                upload: dict[str, Any] = {"href": address}
+                if item["size"] > PART_BYTES and "multipart" in wanted["transfers"]:
+                    parts = range(1, -(-item["size"] // PART_BYTES) + 1)
+                    header = {"chunk_size": str(PART_BYTES), **{str(n): f"{address}/part/{n}" for n in parts}}
+                    upload = {"href": f"{address}/complete", "header": header}
+                answer["actions"] = {"upload": upload, "verify": {"href": verify}}
             objects.append(answer)
         self.reply(200, {"transfer": "basic", "objects": objects})
 
@@ -455,30 +432,52 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.objects[oid] = self.body
         self.reply(200, b"")
 
+    def lfs_part(self, oid: str, number: str) -> None:
+        if len(self.body) > PART_BYTES:
+            raise Refused(400, "The part is too large")
+        self.hub.parts.setdefault(oid, {})[int(number)] = self.body
+        self.reply(200, b"", {"ETag": f'"{hashlib.md5(self.body).hexdigest()}"'})
+
+    def lfs_complete(self, oid: str) -> None:
+        sent, parts = json.loads(self.body), self.hub.parts.get(oid, {})
+        told = [(part["partNumber"], part["etag"].strip('"')) for part in sent["parts"]]
+        held = [(number, hashlib.md5(part).hexdigest()) for number, part in sorted(parts.items())]
+        whole = b"".join(part for _, part in sorted(parts.items()))
+        if sent["oid"] != oid or told != held or hashlib.sha256(whole).hexdigest() != oid:
+            raise Refused(400, "The parts do not make the object")
+        self.hub.objects[oid] = whole
+        self.reply(200, b"")
+
     def lfs_verify(self, name: str, kind: str = "model") -> None:
-        self.writer(name.split("/")[0])
+        self.writer(None)
         wanted = json.loads(self.body)
         if len(self.hub.objects.get(wanted["oid"], b"")) != wanted["size"]:
             raise Refused(404, "The object was not uploaded")
         self.reply(200, {})
 
     def commit(self, kind: str, name: str, revision: str) -> None:
-        author = self.writer(name.split("/")[0])
+        pull = "create_pr" in self.query
+        author = self.writer(None if pull else name.split("/")[0])
         repo = self.find(kind, name)
         lines = [json.loads(line) for line in self.body.splitlines()]
         header = lines[0]["value"]
         parent = header.get("parentCommit")
-        if revision != "main":
+        ref = repo.ref(revision)
+        if ref is None:
             raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        if parent and parent != repo.head.oid:
+        if pull:  # begins where the client says, however far the branch has come since
+            ref = repo.branch(f"refs/pr/{len(repo.pulls) + 1}", self.commit_of(repo, parent or ref))
+        elif parent and parent != repo.refs[ref][-1].oid:
             raise Refused(412, "A commit has happened since. Please refresh and try again.")
-        files = dict(repo.head.files)
+        files = dict(repo.refs[ref][-1].files)
         for line in lines[1:]:
             self.apply(files, line["key"], line["value"])
-        made = repo.add(files, header["summary"], header.get("description", ""), author)
-        prefix = "datasets/" if kind == "dataset" else ""
-        address = f"{self.hub.endpoint}/{prefix}{name}/commit/{made.oid}"
-        self.reply(200, {"success": True, "commitOid": made.oid, "commitUrl": address, "hookOutput": ""})
+        made = repo.add(files, header["summary"], header.get("description", ""), author, ref)
+        address = f"{self.hub.endpoint}/{'datasets/' if kind == 'dataset' else ''}{name}"
+        answer = {"success": True, "commitOid": made.oid, "commitUrl": f"{address}/commit/{made.oid}"}
+        if pull:
+            answer["pullRequestUrl"] = f"{address}/discussions/{ref.rsplit('/', 1)[-1]}"
+        self.reply(200, {**answer, "hookOutput": ""})
 
     def apply(self, files: dict[str, Blob], key: str, value: dict[str, Any]) -> None:
         path = value["path"]
@@ -497,24 +496,81 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             raise Refused(400, f"Unknown operation {key!r}")
 
+    # Collections
+
+    def collections(self) -> None:
+        owners, user = self.query.get("owner", []), self.user()
+        seen = [one for one in self.hub.collections.values() if not owners or one.owner in owners]
+        self.reply(
+            200, [{**one.facts(), "position": 0} for one in seen if not one.private or (user and user[0] == one.owner)]
+        )
+
+    def create_collection(self) -> None:
+        wanted = json.loads(self.body)
+        owner = self.writer(wanted["namespace"])
+        if not 0 < len(wanted["title"]) < 60:
+            raise Refused(400, '"title" length must be less than 60 characters long')
+        made = Collection.of(wanted["title"], owner, wanted["private"])
+        if made.slug in self.hub.collections:
+            self.reply(409, {"error": "exists", "slug": made.slug}, {"X-Error-Message": "exists"})
+            return
+        self.hub.collections[made.slug] = made
+        self.reply(200, {**made.facts(), "position": 0})
+
+    def collection_of(self, slug: str, *, write: bool = False) -> Collection:
+        if slug not in self.hub.collections:
+            raise Refused(404, "Collection not found")
+        if write:
+            self.writer(slug.split("/")[0])
+        return self.hub.collections[slug]
+
+    def collection(self, slug: str) -> None:
+        self.reply(200, {**self.collection_of(slug).facts(), "position": 0})
+
+    def add_item(self, slug: str) -> None:
+        collection, wanted = self.collection_of(slug, write=True), json.loads(self.body)
+        kind, name = wanted["item"]["type"], wanted["item"]["id"]
+        self.find(kind, name)
+        if any((item["type"], item["id"]) == (kind, name) for item in collection.items):
+            raise Refused(409, "The item is in the collection already")
+        item = {"_id": f"{len(collection.items):024d}", "id": name, "type": kind, "position": len(collection.items)}
+        collection.items.append(item | ({"note": {"text": wanted["note"]}} if "note" in wanted else {}))
+        self.reply(200, {**collection.facts(), "position": 0})
+
+    def change_item(self, slug: str, item: str) -> None:
+        found = next(one for one in self.collection_of(slug, write=True).items if one["_id"] == item)
+        found["note"] = {"text": json.loads(self.body)["note"]}
+        self.reply(200, {})
+
 
 _API = r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
 _PAGE = r"/(?:(?P<kind>datasets)/)?(?P<name>[^/]+/[^/]+)"
+_AT = r"/(?P<revision>refs/\w+/[^/]+|[^/]+)"
+_SLUG = r"/api/collections/(?P<slug>[^/]+/[^/]+)"
 
 ROUTES = (
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create_repo"),
     ("POST", r"/api/validate-yaml", "validate_yaml"),
+    ("GET", r"/api/collections", "collections"),
+    ("POST", r"/api/collections", "create_collection"),
+    ("GET", _SLUG, "collection"),
+    ("POST", _SLUG + r"/items", "add_item"),
+    ("PATCH", _SLUG + r"/items/(?P<item>[^/]+)", "change_item"),
     ("GET HEAD", _API, "repo_info"),
-    ("GET HEAD", _API + r"/revision/(?P<revision>.+)", "repo_info"),
+    ("GET HEAD", _API + "/revision" + _AT, "repo_info"),
     ("GET", _API + r"/refs", "refs"),
-    ("GET", _API + r"/commits/(?P<revision>[^/]+)", "commits"),
-    ("GET", _API + r"/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?", "tree"),
-    ("POST", _API + r"/paths-info/(?P<revision>[^/]+)", "paths_info"),
-    ("POST", _API + r"/preupload/(?P<revision>[^/]+)", "preupload"),
-    ("POST", _API + r"/commit/(?P<revision>[^/]+)", "commit"),
+    ("POST", _API + r"/branch/(?P<branch>[^/]+)", "branch"),
+    ("POST", _API + r"/discussions/(?P<number>\d+)/merge", "merge"),
+    ("GET", _API + "/commits" + _AT, "commits"),
+    ("GET", _API + "/tree" + _AT + "(?:/(?P<path>.*))?", "tree"),
+    ("POST", _API + "/paths-info" + _AT, "paths_info"),
+    ("POST", _API + "/preupload" + _AT, "preupload"),
+    ("POST", _API + "/commit" + _AT, "commit"),
     ("POST", _PAGE + r"\.git/info/lfs/objects/batch", "lfs_batch"),
     ("POST", _PAGE + r"\.git/info/lfs/objects/verify", "lfs_verify"),
     ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", "lfs_upload"),
-    ("GET HEAD", _PAGE + r"/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
+    ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})/part/(?P<number>\d+)", "lfs_part"),
+    ("POST", r"/lfs/(?P<oid>[0-9a-f]{64})/complete", "lfs_complete"),
+    ("GET HEAD", _PAGE + "/resolve" + _AT + "/(?P<path>.+)", "resolve"),
 )
