@@ -30,10 +30,11 @@ class Watch:
     Args:
         console: Where to print.
         folder: On whose disk room is looked up.
+        num_rows: Rows wanted in the end.
     """
 
-    def __init__(self, console: Console, folder: Path):
-        self.console, self.folder = console, folder
+    def __init__(self, console: Console, folder: Path, num_rows: int):
+        self.console, self.folder, self.num_rows = console, folder, num_rows
         self.progress = Progress(
             BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
         )
@@ -47,20 +48,20 @@ class Watch:
             self._show(f"{stage}: {run.ledger.stage(stage).asked} asked", 0.0)
             return
         counts = run.ledger.stage("rows")
-        kept = min(counts.kept, run.num_rows)
+        kept = min(counts.kept, self.num_rows)
         rate = kept / max(counts.seconds, 1e-9)
-        speed = f"{rate:.1f} rows/s, {clock((run.num_rows - kept) / rate) if rate else 'unknown'} left"
+        speed = f"{rate:.1f} rows/s, {clock((self.num_rows - kept) / rate) if rate else 'unknown'} left"
         if not self._probed:
             self._probed = True
             self._probe(run, f"kept {counts.kept} of {counts.asked}, {speed}")
         self._show(
-            f"{kept} of {run.num_rows} rows, yield {counts.kept / counts.asked:.0%}, {speed}", kept / run.num_rows
+            f"{kept} of {self.num_rows} rows, yield {counts.kept / counts.asked:.0%}, {speed}", kept / self.num_rows
         )
 
     def _probe(self, run: Run, found: str) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
         free = shutil.disk_usage(self.folder).free / 1e6
-        need = run.num_rows * ROW_BYTES / 1e6
+        need = self.num_rows * ROW_BYTES / 1e6
         self.console.print(
             f"probe: {found}; {memory:.0f} MB of memory; about {need:.1f} MB of disk, {free:.0f} MB free"
         )

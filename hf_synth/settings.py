@@ -176,6 +176,10 @@ class OutputConfig:
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
         hub_id: Push the result to this Hub repository.
         private: Keep everything on this machine but what is pushed, and make that repository private.
+        create_pr: Push as a pull request, a new one each time, in place of a commit to `main`.
+        push_every: Push what there is each time so many more rows are there, as a whole data set whose card says that
+            it is unfinished; what is written does not depend on it. 0 pushes at the end alone.
+        collection: Link what is pushed in this collection: a title (created under your name when absent) or a slug.
     """
 
     output_dir: str | None = None
@@ -184,3 +188,6 @@ class OutputConfig:
     baseline_rows: int = Field(300, ge=0)
     hub_id: str | None = None
     private: bool = False
+    create_pr: bool = False
+    push_every: int = Field(0, ge=0)
+    collection: str | None = None

@@ -20,6 +20,8 @@ from ..ranks import Ranks, launched
 from ..run import Run
 from ..settings import BackendConfig, OutputConfig, SynthConfig
 from .options import parse
+from .sharing import check_sharing, share
+from .unfinished import push_parts
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -69,10 +71,13 @@ def preview(plan: Plan, generator: Generator, rows: int) -> None:
     )
 
 
-def generate(plan: Plan, generator: Generator, folder: Path, ranks: Ranks = ALONE) -> dict[str, Any]:
+def generate(
+    plan: Plan, generator: Generator, folder: Path, output: OutputConfig, ranks: Ranks = ALONE
+) -> dict[str, Any]:
     """Generate into `folder/dataset`, whose lock is held, and return the recorded facts (on rank 0)."""
-    watch = Watch(console, folder)
+    watch = Watch(console, folder, plan.config.num_rows)
     try:
+        push_parts(plan, generator, folder, output, console, watch, ranks)
         return produce(
             plan,
             generator,
@@ -91,10 +96,7 @@ def main(argv: list[str]) -> int:
     shown = found[PreviewConfig].preview
     plan, folder = plan_and_folder(found, writes=not shown)
     output = found[OutputConfig]
-    if output.hub_id:
-        from ..hub import check_access
-
-        check_access(output.hub_id)
+    check_sharing(output)
     if shown:
         preview(plan, open_generator(plan, private=output.private), shown)
         return 0
@@ -105,16 +107,14 @@ def main(argv: list[str]) -> int:
             )
         generator = open_generator(plan, ranks, private=output.private)
         with locked(folder, ranks):
-            facts = generate(plan, generator, folder, ranks)
+            facts = generate(plan, generator, folder, output, ranks)
     if ranks.rank:
         return 0
     console.print(f"{facts['rows']} rows in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})")
     for cell, sentence in facts["ledger"]["accounts"].items():
         console.print(f"not filled: {cell}: {sentence}", markup=False)
     if output.hub_id:
-        from ..hub import push
-
-        console.print(push(folder / "dataset", output.hub_id, private=output.private))
+        share(folder / "dataset", output.hub_id, output, console)
     return 0
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ..adapters.folder import RECORD
 from ..config import strict
+from ..settings import OutputConfig
 from .generate import console
 from .options import parse
+from .sharing import share
 
 
 @strict
@@ -18,19 +20,24 @@ class PushConfig:
         folder: A folder that `generate`, `train` or `run` wrote (`dataset/` or `model/`), or one that `tune` wrote.
         hub_id: The repository, `user/name`.
         private: Create it private.
+        create_pr: Open a pull request, a new one each time, in place of a commit to `main`.
+        collection: Link the repository in this collection: a title (created under your name when absent) or a slug.
+        overrule: Leakage checks, separated by commas, that may stand at "bad" in the data set's inspection.
     """
 
     folder: str
     hub_id: str
     private: bool = False
+    create_pr: bool = False
+    collection: str | None = None
+    overrule: str = ""
 
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
     config = parse(argv, "hf-synth push", PushConfig)[PushConfig]
-    from ..hub import push
-
-    models = [Path(config.folder) / name for name in ("config.json", RECORD)]
-    kind = "model" if any(file.exists() for file in models) else "dataset"
-    console.print(push(config.folder, config.hub_id, repo_type=kind, private=config.private))
+    folder = Path(config.folder)
+    kind = "model" if any((folder / name).exists() for name in ("config.json", RECORD)) else "dataset"
+    output = OutputConfig(private=config.private, create_pr=config.create_pr, collection=config.collection)
+    share(folder, config.hub_id, output, console, kind, config.overrule)
     return 0

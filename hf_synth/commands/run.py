@@ -12,6 +12,7 @@ from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder
 from .options import parse
+from .sharing import check_sharing, share
 from .train import train
 
 
@@ -24,25 +25,20 @@ def main(argv: list[str]) -> int:
 
     plan, folder = plan_and_folder(found)
     output = found[OutputConfig]
-    if output.hub_id:
-        from ..hub import check_access
-
-        check_access(output.hub_id)
+    check_sharing(output)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
     refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
     for source in plan.method.sources(plan.task, plan.method_config):
         refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")
     generator = open_generator(plan, private=output.private)
     with locked(folder):
-        generate(plan, generator, folder)
+        generate(plan, generator, folder, output)
         train(plan, found[StudentConfig], folder)
         judge(plan, output, folder, reference, generator)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)
     if output.hub_id:
-        from ..hub import push
-
-        console.print(push(folder / "dataset", output.hub_id, private=output.private))
-        console.print(push(folder / "model", f"{output.hub_id}-model", repo_type="model", private=output.private))
+        share(folder / "dataset", output.hub_id, output, console)
+        share(folder / "model", f"{output.hub_id}-model", output, console, "model")
     return 0

@@ -501,9 +501,7 @@ class _Handler(BaseHTTPRequestHandler):
     def collections(self) -> None:
         owners, user = self.query.get("owner", []), self.user()
         seen = [one for one in self.hub.collections.values() if not owners or one.owner in owners]
-        self.reply(
-            200, [{**one.facts(), "position": 0} for one in seen if not one.private or (user and user[0] == one.owner)]
-        )
+        self.reply(200, [one.facts() for one in seen if not one.private or (user and user[0] == one.owner)])
 
     def create_collection(self) -> None:
         wanted = json.loads(self.body)

@@ -1,0 +1,45 @@
+"""What `push`, `generate` and `run` do alike to share a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..errors import InputError
+from ..settings import OutputConfig
+
+WITH_HUB_ID = ("push_every", "create_pr", "collection")
+
+
+def check_sharing(output: OutputConfig) -> None:
+    """Refuse a push that cannot succeed, before the work that it would share is done.
+
+    Raises:
+        InputError: If settings do not go together, or there is no way to the Hub.
+    """
+    if output.hub_id is None:
+        for name in WITH_HUB_ID:
+            if getattr(output, name):
+                raise InputError(f"`{name}: {getattr(output, name)}` is read with `hub_id` alone, which is not given")
+        return
+    if output.push_every and output.create_pr:
+        raise InputError("`push_every` would open a pull request at each push; leave `create_pr` or `push_every` out")
+    from ..hub import check_access
+
+    check_access(output.hub_id)
+
+
+def share(
+    folder: Path, hub_id: str, output: OutputConfig, console: Console, kind: str = "dataset", overrule: str = ""
+) -> None:
+    """Push a folder, link it in its collection, and print where both are."""
+    from ..collection import collect
+    from ..hub import push
+
+    names = [name.strip() for name in overrule.split(",") if name.strip()]
+    settings: Any = {"repo_type": kind, "private": output.private}
+    console.print(push(folder, hub_id, create_pr=output.create_pr, overrule=names, **settings), markup=False)
+    if output.collection:
+        console.print(collect(output.collection, hub_id, **settings), markup=False)
