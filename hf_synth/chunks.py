@@ -66,6 +66,11 @@ class Asked:
         self.chunks, self.prompts, self.decoding, self.place = chunks, prompts, decoding, place
         self._begun: tuple[str, float, Callable[[], list[Completion]]] | None = None
 
+    @property
+    def batch_size(self) -> int:
+        """Forward rows at once in it."""
+        return self.chunks.journal.key(self.place)[1]
+
     def start(self) -> None:
         """Begin the chunk where work goes on beside others: in a generator that can, or for the other ranks.
 
@@ -92,7 +97,7 @@ class Asked:
             chunk = waited(self._recorded, f"chunk {self.place.sequence} of rank {owner}")
         # Later chunks would not fit either. Those already in their places find out for themselves, so that a chunk's
         # size depends on what was looked at before it was placed, whoever ran out of memory and when.
-        chunks.batch_size = min(chunks.batch_size, chunks.journal.key(self.place)[1])
+        chunks.batch_size = min(chunks.batch_size, self.batch_size)
         return chunk
 
     def _recorded(self) -> Chunk | None:

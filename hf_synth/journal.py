@@ -215,6 +215,11 @@ def waited(ready: Callable[[], Any], what: str) -> Any:
     return found
 
 
+def answer_digest(answer: Completion) -> int:
+    """Return 64 bits that stand for an answer: its text, log-probability, tokens and how it ended."""
+    return int(digest([answer.text, answer.logprob, answer.tokens, answer.finish])[:16], 16)
+
+
 def seed_of(key: str) -> int:
     """Return the 64-bit seed of a chunk's row streams, a function of its key."""
     return int(key[:16], 16)

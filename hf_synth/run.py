@@ -28,7 +28,7 @@ PROBE = 24  # prompts in the first chunk of a stage
 class Listener(Protocol):
     """Told of everything a run does, as it does it."""
 
-    def chunk(self, stage: str, chunk: Chunk, prompts: Sequence[Prompt]) -> None:
+    def chunk(self, stage: str, chunk: Chunk, asked: Asked) -> None:
         """A chunk was answered, now or from the journal, and its drops are counted."""
 
     def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
@@ -287,7 +287,7 @@ class Run:
         written = self._filtered(parsed, filters, stage)
         kept = self._filtered(written, self.filters if stage == "rows" else (), stage)
         if self.listener:
-            self.listener.chunk(stage, chunk, prompts)
+            self.listener.chunk(stage, chunk, asked)
         if required and first and not written:  # where a judge rejects all of one label, that is the label's account
             raise self._nothing(stage, prompts, chunk.completions[0].text)
         return kept

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .chunks import Asked
 from .columns import named_schema
 from .filters.copies import COPY
-from .journal import Chunk
+from .journal import Chunk, answer_digest
 from .records import Example, Prompt
 from .run import Run
 from .shapes import shape
@@ -83,8 +84,8 @@ class Work:
     """The four tables of one run, listening to it as it goes.
 
     `rows` has the task's columns (labels by name), `index` and the provenance columns; `rejects` the
-    raw texts that were dropped, each with its reason; `chunks` what is needed to ask again; `prompts` each prompt
-    once.
+    raw texts that were dropped, each with its reason; `chunks` what is needed to ask again and to know the answers;
+    `prompts` each prompt once.
     """
 
     def __init__(self, folder: Path, run: Run, watch: Callable[[Run, str], None] | None = None):
@@ -108,22 +109,47 @@ class Work:
             folder / "rejects.parquet", {"text": text, "cell": text, "stage": text, "reason": text, "prompt_id": text}
         )
         self.chunks = Table(
-            folder / "chunks.parquet", {"stage": text, "key": text, "seed": pa.uint64(), "prompt_ids": pa.list_(text)}
+            folder / "chunks.parquet",
+            {
+                "stage": text,
+                "key": text,
+                "seed": pa.uint64(),
+                "prompt_ids": pa.list_(text),
+                "decoding": text,
+                "batch_size": pa.int32(),
+                "ordinal": pa.int32(),
+                "given": pa.list_(text),
+                "answers": pa.list_(pa.uint64()),
+            },
         )
         self.prompts = Table(folder / "prompts.parquet", {"prompt_id": text, "text": text, "against": pa.list_(text)})
         self._known: set[int] = set()
         run.listener = self
 
-    def chunk(self, stage: str, chunk: Chunk, prompts: Sequence[Prompt]) -> None:
+    def chunk(self, stage: str, chunk: Chunk, asked: Asked) -> None:
         """Note a chunk and the prompts that are new with it."""
         ids = []
-        for prompt in prompts:
+        for prompt in asked.prompts:
             ids.append(prompt_id(prompt))
             key = int(ids[-1], 16)
             if key not in self._known:
                 self._known.add(key)
                 self.prompts.append((ids[-1], prompt.text, prompt.against))
-        self.chunks.append((stage, chunk.key, chunk.seed, ids))
+        decoding = json.dumps(dict(asked.decoding), ensure_ascii=False)
+        given = [_json(tuple(prompt.given.items())) for prompt in asked.prompts]
+        answers = [answer_digest(answer) for answer in chunk.completions]
+        how = (decoding, asked.batch_size, asked.place.ordinal)
+        self.chunks.append(
+            (
+                stage,
+                chunk.key,
+                chunk.seed,
+                ids,
+                *how,
+                given if any(prompt.given for prompt in asked.prompts) else None,
+                answers,
+            )
+        )
         if self.watch:
             self.watch(self.run, stage)
 

@@ -43,7 +43,7 @@ LAYERS = [
     ("train",),
     ("report", "baselines"),
     ("audit",),
-    ("leaks", "retries"),
+    ("leaks", "retries", "reproduce"),
     ("hub", "collection", "deploy"),
     ("commands",),
 ]

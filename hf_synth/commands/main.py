@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": "judge a trained student on real data",
     "inspect": "say whether a labelled data set can be trusted",
     "export": "write a trained student as ONNX, checked for equal logits",
+    "reproduce": "redo random chunks of a data set and compare",
     "push": "push a data set or model folder to the Hub",
     "tasks": "list the packaged tasks, or show one",
     "methods": "list the methods, or show one",
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
     Returns:
-        The exit code: 0, 2 for bad input, 130 after Ctrl-C.
+        The exit code: 0, 1 where `reproduce` finds a difference, 2 for bad input, 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):

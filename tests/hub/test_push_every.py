@@ -26,7 +26,7 @@ def test_rows_are_pushed_on_the_way_and_the_end_is_the_same(hub, server, tmp_pat
     ]
     for rows, one in zip((100, 200), commits, strict=False):
         card = one.files["README.md"].content.decode()
-        assert "**Unfinished: these are the first rows of a run that asks for 250" in card
+        assert "**Unfinished: the run asks for 250 rows, and was still going when these were pushed.**" in card
         assert "(asked for 250)" in card
         assert f"{rows} rows pushed: {server.endpoint}/datasets/user/grown/commit/{one.oid}" in said
         assert yaml.safe_load(one.files["hf_synth/config.yaml"].content)["num_rows"] == 250

@@ -21,6 +21,7 @@ from .agree import rows_agree, window
 from .attention import row_attention
 from .decode import Draw, Stops, decode
 from .forward import Pair, PlainForward, RowForward, Seq2SeqForward, Tokens, before
+from .processor import processor
 from .sample import Repetition, Sampler, streams
 from .score import score_tokens
 from .soft import led, soft_tokens
@@ -38,6 +39,7 @@ DECODING = (
     "contrast",
     "chat",
 )
+MEASURED = ("dtype", "device", "processor", "threads", "chat_template")  # what a generator adds to its source
 
 
 def best_dtype(device: torch.device) -> torch.dtype:
@@ -65,7 +67,7 @@ class LocalGenerator:
         path: Folder with the model's weights, config and tokenizer.
         name: The id that the user gave.
         digest: sha256 of the weights.
-        source: Provenance facts; dtype and device are added.
+        source: Provenance facts; dtype, device, processor and threads are added.
         dtype: Defaults to the fastest that the processor multiplies natively.
         device: Defaults to the accelerator, else the CPU.
         adapter: What was trained beside the model; prompts that ask for no row (openings) are answered without it.
@@ -91,7 +93,7 @@ class LocalGenerator:
         self.source: Mapping[str, Any] = {
             **(source or {}),
             "dtype": str(self.dtype).removeprefix("torch."),
-            "device": self.device.type,
+            **processor(self.device),
             "chat_template": bool(self.tokenizer.chat_template),
             **({"adapter": adapter.facts()} if adapter else {}),
         }
@@ -100,7 +102,7 @@ class LocalGenerator:
 
     def adapted(self, adapter: Adapter) -> LocalGenerator:
         """Return the same model with an adapter beside it."""
-        source = {key: value for key, value in self.source.items() if key not in ("dtype", "device", "chat_template")}
+        source = {key: value for key, value in self.source.items() if key not in MEASURED}
         settings: dict[str, Any] = {"dtype": self.dtype, "device": self.device, "adapter": adapter}
         return LocalGenerator(self.path, name=self.name, digest=self.weights, source=source, **settings)
 
