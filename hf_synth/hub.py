@@ -140,14 +140,10 @@ class _Push:
             self.repo_id = f"{patiently(self.api.whoami)['name']}/{self.repo_id}"
         # None rather than False: an organisation may want its new repos private.
         wanted: Any = {"repo_type": self.repo_type, "private": private or None, "exist_ok": True}
-        if not (self.create_pr and self.exists()):
-            patiently(lambda: self.api.create_repo(self.repo_id, **wanted))
+        patiently(lambda: self.api.create_repo(self.repo_id, **wanted))
         if private and not self.info().private:
             name = f"{self.repo_id!r} exists and is public, but a private repo was asked for"
             raise InputError(f"{name}; make it private in its settings or choose another name.")
-
-    def exists(self) -> bool:
-        return patiently(lambda: self.api.repo_exists(self.repo_id, repo_type=self.repo_type))
 
     def info(self) -> Any:
         return patiently(lambda: self.api.repo_info(self.repo_id, repo_type=self.repo_type))

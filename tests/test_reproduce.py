@@ -8,6 +8,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from hf_synth.commands.main import main
 from hf_synth.folder import write_folder
@@ -134,6 +135,18 @@ def test_another_processor_or_version_is_named(copy, causal_folder, capsys):
     assert ": other processor or versions: torch 1.0 there and 2." in line
     assert "processor an abacus there and " in line
     assert "answer 1 of " in line
+
+
+def test_it_takes_as_many_threads_as_wrote(copy, causal_folder):
+    file, before = copy / "hf_synth/facts.json", torch.get_num_threads()
+    facts = json.loads(file.read_text())
+    facts["generator"]["threads"] = before + 1
+    file.write_text(json.dumps(facts))
+    try:
+        redo(copy, causal_folder, chunks=1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def refused(capsys, *arguments):

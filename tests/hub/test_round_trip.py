@@ -109,3 +109,26 @@ def test_an_adapter_goes_to_the_hub_and_writes_from_there(hub, server, causal_fo
     here = open_adapter(str(folder), weights)
     found = hub.pool.submit(adapter, "user/tiny-adapter", weights).result(timeout=120)
     assert found == ("user/tiny-adapter", here.digest, ("label-good", "label-bad"))
+
+
+def redo(*arguments):
+    """Run `hf-synth reproduce` in the process that sees the Hub; return its code and what it said."""
+    import io
+
+    import hf_synth.commands.generate as generate
+    from hf_synth.commands.main import main
+
+    generate.console.file = io.StringIO()
+    return main(["reproduce", *arguments]), generate.console.file.getvalue()
+
+
+def test_a_set_on_the_hub_is_reproduced_by_its_id(hub, server, causal_folder, tmp_path):
+    from hf_synth.commands.main import main
+
+    model, out = ["--model", str(causal_folder)], ["--output_dir", str(tmp_path / "out")]
+    small = ["--num_rows=40", "--chunk_size=24", "--min_words=1", "--max_new_tokens=8", "--num_openings=4"]
+    assert main(["generate", "--task=sst2", *small, *model, *out]) == 0
+    hub.push(tmp_path / "out/dataset", "user/redone")
+    code, said = hub.pool.submit(redo, "user/redone", "--chunks=2", *model).result(timeout=120)
+    assert code == 0, said
+    assert said.count(": match: ") == 2
