@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from chat_stub import Stub
 
 from hf_synth.commands.main import main
 from hf_synth.folder import write_folder
@@ -199,3 +200,12 @@ def test_a_folder_of_a_script_or_of_nobody_is_refused(tmp_path, capsys):
     assert "holds no hf_synth/facts.json" in refused(capsys, tmp_path / "empty")
     assert "is no folder, and from the Hub: " in refused(capsys, "nobody/nothing")
     assert "`chunks`" in refused(capsys, folder, "--chunks", 0)
+
+
+def test_a_set_that_an_endpoint_wrote_is_refused(tmp_path, capsys):
+    small = ["--task=sst2", "--num_rows=24", "--chunk_size=24", "--min_words=1", "--num_openings=4"]
+    with Stub() as stub:
+        chat = ["--backend=chat", "--base_url", stub.url, "--model=stub", "--output_dir", str(tmp_path / "run")]
+        assert main(["generate", *small, *chat]) == 0
+    said = refused(capsys, tmp_path / "run/dataset")
+    assert said.endswith("`backend: chat` asked stub over an endpoint, which does not repeat itself")

@@ -1,7 +1,7 @@
 """`--push_every`: rows go to the Hub while they are written, and what is written does not depend on it."""
 
 import yaml
-from datasets import load_dataset
+from datasets import ClassLabel, Dataset, Features, Value, load_dataset
 
 from .test_sharing import called, command, readme
 
@@ -80,3 +80,21 @@ def test_settings_of_sharing_that_do_not_go_together(hub, server, tmp_path):
         assert (code, message in said) == (2, True), said
     assert not (tmp_path / "a").exists()
     assert server.log == []
+
+
+def test_a_run_pushes_data_set_and_model_and_links_both(hub, server, causal_folder, student_folder, tmp_path):
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
+    real = Dataset.from_dict({"sentence": ["a dull story", "a good film"] * 8, "label": [0, 1] * 8}, features=features)
+    (tmp_path / "real/data").mkdir(parents=True)
+    real.to_parquet(tmp_path / "real/data/test-0.parquet")
+    rows = ["--num_rows=64", "--chunk_size=32", "--min_words=1", "--max_new_tokens=8", "--num_openings=4"]
+    models = ["--model", str(causal_folder), "--student", str(student_folder), "--num_train_epochs=1"]
+    sharing = ["--hub_id=user/ran", "--push_every=40", "--collection=Ran"]
+    where = ["--reference", str(tmp_path / "real"), "--baseline_rows=0", "--output_dir", str(tmp_path / "out")]
+    code, said = called(hub, command, "run", "--task=sst2", *rows, *models, *sharing, *where)
+    assert code == 0, said
+    titles = [one.title for one in server.repo("user/ran").commits[1:]]
+    assert titles == ["Push 40 rows with hf_synth, unfinished", "Push with hf_synth"]
+    assert "model.safetensors" in server.repo("user/ran-model", "model").head.files
+    [collection] = [one for one in server.collections.values() if one.title == "Ran"]
+    assert [item["id"] for item in collection.items] == ["user/ran", "user/ran-model"]
