@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from .errors import InputError
-from .journal import Journal, Place, answer_digest
+from .generators.base import OutOfMemory
+from .journal import Journal, Place, answer_digest, seed_of
 from .models import Source, resolve
-from .records import Completion, Prompt
+from .records import Prompt
 
 MATCH, DIFFERS, ELSEWHERE = "match", "differs", "other processor or versions"
 PLACE = ("dtype", "device", "processor", "threads", "engine")  # of a generator's facts, what decides digits
@@ -151,8 +152,6 @@ def reproduce(folder: Path, facts: Mapping[str, Any], writer: Any, chunks: int, 
     drawn = random.Random(seed).sample(range(len(table)), min(chunks, len(table)))
     for chunk in table.take(sorted(drawn)).to_pylist():
         verdict, reason = _redo(folder, facts, writer, chunk)
-        if verdict == DIFFERS and (elsewhere := differences(facts, writer)):
-            verdict, reason = ELSEWHERE, f"{'; '.join(elsewhere)}; {reason}"
         yield Outcome(chunk["key"], chunk["stage"], verdict, reason)
 
 
@@ -171,15 +170,21 @@ def _version(name: str) -> str | None:
 
 
 def _redo(folder: Path, facts: Mapping[str, Any], writer: Any, chunk: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the verdict on a chunk and the reason; only for its answers can processor and versions be to blame."""
     prompts, decoding = _prompts(folder, chunk), json.loads(chunk["decoding"])
-    if prompts is None or _key(facts, writer, chunk, prompts, decoding) != chunk["key"]:
+    whole = len(prompts) == len(chunk["answers"]) and chunk["seed"] == seed_of(chunk["key"])
+    if not whole or _key(facts, writer, chunk, prompts, decoding) != chunk["key"]:
         return DIFFERS, "its prompts and settings, as they are recorded, are not those of its key"
-    how = {"seed": chunk["seed"], "batch_size": chunk["batch_size"], **decoding}
-    answers: Sequence[Completion] = writer.complete(prompts, **how)
+    try:
+        answers = writer.complete(prompts, seed=chunk["seed"], batch_size=chunk["batch_size"], **decoding)
+    except OutOfMemory:
+        size = chunk["batch_size"]
+        raise InputError(f"a batch of {size}, as it was written in, does not fit into the memory here") from None
     for place, (answer, recorded) in enumerate(zip(answers, chunk["answers"], strict=True), 1):
         if answer_digest(answer) != recorded:
-            asked = chunk["prompt_ids"][place - 1]
-            return DIFFERS, f"answer {place} of {len(answers)} (prompt {asked}) is another: it is now {answer.text!r}"
+            asked, elsewhere = chunk["prompt_ids"][place - 1], differences(facts, writer)
+            reason = f"answer {place} of {len(answers)} (prompt {asked}) is another: it is now {answer.text!r}"
+            return (ELSEWHERE, "; ".join([*elsewhere, reason])) if elsewhere else (DIFFERS, reason)
     rows = _rows(folder, facts, chunk) if chunk["stage"] == "rows" else {}
     found = 0
     for asked, answer in zip(chunk["prompt_ids"], answers, strict=True):
@@ -190,13 +195,14 @@ def _redo(folder: Path, facts: Mapping[str, Any], writer: Any, chunk: Mapping[st
     return MATCH, f"{len(answers)} answers{f', {found} of them rows of the data set' if rows else ''}"
 
 
-def _prompts(folder: Path, chunk: Mapping[str, Any]) -> list[Prompt] | None:
+def _prompts(folder: Path, chunk: Mapping[str, Any]) -> list[Prompt]:
+    """Return a chunk's prompts; none where one is missing."""
     ids = chunk["prompt_ids"]
     wanted = [("prompt_id", "in", sorted({*ids}))]
     held = pq.read_table(folder / "hf_synth/prompts.parquet", filters=wanted).to_pylist()
     known = {one["prompt_id"]: (one["text"], tuple(one["against"])) for one in held}
     if known.keys() != {*ids}:
-        return None
+        return []
     pairs = zip(ids, chunk["given"] or ["{}"] * len(ids), strict=True)
     return [Prompt(known[one][0], given=json.loads(fields), against=known[one][1]) for one, fields in pairs]
 
