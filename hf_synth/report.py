@@ -38,6 +38,22 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
     }
 
 
+def student_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a data set's card says of the model trained on it, from `report.json`."""
+    metric = report["headline"][0]
+    results = {"trained on these rows": report["metrics"], **report["baselines"]}
+    return {
+        "base": report["student"]["student"],
+        "id": report["dataset_id"] and f"{report['dataset_id']}-model",
+        "reference": report["reference"],
+        "metric": metric,
+        "results": {
+            name: {"rows": found["rows"], "value": found[metric], "interval": found[f"{metric}_interval"]}
+            for name, found in results.items()
+        },
+    }
+
+
 def show(report: Mapping[str, Any], console: Console) -> None:
     """Print the result table."""
     dropped = ", ".join(f"{reason} {count}" for reason, count in report["dropped"].items()) or "none"

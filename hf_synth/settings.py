@@ -173,6 +173,7 @@ class OutputConfig:
         output_dir: Folder for `dataset/`, `model/` and `report.json`; `outputs/<task>-<method>` where left out.
         reference: A real labelled data set to judge on (folder or Hub id) in place of the task's own.
         reference_split: Its split; `test` of a folder, the task's split of its Hub set.
+        inspect: Let `run` judge the data set too, as `hf-synth inspect` does, and state it on the card.
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
         hub_id: Push the result to this Hub repository.
         private: Keep everything on this machine but what is pushed, and make that repository private.
@@ -181,6 +182,7 @@ class OutputConfig:
     output_dir: str | None = None
     reference: str | None = None
     reference_split: str | None = None
+    inspect: bool = True
     baseline_rows: int = Field(300, ge=0)
     hub_id: str | None = None
     private: bool = False

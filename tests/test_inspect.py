@@ -295,7 +295,7 @@ def test_the_command_writes_what_it_prints(folders, student_folder, tmp_path, ca
     report = json.loads((tmp_path / "out/inspect.json").read_text())
     assert (report["dataset"]["text_columns"], report["dataset"]["label_column"]) == (["utterance"], "intent")
     assert report["reference"]["split"] == "test"
-    assert report["encoder"]["name"] == "student0"
+    assert report["instruments"]["encoder"]["name"] == "student0"
     checks = {found["check"]: found for found in report["verdicts"]}
     assert checks["Vendi score"]["value"] == report["measures"]["Vendi score"]["own"]["vendi"]
     assert checks["balance"]["verdict"] == "good"

@@ -11,6 +11,7 @@ from ..produce import known_as
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder
+from .inspect import inspect_run
 from .options import parse
 from .train import train
 
@@ -37,6 +38,8 @@ def main(argv: list[str]) -> int:
         generate(plan, generator, folder)
         train(plan, found[StudentConfig], folder)
         judge(plan, output, folder, reference, generator)
+        if output.inspect:
+            inspect_run(plan.task, folder / "dataset", reference, output.reference, plan.config.seed)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)
