@@ -30,16 +30,17 @@ GROUPS = {
         "muslim muslims islam islamic mosque mosques quran koran imam",
     ),
 }
+DRAWS = 500  # by which chance is known
 
 
-def groups(own: Rows, real: Rows | None) -> Verdict:
+def groups(own: Rows, real: Rows | None, seed: int) -> Verdict:
     """How much the labels of texts that speak of one group differ from those that speak of another.
 
     The value is the largest total variation distance, 0 to 1, between the label shares of both sides of an axis;
-    judged by its excess over what chance gives as many rows, and over the reference's.
+    judged by its excess over what chance stays below in 95 of 100 draws of as many rows, and over the reference's.
     """
     check = "group words"
-    mine, theirs = _axes(own), {} if real is None else _axes(real)
+    mine, theirs = _axes(own, seed), {} if real is None else _axes(real, seed)
     if not mine:
         return skipped(check, f"no axis has {limits.LEAST} texts of both sides", rows=len(own))
     beyond = {axis: found["distance"] - found["chance"] - _excess(theirs.get(axis)) for axis, found in mine.items()}
@@ -57,14 +58,14 @@ def _excess(found: dict[str, Any] | None) -> float:
     return max(0.0, found["distance"] - found["chance"]) if found else 0.0
 
 
-def _axes(rows: Rows) -> dict[str, dict[str, Any]]:
+def _axes(rows: Rows, seed: int) -> dict[str, dict[str, Any]]:
     named = {axis: [set(side.split()) for side in sides] for axis, sides in GROUPS.items()}
     sides = {axis: np.zeros(len(rows), dtype=np.int8) for axis in GROUPS}
     for at, text in enumerate(rows.texts):
         found = set(words(text))
         for axis, (one, other) in named.items():
             sides[axis][at] = bool(found & one) - bool(found & other)
-    told = {}
+    told, draw = {}, np.random.default_rng(seed)
     for axis, side in sides.items():
         counts = np.array([np.bincount(rows.labels[side == way], minlength=len(rows.names)) for way in (1, -1)])
         sizes = counts.sum(1)
@@ -72,8 +73,8 @@ def _axes(rows: Rows) -> dict[str, dict[str, Any]]:
             continue
         shares = counts / sizes[:, None]
         pooled = counts.sum(0) / sizes.sum()
-        # The expected distance of two samples of one distribution: half the sum of mean absolute normal deviations.
-        chance = 0.5 * float(np.sqrt(2 / np.pi * pooled * (1 - pooled) * (1 / sizes).sum()).sum())
+        drawn = [draw.multinomial(size, pooled, DRAWS) / size for size in sizes]
+        chance = float(np.quantile(0.5 * np.abs(drawn[0] - drawn[1]).sum(1), 0.95))
         told[axis] = {
             "rows": sizes.tolist(),
             "distance": 0.5 * float(np.abs(shares[0] - shares[1]).sum()),

@@ -176,7 +176,7 @@ def _labelled(rows: Rows, some: Sample, real: Real | None, through: Instruments,
         test = None if some.test is None else _few(some.test, seed)
         yield oracle.given("judge", through.judge, _few(some.own, seed), test)
     yield balance.shares(rows, None if real is None else real.test.rows)
-    yield bias.groups(rows, None if real is None else real.test.rows)
+    yield bias.groups(rows, None if real is None else real.test.rows, seed)
     yield bias.attributes(rows, rows.attributes)
 
 

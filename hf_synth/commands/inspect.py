@@ -30,7 +30,8 @@ def show(report: Mapping[str, Any], where: Path) -> None:
     beside = f" beside {real['name']}, split {real['split']}" if real else ""
     table = Table(title=title + beside, title_justify="left")
     for column in ("check", "verdict", "value", "limit", "reason", "rows"):
-        table.add_column(column, justify="right" if column in ("value", "limit") else "left")
+        whole = column in ("check", "verdict")
+        table.add_column(column, justify="right" if column in ("value", "limit") else "left", no_wrap=whole)
     judged = [found for found in report["verdicts"] if found["verdict"] != "skipped"]
     for found in sorted(judged, key=lambda one: list(COLOURS).index(one["verdict"])):
         named = found["rows"] if found["verdict"] != "good" else []
