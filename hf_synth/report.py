@@ -19,6 +19,7 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
         "method": facts["method"],
         "generator": facts["generator"],
         "rows": facts["rows"],
+        "samples": facts["samples"],
         "seconds": {"generate": round(seconds, 1), "train": training["seconds"] if training else None},
         "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
         "asked": rows["asked"],

@@ -98,6 +98,7 @@ SCORES = {"rows": 100, "accuracy": 0.81, "accuracy_interval": [0.722, 0.8749], "
 REPORT = {
     "method": "zerogen",
     "generator": FACTS["generator"],
+    "samples": {"negative": [{"sentence": "a dull ``` film"}], "positive": [{"sentence": "a fine film"}]},
     "dataset_id": "me/sst2-zerogen",
     "reference": {"name": "stanfordnlp/sst2", "split": "validation"},
     "headline": ["accuracy", "macro_f1"],

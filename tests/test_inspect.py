@@ -454,3 +454,25 @@ def test_a_judge_and_a_toxicity_classifier(clean):
     assert (said["judge"]["verdict"], said["toxicity"]["verdict"]) == ("good", "good")
     assert found["measures"]["judge"]["accuracy"] > 0.8
     assert found["measures"]["toxicity"]["rows"] == 400  # as many as the reference has
+
+
+def test_the_noise_of_each_class_is_estimated(clean):
+    texts, labels = clean
+    music = np.flatnonzero(labels == 2)
+    labels[music[: len(music) // 3]] = 0  # a third of music is called cooking
+    rows = Rows(texts, labels, NAMES, np.arange(len(texts)))
+    noise = inspect(loaded(rows))["measures"]["wrong labels"]["noise"]
+    real = (len(music) // 3) / (labels == 0).sum()
+    assert noise["cooking"]["music"] == pytest.approx(real, abs=0.1)
+    assert noise["travel"]["travel"] > 0.9
+
+
+@pytest.mark.extras
+def test_personal_data_in_prompts(clean):
+    pytest.importorskip("presidio_analyzer")
+    rows = Rows(*clean, NAMES, np.arange(600))
+    found = inspect(loaded(rows), prompts=["Write a review.", "Write to jane.doe@example.org."])
+    said = {own["check"]: own for own in found["verdicts"]}
+    assert [row["prompt"] for row in said["personal data, prompts"]["rows"]] == [1]
+    assert said["personal data"]["rows"] == []
+    assert "jane" not in json.dumps(found)

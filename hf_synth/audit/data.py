@@ -222,6 +222,14 @@ def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]
     return found
 
 
+def prompts_of(folder: Path) -> list[str] | None:
+    """Return the prompts of a data set that `generate` wrote; None of any other."""
+    import pyarrow.parquet as pq
+
+    file = folder / "hf_synth" / "prompts.parquet"
+    return pq.read_table(file, columns=["text"])["text"].to_pylist() if file.is_file() else None
+
+
 def lines_of(path: str, key: str) -> list[str]:
     """Return the lines of a text file that are not empty.
 

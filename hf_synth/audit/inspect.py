@@ -64,6 +64,7 @@ def inspect(
     instruments: Instruments | None = None,
     *,
     canaries: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
     embedded: int = 2_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -75,6 +76,7 @@ def inspect(
         corpus: Texts that conditioned the generation.
         instruments: Models to look through; without an encoder words alone are compared.
         canaries: Secrets that were planted in what the generator was tuned on.
+        prompts: What the generator was asked.
         embedded: Rows that are encoded, and whose labels are judged.
         seed: Decides every draw.
 
@@ -93,6 +95,7 @@ def inspect(
         memorisation.canaries(rows, canaries, through.score, seed),
         memorisation.extracted(corpus, some.test, through.score, seed),
         privacy.personal(rows),
+        *([] if prompts is None else [privacy.personal_prompts(prompts)]),
         *_repeats(rows, some, real, seed),
         *_labelled(rows, some, real, through, seed),
         *_texts(rows, lengths, real_lengths, seed),
@@ -231,7 +234,7 @@ def _used(some: Sample, seed: int) -> Iterator[Verdict]:
 def _shown(verdict: Verdict, rows: Rows) -> Verdict:
     """Add a masked excerpt to each row that a verdict names; nothing else of a text is ever written."""
     place = {int(row): at for at, row in enumerate(rows.index)}
-    named = [{**row, "text": _excerpt(rows.texts[place[row["row"]]])} for row in verdict.rows]
+    named = [{**row, "text": _excerpt(rows.texts[place[row["row"]]])} if "row" in row else row for row in verdict.rows]
     found = verdict.measures.get("classes", {})
     measures = {
         "rows": len(rows),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from . import limits
-from .records import Rows, Verdict, level, percent, share_of, skipped
+from .records import Ints, Rows, Verdict, level, percent, share_of, skipped
 
 CHARACTERS = 5_000  # of a text that are looked at
 # What a text must hold for a pattern to be worth a try: presidio takes 3 ms a text, this some microseconds.
@@ -28,20 +29,30 @@ ROUGH = re.compile(r"\S+@\S+|\+?\d(?:[\d ().-]{5,})\d")  # masks e-mail addresse
 
 def personal(own: Rows) -> Verdict:
     """Texts with e-mail addresses, phone and card numbers, IBANs, social security numbers or IP addresses."""
-    check = "personal data"
+    return _personal("personal data", "texts", "row", own.texts, own.index)
+
+
+def personal_prompts(prompts: Sequence[str]) -> Verdict:
+    """The same in what the generator was asked: what a prompt holds has left the machine of a remote generator."""
+    return _personal("personal data, prompts", "prompts", "prompt", prompts, range(len(prompts)))
+
+
+def _personal(check: str, what: str, key: str, texts: Sequence[str], index: Sequence[int] | Ints) -> Verdict:
     if find_spec("presidio_analyzer") is None:
         return skipped(check, "this check needs presidio: pip install 'hf_synth[pii]' (no model is downloaded)")
+    if not len(texts):
+        return skipped(check, f"there are no {what}")
     rows: list[dict[str, Any]] = []
     kinds: Counter[str] = Counter()
-    for at, text in enumerate(own.texts):
+    for at, text in enumerate(texts):
         here = Counter(kind for kind, _, _ in spans(text[:CHARACTERS]))
         kinds += here
         if any(kind not in IMPERSONAL for kind in here):
-            rows.append({"row": int(own.index[at]), "kinds": dict(here)})
-    found = share_of(len(rows), len(own))
+            rows.append({key: int(index[at]), "kinds": dict(here)})
+    found = share_of(len(rows), len(texts))
     share = found["share"]
     named = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) or "none"
-    reason = f"{percent(share)} of the texts hold personal data ({named}); masked here"
+    reason = f"{percent(share)} of the {what} hold personal data ({named}); masked here"
     told = {**found, "kinds": dict(kinds)}
     verdict = level(share, limits.PERSONAL)
     return Verdict(check, verdict, share, limits.PERSONAL[0], reason, rows[: limits.MOST_ROWS], told, len(rows))

@@ -35,7 +35,7 @@ def show(report: Mapping[str, Any], where: Path) -> None:
     judged = [found for found in report["verdicts"] if found["verdict"] != "skipped"]
     for found in sorted(judged, key=lambda one: list(COLOURS).index(one["verdict"])):
         named = found["rows"] if found["verdict"] != "good" else []
-        rows = ", ".join(str(row["row"]) for row in named[:SHOWN])
+        rows = ", ".join(str(row.get("row", row.get("prompt"))) for row in named[:SHOWN])
         more = f" +{found['found'] - SHOWN:,}" if named and found["found"] > SHOWN else ""
         verdict = f"[{COLOURS[found['verdict']]}]{found['verdict']}[/]"
         table.add_row(
@@ -63,7 +63,7 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
     Raises:
         InputError: If something cannot be loaded, or has no texts or labels.
     """
-    from ..audit.data import lines_of, load, load_corpus_texts, load_real_rows
+    from ..audit.data import lines_of, load, load_corpus_texts, load_real_rows, prompts_of
     from ..audit.inspect import inspect
     from ..audit.instruments import open_instruments
 
@@ -80,7 +80,8 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
         corpus = load_corpus_texts(config.corpus, own, most, seed)
     canaries = lines_of(config.canaries, "canaries") if config.canaries else None
     through = open_instruments(config)
-    return inspect(own, real, corpus, through, canaries=canaries, embedded=config.embedded, seed=seed)
+    asked = prompts_of(Path(config.dataset))
+    return inspect(own, real, corpus, through, canaries=canaries, prompts=asked, embedded=config.embedded, seed=seed)
 
 
 def _task_of(config: InspectConfig) -> Task | None:
@@ -105,7 +106,7 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
         path: Where the user said that they are.
         seed: Decides every draw.
     """
-    from ..audit.data import load, real_of
+    from ..audit.data import load, prompts_of, real_of
     from ..audit.inspect import inspect
     from ..audit.instruments import Instruments, open_instruments
     from ..inspected import write_inspection
@@ -123,7 +124,8 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
     except InputError as error:  # no encoder to be had: words alone are compared
         console.print(str(error), markup=False, soft_wrap=True)
         through = Instruments()
-    show(write_inspection(folder, inspect(own, real, None, through, seed=seed)), folder / "hf_synth")
+    report = inspect(own, real, None, through, prompts=prompts_of(folder), seed=seed)
+    show(write_inspection(folder, report), folder / "hf_synth")
 
 
 def main(argv: list[str]) -> int:
