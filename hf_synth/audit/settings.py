@@ -51,6 +51,6 @@ class InspectConfig:
     toxicity: str | None = None
     output_dir: str | None = None
     encoder: str = ENCODER
-    max_rows: int = Field(100_000, ge=20)
+    max_rows: int = Field(1_000_000, ge=20)
     embedded: int = Field(2_000, ge=20)
     seed: int = 0

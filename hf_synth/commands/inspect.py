@@ -96,7 +96,7 @@ def _task_of(config: InspectConfig) -> Task | None:
     return recorded(folder.resolve())[1] if is_ours(folder) and not config.text_columns else None
 
 
-def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | None, seed: int) -> None:
+def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | None, encoder: str, seed: int) -> None:
     """Inspect the data set of a run beside the real rows that judge its model; a kind that cannot be is told so.
 
     Args:
@@ -104,14 +104,15 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
         folder: The data set.
         reference: Real rows, or why there are none.
         path: Where the user said that they are.
+        encoder: See `InspectConfig`.
         seed: Decides every draw.
     """
     from ..audit.data import load, prompts_of, real_of
     from ..audit.inspect import inspect
-    from ..audit.instruments import Instruments, open_instruments
+    from ..audit.instruments import open_instruments
     from ..inspected import write_inspection
 
-    config = InspectConfig(dataset=str(folder))
+    config = InspectConfig(dataset=str(folder), encoder=encoder)
     columns, most = task.columns, config.max_rows
     try:
         own = load(str(folder), "dataset", ("train",), most, seed, texts=columns, label=task.label_column)
@@ -119,11 +120,7 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
         console.print(f"not inspected: {error}", markup=False)
         return
     real = None if isinstance(reference, str) else real_of(reference, path, task, most, seed)
-    try:
-        through = open_instruments(config)
-    except InputError as error:  # no encoder to be had: words alone are compared
-        console.print(str(error), markup=False, soft_wrap=True)
-        through = Instruments()
+    through = open_instruments(config)
     report = inspect(own, real, None, through, prompts=prompts_of(folder), seed=seed)
     show(write_inspection(folder, report), folder / "hf_synth")
 

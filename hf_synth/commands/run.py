@@ -39,7 +39,10 @@ def main(argv: list[str]) -> int:
         train(plan, found[StudentConfig], folder)
         judge(plan, output, folder, reference, generator)
         if output.inspect:
-            inspect_run(plan.task, folder / "dataset", reference, output.reference, plan.config.seed)
+            # The weights that the student starts from are at hand; a BiLSTM has none.
+            base = found[StudentConfig].student
+            encoder = "none" if base == "bilstm" else base
+            inspect_run(plan.task, folder / "dataset", reference, output.reference, encoder, plan.config.seed)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)
