@@ -15,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from .card_merge import BEGIN, END
 from .licences import reasoning
 from .methods import get
+from .pii import mask
 from .shapes import shape
 from .task import NONE, Task
 
@@ -143,6 +144,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any], inspection: Mapping[str, 
         means=shape(task).means,
         columns=list(shape(task).features(task)),
         inspection=inspection,
+        cost=sum(stage.get("cost") or 0.0 for stage in facts["ledger"]["stages"].values()),
         found_figures=figures(inspection) if inspection else [],
         pictures={name: words for name, words in PICTURES.items() if inspection and name in inspection["pictures"]},
         licences=reasoning(facts["license"], facts["generator"] if wrote else None, facts["sources"]),
@@ -177,7 +179,7 @@ def source_datasets(facts: Mapping[str, Any]) -> list[str]:
 
 
 def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
-    """Return the first rows of each label; the order of rows is fixed by the seed."""
+    """Return the first rows of each label, personal data masked; the order of rows is fixed by the seed."""
     found: dict[str, list[dict[str, str]]] = {cell: [] for cell in task.cells}
     kind = shape(task)
     wanted = [*kind.features(task), "attributes"]
@@ -185,7 +187,7 @@ def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
         for row in batch.to_pylist():
             kept = found[kind.counted(task, row)[0]]
             if len(kept) < SAMPLES:
-                kept.append(kind.shown(task, row))
+                kept.append({name: mask(text) for name, text in kind.shown(task, row).items()})
         if all(len(kept) == SAMPLES for kept in found.values()):
             break
     return {label: kept for label, kept in found.items() if kept}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Source:
         note: For a package: what kind of copy it is, in words.
         package: For a package: its name, version and the sha256 of the downloaded file.
         license: What the model's card states.
+        parameters: Numbers in its safetensors files, where it has such.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Source:
     note: str | None = None
     package: str | None = None
     license: str | None = None
+    parameters: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return what provenance records: all but the path on this machine."""
@@ -117,6 +120,17 @@ def weights_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
+def count_parameters(folder: str) -> int | None:
+    """Return how many numbers a folder's safetensors files hold, from their headers; None where there are none."""
+    from safetensors import safe_open
+
+    files, total = sorted(Path(folder).glob("*.safetensors")), 0
+    for file in files:
+        with safe_open(file, framework="np") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total or None
+
+
 def cache_folder() -> Path:
     """Return where converted copies and downloaded packages are kept (`HF_SYNTH_CACHE`, else beside the Hub's)."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
@@ -124,6 +138,7 @@ def cache_folder() -> Path:
 
 
 def _found(source: Source) -> Source:
+    source = replace(source, parameters=count_parameters(source.path))
     where = {
         "local": "a local folder",
         "hub": f"the Hub at revision {(source.revision or '?')[:12]}",

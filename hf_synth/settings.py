@@ -14,7 +14,7 @@ class SynthConfig:
     """What is generated and by what.
 
     Attributes:
-        task: A packaged task's name, or the path of a task's YAML file.
+        task: A packaged task's name, the path of a task's YAML file, or in a recipe the task itself.
         method: The method's name.
         model: The generator: a Hub id or a local folder.
         adapter: What `hf-synth tune` trained beside the model: a folder or Hub id. The generator is then asked with
@@ -45,7 +45,7 @@ class SynthConfig:
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """
 
-    task: str
+    task: str | dict[str, Any]
     method: str = "zerogen"
     model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     adapter: str | None = None

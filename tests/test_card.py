@@ -43,6 +43,7 @@ FACTS = {
     "splits": {"train": 10, "validation": 1},
     "labels": {"train": {"negative": 5, "positive": 5}, "validation": {"negative": 1, "positive": 0}},
     "rejects": 23,
+    "chunk_size": 24,
     "header": {"configs": [{"config_name": "default"}], "dataset_info": [{"config_name": "default"}]},
 }
 WEIGHTS = {

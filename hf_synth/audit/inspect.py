@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.sampling import drawn
+from ..pii import CHARACTERS, mask
 from . import (
     balance,
     bias,
@@ -242,7 +243,7 @@ def _shown(verdict: Verdict, rows: Rows) -> Verdict:
         **({"classes": {name: _masked(own) for name, own in found.items()}} if found else {}),
     }
     return replace(
-        verdict, rows=named, measures=measures, reason=privacy.mask(verdict.reason), found=verdict.found or len(named)
+        verdict, rows=named, measures=measures, reason=mask(verdict.reason), found=verdict.found or len(named)
     )
 
 
@@ -256,11 +257,11 @@ def _excerpts(drawn_map: dict[str, Any] | None, rows: Rows) -> dict[str, Any] | 
 
 
 def _masked(figures: dict[str, Any]) -> dict[str, Any]:
-    return {key: privacy.mask(value) if isinstance(value, str) else value for key, value in figures.items()}
+    return {key: mask(value) if isinstance(value, str) else value for key, value in figures.items()}
 
 
 def _excerpt(text: str) -> str:
-    masked = " ".join(privacy.mask(text[: privacy.CHARACTERS]).split())
+    masked = " ".join(mask(text[:CHARACTERS]).split())
     return masked if len(masked) <= EXCERPT else masked[:EXCERPT] + "…"
 
 

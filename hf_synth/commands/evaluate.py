@@ -130,8 +130,9 @@ def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str, what: st
 def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
     """Print why nothing was judged and the command that does it."""
     console.print(f"not evaluated: {reason}", markup=False)
+    task = plan.config.task if isinstance(plan.config.task, str) else plan.task.name
     console.print(
-        f"with real rows at hand: hf-synth evaluate --task {plan.config.task} --method {plan.method.name} "
+        f"with real rows at hand: hf-synth evaluate --task {task} --method {plan.method.name} "
         f"--model {plan.config.model} --output_dir {folder} --reference FOLDER_OR_HUB_ID",
         markup=False,
     )
