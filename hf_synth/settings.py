@@ -14,7 +14,7 @@ class SynthConfig:
     """What is generated and by what.
 
     Attributes:
-        task: A packaged task's name, or the path of a task's YAML file.
+        task: A packaged task's name, the path of a task's YAML file, or in a recipe the task itself.
         method: The method's name.
         model: The generator: a Hub id or a local folder.
         adapter: What `hf-synth tune` trained beside the model: a folder or Hub id. The generator is then asked with
@@ -45,7 +45,7 @@ class SynthConfig:
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """
 
-    task: str
+    task: str | dict[str, Any]
     method: str = "zerogen"
     model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     adapter: str | None = None
@@ -173,6 +173,7 @@ class OutputConfig:
         output_dir: Folder for `dataset/`, `model/` and `report.json`; `outputs/<task>-<method>` where left out.
         reference: A real labelled data set to judge on (folder or Hub id) in place of the task's own.
         reference_split: Its split; `test` of a folder, the task's split of its Hub set.
+        inspect: Let `run` judge the data set too, as `hf-synth inspect` does, and state it on the card.
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
         hub_id: Push the result to this Hub repository.
         private: Keep everything on this machine but what is pushed, and make that repository private.
@@ -185,6 +186,7 @@ class OutputConfig:
     output_dir: str | None = None
     reference: str | None = None
     reference_split: str | None = None
+    inspect: bool = True
     baseline_rows: int = Field(300, ge=0)
     hub_id: str | None = None
     private: bool = False

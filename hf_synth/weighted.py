@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +53,19 @@ def write_weights(folder: str | Path, weights: pa.Table | Mapping[str, Any], fac
         raise InputError(f"`facts` must hold {', '.join(GIVEN[:3])}; {lacking[0]!r} is missing")
     rows = _Rows(weights)
     folder = Path(folder).resolve()
-    recorded, task = _read(folder)
+    ours, task = _unweighted(folder)
     with rewriting(folder) as fresh:
-        _copy(folder, fresh)
-        features, listed = _features(task)
+        copied(folder, fresh, without=CONFIGS)
+        features, listed = Features({**row_features(task), WEIGHT: Value("float32")}), suspect_features(task)
         weighted = Shards(fresh / "data", "weighted", features.arrow_schema)
         suspects = Shards(fresh / "data", "suspects", listed.arrow_schema)
-        held, counted = _write_weighted(folder, weighted, task, recorded, rows)
+        held, counted = _write_weighted(folder, weighted, task, ours, rows)
         configs = {"weighted": (features, {"train": weighted})}
         if len(held):
-            _write_suspects(suspects, held, facts["reason"])
+            write_suspects(suspects, held, pa.repeat(pa.scalar(facts["reason"]), len(held)))
             configs["suspects"] = (listed, {"train": suspects})
-        made = {"source": SOURCE, **facts, **counted, "header": config_header(configs, recorded["header"])}
-        write_card(fresh, folder, task, {**recorded, "weights": made})
+        made = {"source": SOURCE, **facts, **counted, "header": config_header(configs, ours["header"])}
+        write_card(fresh, folder, task, {**ours, "weights": made})
 
 
 def remove_weights(folder: str | Path) -> None:
@@ -75,10 +75,10 @@ def remove_weights(folder: str | Path) -> None:
         InputError: For a folder that is not ours.
     """
     folder = Path(folder).resolve()
-    recorded, task = _read(folder)
+    facts, task = _unweighted(folder)
     with rewriting(folder) as fresh:
-        _copy(folder, fresh)
-        write_card(fresh, folder, task, recorded)
+        copied(folder, fresh, without=CONFIGS)
+        write_card(fresh, folder, task, facts)
 
 
 class _Rows:
@@ -124,8 +124,12 @@ class _Rows:
         return at[found], found
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], Task]:
-    """Return the facts of a data set without weights, and its task."""
+def recorded(folder: Path) -> tuple[dict[str, Any], Task]:
+    """Return the facts that a data set's folder records, and its task.
+
+    Raises:
+        InputError: For a folder that is not ours, or a task whose columns have names that are needed.
+    """
     restore_folder(folder)
     try:
         facts = json.loads((folder / "hf_synth" / "facts.json").read_text(encoding="utf-8"))
@@ -141,21 +145,24 @@ def _read(folder: Path) -> tuple[dict[str, Any], Task]:
         raise InputError(
             f"the task {task.name!r} has a column {min(clash)!r}: a name that `weighted` or `suspects` needs"
         )
-    return {name: value for name, value in {**facts, **needed}.items() if name != "weights"}, task
+    return {**facts, **needed}, task
 
 
-def _features(task: Task) -> tuple[Features, Features]:
-    """Return the features of `weighted` and of `suspects`."""
+def _unweighted(folder: Path) -> tuple[dict[str, Any], Task]:
+    facts, task = recorded(folder)
+    return {name: value for name, value in facts.items() if name not in ("weights", "suspects")}, task
+
+
+def suspect_features(task: Task) -> Features:
+    """Return the features of the config `suspects`."""
     given = {"index": Value("int64"), "reason": Value("string"), "score": Value("float32")}
-    return Features({**row_features(task), WEIGHT: Value("float32")}), Features(
-        {**shape(task).features(task), **given}
-    )
+    return Features({**shape(task).features(task), **given})
 
 
-def _copy(folder: Path, fresh: Path) -> None:
-    """Copy all but the weights of a folder, by links where the disk has them: no file is ever written in place."""
+def copied(folder: Path, fresh: Path, without: Sequence[str] = ()) -> None:
+    """Copy a folder but for some configs, by links where the disk has them: no file is ever written in place."""
     shutil.copytree(folder, fresh, symlinks=True, copy_function=_link)
-    for config in CONFIGS:
+    for config in without:
         for stale in (fresh / "data").glob(f"{config}-*.parquet"):
             stale.unlink()
 
@@ -207,7 +214,13 @@ def _write_weighted(
     }
 
 
-def _write_suspects(suspects: Shards, held: pa.Table, reason: str) -> None:
-    held = held.sort_by([("score", "ascending"), ("index", "ascending")])
-    held = held.append_column("reason", pa.repeat(pa.scalar(reason), len(held)))
+def write_suspects(suspects: Shards, held: pa.Table, reasons: pa.Array) -> None:
+    """Write suspected rows, those of lowest `score` first.
+
+    Args:
+        suspects: Where they go.
+        held: The rows, with `score`.
+        reasons: Why each is suspected.
+    """
+    held = held.append_column("reason", reasons).sort_by([("score", "ascending"), ("index", "ascending")])
     suspects.write(held.select(suspects.schema.names).cast(suspects.schema))

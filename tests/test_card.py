@@ -43,6 +43,7 @@ FACTS = {
     "splits": {"train": 10, "validation": 1},
     "labels": {"train": {"negative": 5, "positive": 5}, "validation": {"negative": 1, "positive": 0}},
     "rejects": 23,
+    "chunk_size": 24,
     "header": {"configs": [{"config_name": "default"}], "dataset_info": [{"config_name": "default"}]},
 }
 WEIGHTS = {
@@ -61,10 +62,44 @@ WEIGHTS = {
         "dataset_info": [{"config_name": name} for name in ("default", "weighted")],
     },
 }
+VERDICT = {"limit": 0.1, "rows": [], "found": 0}
+MEASURED = {"rows": 10, "self_bleu_4": 0.25, "self_bleu_4_interval": [0.2, 0.3]}
+INSPECTION = {
+    "dataset": {"name": "dataset", "split": "train", "rows": 10},
+    "reference": {"name": "stanfordnlp/sst2", "split": "validation"},
+    "n": 10,
+    "seed": 0,
+    "sampled": {"embedded_and_labels_judged": 10},
+    "verdicts": [
+        {**VERDICT, "check": "test rows", "verdict": "bad", "value": 1, "reason": "1 of 10 rows | is a test row"},
+        {**VERDICT, "check": "self-BLEU-4", "verdict": "look", "value": 0.25, "reason": "far more alike"},
+        {**VERDICT, "check": "balance", "verdict": "good", "value": 1.0, "reason": "this one is not on the card"},
+        {**VERDICT, "check": "toxicity", "verdict": "skipped", "value": None, "reason": "needs a classifier"},
+    ],
+    "measures": {"self-BLEU-4": {"own": MEASURED, "reference": {**MEASURED, "self_bleu_4": 0.125}}, "MAUVE": {}},
+    "pictures": ["lengths.png"],
+}
+INSPECTED = {
+    **FACTS,
+    "lengths": {"negative": {"min": 4, "median": 7.5, "max": 31}, "positive": {"min": 5, "median": 8, "max": 20}},
+    "suspects": {"rows": 2, "header": FACTS["header"]},
+    "student": {
+        "base": "org/encoder",
+        "id": "me/sst2-zerogen-model",
+        "reference": {"name": "stanfordnlp/sst2", "split": "validation"},
+        "metric": "macro_f1",
+        "results": {"trained on these rows": {"rows": 100, "value": 0.81, "interval": [0.722, 0.8749]}},
+    },
+    "license": "mit",
+    "sources": [
+        {"path": "org/reviews", "column": "text", "config": None, "split": "train", "license": "cc-by-nc-4.0"},
+    ],
+}
 SCORES = {"rows": 100, "accuracy": 0.81, "accuracy_interval": [0.722, 0.8749], "macro_f1": 0.8075}
 REPORT = {
     "method": "zerogen",
     "generator": FACTS["generator"],
+    "samples": {"negative": [{"sentence": "a dull ``` film"}], "positive": [{"sentence": "a fine film"}]},
     "dataset_id": "me/sst2-zerogen",
     "reference": {"name": "stanfordnlp/sst2", "split": "validation"},
     "headline": ["accuracy", "macro_f1"],
@@ -207,6 +242,7 @@ def cards(folder):
     facts = facts_of(folder)
     return {
         "dataset.md": dataset_card(task, facts),
+        "dataset_inspected.md": dataset_card(task, {**INSPECTED, "samples": facts["samples"]}, INSPECTION),
         "dataset_retrieved.md": dataset_card(task, {**FOUND, "samples": facts["samples"]}),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
         **{f"dataset_{name}.md": kind_card(name, folder) for name in KINDS},
@@ -242,6 +278,7 @@ def cards(folder):
     "name",
     [
         "dataset.md",
+        "dataset_inspected.md",
         "dataset_retrieved.md",
         "dataset_weighted.md",
         *(f"dataset_{name}.md" for name in KINDS),
@@ -302,7 +339,7 @@ def test_texts_that_were_found_are_not_called_generated(tmp_path):
     assert "Every text here was found in a corpus" in words
     assert "| texts from | org/reviews, config plain, column text, split unsupervised |" in words
     assert "it was a great film" in words
-    for untrue in ("written by a language model", "outputs of the generator", "invented facts", "The prompts"):
+    for untrue in ("written by a language model", "terms of `org/model`", "invented facts", "The prompts"):
         assert untrue in " ".join(cards(tmp_path)["dataset.md"].split())
         assert untrue not in words
     model = " ".join(model_card(load_task("sst2"), {**REPORT, "method": "regen"}, TRAINING).split())

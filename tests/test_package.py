@@ -13,14 +13,14 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
-    ("config", "losses", "bio"),
-    ("trees",),
+    ("config", "losses", "bio", "card_merge"),
+    ("trees", "licences", "pii"),
     ("directional", "sources", "augment", "mixture_settings"),
     ("mixture",),
     ("records", "ranks", "trainers", "students", "metrics"),
     ("task", "settings", "row_weights"),
     ("tasks", "arguments", "annotations"),
-    ("prompts", "parse", "attributes", "journal", "models", "card_merge", "cells", "answers", "columns", "candidates"),
+    ("prompts", "parse", "attributes", "journal", "models", "cells", "answers", "columns", "candidates"),
     ("slots",),
     ("shapes", "ledger", "generators.base", "student", "retrieval", "adapters"),
     ("learners", "mapping", "shots"),
@@ -44,7 +44,7 @@ LAYERS = [
     ("report", "baselines"),
     ("audit",),
     ("leaks", "retries", "reproduce"),
-    ("hub", "collection", "deploy"),
+    ("hub", "collection", "deploy", "inspected"),
     ("commands",),
 ]
 RANK = {name: at for at, names in enumerate(LAYERS) for name in names}

@@ -13,7 +13,7 @@ from ..columns import names_of
 from ..errors import InputError, unknown
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
-from ..reference import load_labelled, load_real, load_reference, readable
+from ..reference import Judge, load_labelled, load_real, load_reference, readable
 from ..task import Task
 from .records import Rows
 
@@ -131,10 +131,17 @@ def rows_of(
         np.array([of[values[at]] for at in kept]),
         names,
         np.array([places[at] for at in kept]),
+        attributes=[some["attributes"][at] for at in kept] if _has_attributes(data) else None,
     )
     facts = {"name": name, "split": split, "text_columns": list(columns), "label_column": label}
     counts = {"rows": len(data), "read": len(places), "unlabelled": len(places) - len(kept)}
     return Loaded(rows, {**facts, **counts, "classes": names})
+
+
+def _has_attributes(data: Dataset) -> bool:
+    """Tell whether the column `attributes` is that of our own data sets: JSON in strings."""
+    feature = data.features.get("attributes")
+    return getattr(feature, "dtype", "") == "string" and set(PROVENANCE) <= set(data.column_names)
 
 
 def names_of_all(data: Dataset, label: str, key: str) -> list[str | None]:
@@ -167,14 +174,7 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
         InputError: As `load` does.
     """
     if task is not None:
-        judge = load_reference(task, path, split)
-        texts = list(task.columns)
-        test = rows_of(judge.data, texts, task.label_column, judge.name, judge.split, most, seed, "reference")
-        if judge.split == "train" or "train" not in splits_of(path, "reference"):
-            return Real(test, None)
-        judge = load_labelled(task, path, "train", "reference")
-        learnt = rows_of(judge.data, texts, task.label_column, judge.name, "train", most, seed, "reference")
-        return Real(test, learnt)
+        return real_of(load_reference(task, path, split), path, task, most, seed)
     splits = splits_of(path, "reference")
     wanted = own.facts["text_columns"]
     columns = wanted if all(column in next(iter(splits.values())).column_names for column in wanted) else ()
@@ -182,6 +182,29 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
     if test.facts["split"] == "train" or "train" not in splits:
         return Real(test, None)
     return Real(test, load(path, "reference", ("train",), most, seed, texts=columns))
+
+
+def real_of(judge: Judge, path: str | None, task: Task, most: int, seed: int) -> Real:
+    """Return loaded real rows under a task's names, with the `train` split where it has one.
+
+    Args:
+        judge: The split that judges.
+        path: The folder or Hub id it is of; the task's own reference where left out.
+        task: The task.
+        most: Rows that are read of each.
+        seed: Decides which.
+    """
+
+    def of(real: Judge) -> Loaded:
+        return rows_of(
+            real.data, list(task.columns), task.label_column, real.name, real.split, most, seed, "reference"
+        )
+
+    own = task.reference.path if task.reference else None
+    path = path or (own if judge.name == own else None)
+    if path is None or judge.split == "train" or "train" not in splits_of(path, "reference"):
+        return Real(of(judge), None)
+    return Real(of(judge), of(load_labelled(task, path, "train", "reference")))
 
 
 def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]:
@@ -196,6 +219,29 @@ def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]
         columns = wanted if all(column in data.column_names for column in wanted) else ()
         some = data.select(drawn(len(data), most, seed))
         found += _joined([some[column][:] for column in _text_columns(data, columns, None, "corpus")])
+    return found
+
+
+def prompts_of(folder: Path) -> list[str] | None:
+    """Return the prompts of a data set that `generate` wrote; None of any other."""
+    import pyarrow.parquet as pq
+
+    file = folder / "hf_synth" / "prompts.parquet"
+    return pq.read_table(file, columns=["text"])["text"].to_pylist() if file.is_file() else None
+
+
+def lines_of(path: str, key: str) -> list[str]:
+    """Return the lines of a text file that are not empty.
+
+    Raises:
+        InputError: If it cannot be read or has none.
+    """
+    try:
+        found = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"`{key}`: {path!r} cannot be read as lines of text: {error}") from None
+    if not found:
+        raise InputError(f"`{key}`: {path!r} holds no line")
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -11,21 +11,61 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.sampling import drawn
-from . import balance, boilerplate, diversity, duplicates, gap, labels, language, leakage, limits, privacy, texts
+from ..pii import CHARACTERS, mask
+from . import (
+    balance,
+    bias,
+    boilerplate,
+    diversity,
+    duplicates,
+    gap,
+    labels,
+    language,
+    leakage,
+    limits,
+    memorisation,
+    naturalness,
+    oracle,
+    privacy,
+    texts,
+    usefulness,
+)
 from .data import Loaded, Real
-from .records import Floats, Rows, Verdict, skipped
+from .figures import histograms, text_map
+from .instruments import Instruments
+from .records import Ints, Rows, Verdict, skipped
 
-Encode = Callable[[Sequence[str]], Floats]
-PACKAGES = ("hf_synth", "datasets", "numpy", "scikit-learn", "cleanlab", "rensa", "py3langid", "presidio-analyzer")
+PACKAGES = (
+    "hf_synth",
+    "datasets",
+    "numpy",
+    "scikit-learn",
+    "cleanlab",
+    "rensa",
+    "py3langid",
+    "mauve-text",
+    "presidio-analyzer",
+)
 EXCERPT = 100  # characters of a row that are shown
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is encoded, and whose labels are judged: some rows of the data set and of the reference's splits."""
+
+    own: Rows
+    test: Rows | None
+    train: Rows | None
 
 
 def inspect(
     own: Loaded,
     real: Real | None = None,
     corpus: Sequence[str] | None = None,
-    encode: Encode | None = None,
+    instruments: Instruments | None = None,
     *,
+    canaries: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
     embedded: int = 2_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -35,46 +75,63 @@ def inspect(
         own: The data set.
         real: The reference.
         corpus: Texts that conditioned the generation.
-        encode: Gives texts their vectors, [N, D]; without it words alone are compared.
+        instruments: Models to look through; without an encoder words alone are compared.
+        canaries: Secrets that were planted in what the generator was tuned on.
+        prompts: What the generator was asked.
         embedded: Rows that are encoded, and whose labels are judged.
         seed: Decides every draw.
 
     Returns:
-        `verdicts` (check, verdict, value, limit, reason, rows, found), `measures` (check -> figures), `n`, `seed`,
-        `sampled`, `versions`, and what was read of `dataset` and `reference`.
+        `verdicts` (check, verdict, value, limit, reason, rows, found), `measures` (check -> figures), `figures` (what
+        a report draws), `n`, `seed`, `sampled`, `versions`, and what was read of `dataset` and `reference`.
     """
-    rows = own.rows
-    some = _encoded(rows, encode, embedded, seed)
-    real_some = None if real is None else _encoded(real.test.rows, encode, embedded, seed)
+    rows, through = own.rows, instruments or Instruments()
+    test, train = (None, None) if real is None else (real.test, real.train)
+    beside = [None if side is None else _encoded(side.rows, through, embedded, seed) for side in (test, train)]
+    some = Sample(_encoded(rows, through, embedded, seed), *beside)
+    lengths, drawn_map = texts.counted(rows), usefulness.data_map(some.own, seed)
+    real_lengths = None if test is None else (test.rows, texts.counted(test.rows))
     found = [
-        *_leaks(rows, real, corpus),
-        *_repeats(rows, some, real, real_some, seed),
-        *_labelled(rows, some, real, encode, embedded, seed),
-        *_texts(rows, real, seed),
-        *_compared(some, real_some, rows, real, seed),
+        *_leaks(rows, real, some, corpus),
+        memorisation.canaries(rows, canaries, through.score, seed),
+        memorisation.extracted(corpus, some.test, through.score, seed),
+        privacy.personal(rows),
+        *([] if prompts is None else [privacy.personal_prompts(prompts)]),
+        *_repeats(rows, some, real, seed),
+        *_labelled(rows, some, real, through, seed),
+        *_texts(rows, lengths, real_lengths, seed),
+        *_compared(some, through, lengths, real_lengths, seed),
+        *_used(some, seed),
+        drawn_map[0],
     ]
     verdicts = [_shown(verdict, rows) for verdict in found]
     return {
         "dataset": own.facts,
-        "reference": None if real is None else real.test.facts,
-        "reference_train": None if real is None or real.train is None else real.train.facts,
+        "reference": test and test.facts,
+        "reference_train": train and train.facts,
         "n": len(rows),
         "seed": seed,
-        "sampled": {"read": own.facts["read"], "of": own.facts["rows"], "embedded_and_labels_judged": len(some)},
+        "sampled": {"read": own.facts["read"], "of": own.facts["rows"], "embedded_and_labels_judged": len(some.own)},
         "verdicts": [{key: value for key, value in asdict(own).items() if key != "measures"} for own in verdicts],
         "measures": {own.check: own.measures for own in verdicts},
+        "figures": {
+            "lengths": histograms(rows, lengths, real_lengths),
+            "map": _excerpts(text_map(some.own, some.test, seed), rows),
+            "data_map": drawn_map[1],
+        },
         "versions": {name: _version(name) for name in PACKAGES},
+        "instruments": through.facts,
     }
 
 
-def _encoded(rows: Rows, encode: Encode | None, most: int, seed: int) -> Rows:
+def _encoded(rows: Rows, through: Instruments, most: int, seed: int) -> Rows:
     some = rows.take(drawn(len(rows), most, seed))
-    if encode is None:
+    if through.encode is None:
         return some
-    return replace(some, vectors=np.asarray(encode([text if text.strip() else "." for text in some.texts])))
+    return replace(some, vectors=np.asarray(through.encode([text if text.strip() else "." for text in some.texts])))
 
 
-def _leaks(rows: Rows, real: Real | None, corpus: Sequence[str] | None) -> Iterator[Verdict]:
+def _leaks(rows: Rows, real: Real | None, some: Sample, corpus: Sequence[str] | None) -> Iterator[Verdict]:
     if real is None:
         yield skipped("test rows", "needs a `reference`, whose test split must not stand in the data set")
     else:
@@ -84,73 +141,101 @@ def _leaks(rows: Rows, real: Real | None, corpus: Sequence[str] | None) -> Itera
         copies = test.copies(rows.texts)
         yield leakage.verbatim_test(rows, copies, cut or "")
         yield leakage.spans_test(rows, copies, None if train is None else leakage.span_share(train, test))
+        assert some.test is not None
+        yield leakage.near_test(some.own, some.test, some.train)
         if train is not None:
             yield leakage.train_rows(rows, leakage.read(train.texts).copies(rows.texts))
     if corpus is not None:
         yield leakage.corpus_rows(rows, leakage.read(corpus).copies(rows.texts))
 
 
-def _repeats(rows: Rows, some: Rows, real: Real | None, real_some: Rows | None, seed: int) -> Iterator[Verdict]:
+def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator[Verdict]:
     try:
         same, alike = duplicates.grouped(rows, seed)
     except InputError as error:  # rensa is missing
         yield skipped("near-duplicates", str(error))
         return
     exact = near = meant = None
-    if real is not None and real_some is not None:
+    if real is not None and some.test is not None:
         own = real.train.rows if real.train is not None else real.test.rows
         theirs = duplicates.grouped(own.take(drawn(len(own), len(rows), seed)), seed)
         exact, near = map(duplicates.rate, theirs)
-        meant = None if real_some.vectors is None else duplicates.meaning(real_some, seed).value
+        meant = None if some.test.vectors is None else duplicates.meaning(some.test, seed).value
     yield duplicates.exact(rows, same, seed, exact)
     yield duplicates.near(rows, alike, seed, near)
     yield duplicates.two_labels(rows, same)
-    yield duplicates.meaning(some, seed, meant)
+    yield duplicates.meaning(some.own, seed, meant)
 
 
-def _labelled(
-    rows: Rows, some: Rows, real: Real | None, encode: Encode | None, most: int, seed: int
-) -> Iterator[Verdict]:
-    yield labels.suspects(some, seed)
-    if real is not None:
+def _labelled(rows: Rows, some: Sample, real: Real | None, through: Instruments, seed: int) -> Iterator[Verdict]:
+    yield labels.suspects(some.own, seed)
+    if some.test is not None:
         # A test split that judges may also teach what a class name means; it teaches nothing that is kept.
-        learnt = real.train or real.test
-        yield labels.swapped(some, _encoded(learnt.rows, encode, most, seed))
+        yield labels.swapped(some.own, some.train or some.test)
+    if some.train is None or some.test is None:
+        yield skipped("oracle", "needs a `reference` with a train split")
+    else:
+        yield oracle.agreement(some.own, some.train, some.test)
+    if through.judge is not None:
+        test = None if some.test is None else _few(some.test, seed)
+        yield oracle.given("judge", through.judge, _few(some.own, seed), test)
     yield balance.shares(rows, None if real is None else real.test.rows)
+    yield bias.groups(rows, None if real is None else real.test.rows, seed)
+    yield bias.attributes(rows, rows.attributes)
 
 
-def _texts(rows: Rows, real: Real | None, seed: int) -> Iterator[Verdict]:
-    theirs = None if real is None else real.test.rows
-    lengths = texts.counted(rows)
+def _few(rows: Rows, seed: int) -> Rows:
+    """Return some rows, for models that are slow."""
+    return rows.take(drawn(len(rows), limits.SLOW_ROWS, seed))
+
+
+def _texts(rows: Rows, lengths: Ints, real: tuple[Rows, Ints] | None, seed: int) -> Iterator[Verdict]:
+    theirs = None if real is None else real[0]
     yield texts.empty(rows, lengths)
-    yield texts.short(rows, lengths, None if theirs is None else (theirs, texts.counted(theirs)))
+    yield texts.short(rows, lengths, real)
     yield texts.length_tells(rows, lengths, seed)
     yield language.other_languages(rows, lengths)
     yield boilerplate.refusals(rows)
     yield boilerplate.openings(rows, theirs, seed)
     yield boilerplate.phrases(rows, theirs, seed)
-    yield privacy.personal(rows)
 
 
-def _compared(some: Rows, real_some: Rows | None, rows: Rows, real: Real | None, seed: int) -> Iterator[Verdict]:
-    if real_some is not None and len(real_some) < limits.LEAST:
-        real_some = None
-    mine, theirs = diversity.equal(some, real_some, seed)
+def _compared(
+    some: Sample, through: Instruments, lengths: Ints, real: tuple[Rows, Ints] | None, seed: int
+) -> Iterator[Verdict]:
+    theirs = some.test if some.test is not None and len(some.test) >= limits.LEAST else None
+    mine, theirs = diversity.equal(some.own, theirs, seed)
     if not any(text.split() for text in mine.texts):  # of which another check speaks
         return
     yield diversity.repetition(mine, theirs, seed)
     yield diversity.vocabulary(mine, theirs, seed)
     yield diversity.likeness(mine, theirs)
     yield diversity.effective(mine, theirs, seed)
+    yield naturalness.closeness(mine, theirs, seed)
+    yield naturalness.reading(mine, theirs, seed)
+    few, few_real = _few(_worded(mine), seed), None if theirs is None else _few(_worded(theirs), seed)
+    yield naturalness.likelihood(few, few_real, through.score, seed)
+    yield bias.toxicity(few, few_real, through.toxic)
     if real is not None and theirs is not None:
         yield gap.two_samples(mine, theirs, seed)
-        yield gap.lengths(texts.counted(rows), texts.counted(real.test.rows))
+        yield gap.lengths(lengths, real[1])
+
+
+def _worded(rows: Rows) -> Rows:
+    return rows.take([at for at, text in enumerate(rows.texts) if text.strip()])
+
+
+def _used(some: Sample, seed: int) -> Iterator[Verdict]:
+    if some.test is None:
+        yield skipped("usefulness", "needs a `reference`, whose rows judge what is learnt")
+    else:
+        yield from usefulness.learnt(some.own, some.train, some.test, seed)
 
 
 def _shown(verdict: Verdict, rows: Rows) -> Verdict:
     """Add a masked excerpt to each row that a verdict names; nothing else of a text is ever written."""
     place = {int(row): at for at, row in enumerate(rows.index)}
-    named = [{**row, "text": _excerpt(rows.texts[place[row["row"]]])} for row in verdict.rows]
+    named = [{**row, "text": _excerpt(rows.texts[place[row["row"]]])} if "row" in row else row for row in verdict.rows]
     found = verdict.measures.get("classes", {})
     measures = {
         "rows": len(rows),
@@ -158,16 +243,25 @@ def _shown(verdict: Verdict, rows: Rows) -> Verdict:
         **({"classes": {name: _masked(own) for name, own in found.items()}} if found else {}),
     }
     return replace(
-        verdict, rows=named, measures=measures, reason=privacy.mask(verdict.reason), found=verdict.found or len(named)
+        verdict, rows=named, measures=measures, reason=mask(verdict.reason), found=verdict.found or len(named)
     )
 
 
+def _excerpts(drawn_map: dict[str, Any] | None, rows: Rows) -> dict[str, Any] | None:
+    """Add a masked excerpt to each point."""
+    if drawn_map is None:
+        return None
+    place = {int(row): at for at, row in enumerate(rows.index)}
+    own = [{**point, "text": _excerpt(rows.texts[place[point["row"]]])} for point in drawn_map["own"]]
+    return {**drawn_map, "own": own}
+
+
 def _masked(figures: dict[str, Any]) -> dict[str, Any]:
-    return {key: privacy.mask(value) if isinstance(value, str) else value for key, value in figures.items()}
+    return {key: mask(value) if isinstance(value, str) else value for key, value in figures.items()}
 
 
 def _excerpt(text: str) -> str:
-    masked = " ".join(privacy.mask(text[: privacy.CHARACTERS]).split())
+    masked = " ".join(mask(text[:CHARACTERS]).split())
     return masked if len(masked) <= EXCERPT else masked[:EXCERPT] + "…"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.classification import wilson
-from ..trainers.selection import confident
+from ..trainers.selection import confident, noise_matrix
 from . import limits
 from .probe import features, judged, log_probabilities
 from .records import Floats, Ints, Rows, Verdict, level, percent, skipped
@@ -45,6 +45,7 @@ def suspects(own: Rows, seed: int) -> Verdict:
         "majority": float(majority),
         "surest": {"rows": len(surest), "other_label": wrong / len(surest), "interval": [low, high]},
         "doubted": len(doubted) / len(own),
+        "noise": _noise(probabilities, labels, names),
     }
     ranked = doubted[np.argsort(quality[doubted], kind="stable")]
     rows = [_suspect(own, int(at), names[guess[at]], float(quality[at])) for at in ranked[: limits.MOST_ROWS]]
@@ -67,6 +68,15 @@ def suspects(own: Rows, seed: int) -> Verdict:
         told,
         len(ranked),
     )
+
+
+def _noise(probabilities: Floats, labels: Ints, names: list[str]) -> dict[str, dict[str, float]]:
+    """Return, for each class as given, the share of its rows that confident learning puts in each class."""
+    matrix = noise_matrix(probabilities, labels).round(4)
+    return {
+        name: {other: float(share) for other, share in zip(names, row, strict=True) if share}
+        for name, row in zip(names, matrix, strict=True)
+    }
 
 
 def swapped(own: Rows, real: Rows) -> Verdict:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from ..metrics.near_duplicates import COSINE
 from ..metrics.overlap import SPAN, Copies, Reference, worst
 from . import limits
-from .records import Ints, Level, Rows, Verdict, percent, share_of
+from .records import Floats, Ints, Level, Rows, Verdict, percent, share_of, skipped
 
 
 def read(texts: Sequence[str]) -> Reference:
@@ -55,6 +58,43 @@ def spans_test(own: Rows, copies: Copies, baseline: float | None) -> Verdict:
 def span_share(rows: Rows, reference: Reference) -> float:
     """Return the share of rows with eight words in a row from the reference: what real rows do."""
     return float((reference.copies(rows.texts).longest >= SPAN).mean())
+
+
+def near_test(own: Rows, test: Rows, train: Rows | None) -> Verdict:
+    """Rows whose embedding is nearly that of a test row, beyond the share of the reference's own train rows."""
+    check = "near test rows"
+    if own.vectors is None or test.vectors is None:
+        return skipped(check, "needs an encoder")
+    near, place = _nearest(own.vectors, test.vectors)
+    baseline = None
+    if train is not None and train.vectors is not None:
+        baseline = float((_nearest(train.vectors, test.vectors)[0] >= COSINE).mean())
+    hits = np.flatnonzero(near >= COSINE)
+    told = {
+        **share_of(len(hits), len(own)),
+        "cosine": COSINE,
+        "reference_rows": len(test),
+        "reference_train": baseline,
+    }
+    limit = limits.NEAR_TEST + (baseline or 0.0)
+    order = hits[np.argsort(-near[hits], kind="stable")]
+    rows = [
+        {"row": int(own.index[at]), "reference_row": int(test.index[place[at]]), "cosine": round(float(near[at]), 4)}
+        for at in order[: limits.MOST_ROWS]
+    ]
+    reason = f"{percent(told['share'])} of the rows mean nearly what one of {len(test):,} test rows does"
+    if baseline is not None:
+        reason += f" ({percent(baseline)} of the reference's train rows)"
+    verdict: Level = "look" if told["interval"][0] > limit else "good"
+    return Verdict(check, verdict, told["share"], limit, reason, rows, told, len(order))
+
+
+def _nearest(vectors: Floats, others: Floats) -> tuple[Floats, Ints]:
+    """Return the largest cosine of each vector with the others, and with which."""
+    unit = [np.asarray(own, dtype=np.float32) for own in (vectors, others)]
+    unit = [own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12) for own in unit]
+    blocks = [part @ unit[1].T for part in np.array_split(unit[0], max(1, len(vectors) // 1_000))]
+    return np.concatenate([b.max(1) for b in blocks]), np.concatenate([b.argmax(1) for b in blocks])
 
 
 def train_rows(own: Rows, copies: Copies) -> Verdict:

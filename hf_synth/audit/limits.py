@@ -8,6 +8,7 @@ lower end of its interval where that is said.
 from __future__ import annotations
 
 MOST_ROWS = 1_000  # rows that a verdict names
+SLOW_ROWS = 500  # rows that a language model or a classifier of the user reads
 LEAST = 20  # rows below which a share says nothing
 FEW = 10  # rows of a class below which the reference says nothing of it
 
@@ -64,3 +65,25 @@ REPETITIVE = 1.5  # times Self-BLEU-4
 ALIKE = 0.10  # more of average similarity, which has no zero to multiply
 TOLD_APART = 0.70  # accuracy of the two-sample test, lower end; splits that were drawn apart (ag_news) reach 0.66
 LENGTH_RATIO = 1.5  # of median words, either way; real sets: 0.8 to 1.1
+
+# Correctness and usefulness. Of real sets, the oracle agrees with train rows as with test rows, and rows of the train
+# split teach what others of it do: both limits are accuracy that is missing, (look, bad), at the kind end.
+ORACLE = (0.10, 0.25)
+USEFUL = (0.10, 0.25)
+MISCALIBRATED = 0.10  # of ECE beyond that of real rows, lower end
+HARD = 0.5  # confidence below which a row is hard to learn
+
+# Naturalness.
+UNNATURAL = 0.5  # times the MAUVE of two halves of the reference
+READING = 0.8  # standard deviations of the reference's texts
+PERPLEXITY_RATIO = 2.0  # of the medians, either way
+
+# Bias.
+GROUPS = 0.10  # of total variation beyond chance and the reference
+UNEVEN = 0.5  # of the largest entropy of an attribute
+TOXIC = 0.01
+
+# Memorisation. A canary that was never seen has 1.44 bits on average, and 4 or more in one case of 16.
+EXPOSED = 4.0
+MEMORISED = (0.60, 0.75)  # area under the curve, lower end; texts of one source that were not seen have 0.5
+NEAR_TEST = 0.01  # of the rows beyond the reference's own train rows, lower end

@@ -1,91 +1,43 @@
-"""Personal data in texts, found by presidio's patterns, and the masks that keep it out of what is written."""
+"""Personal data in the texts, and in what the generator was asked."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from functools import cache
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from ..pii import CHARACTERS, IMPERSONAL, spans
 from . import limits
-from .records import Rows, Verdict, level, percent, share_of, skipped
-
-CHARACTERS = 5_000  # of a text that are looked at
-# What a text must hold for a pattern to be worth a try: presidio takes 3 ms a text, this some microseconds.
-HINTS = {
-    "EMAIL_ADDRESS": re.compile(r"\w@\w"),
-    "PHONE_NUMBER": re.compile(r"(?:\d\W{0,2}){7}"),
-    "CREDIT_CARD": re.compile(r"(?:\d[ -]?){12}"),
-    "IBAN_CODE": re.compile(r"\b[A-Za-z]{2}\d{2}[ \w]{8}"),
-    "US_SSN": re.compile(r"\b\d{3}[- .]\d{2}[- .]\d{4}\b"),
-    "IP_ADDRESS": re.compile(r"\d\.\d{1,3}\.\d|[0-9A-Fa-f]:[0-9A-Fa-f:]{3}"),
-    "URL": re.compile(r"://|www\."),
-}
-IMPERSONAL = ("URL",)  # counted and masked, but no fault
-ROUGH = re.compile(r"\S+@\S+|\+?\d(?:[\d ().-]{5,})\d")  # masks e-mail addresses and long numbers without presidio
+from .records import Ints, Rows, Verdict, level, percent, share_of, skipped
 
 
 def personal(own: Rows) -> Verdict:
     """Texts with e-mail addresses, phone and card numbers, IBANs, social security numbers or IP addresses."""
-    check = "personal data"
+    return _personal("personal data", "texts", "row", own.texts, own.index)
+
+
+def personal_prompts(prompts: Sequence[str]) -> Verdict:
+    """The same in what the generator was asked: what a prompt holds has left the machine of a remote generator."""
+    return _personal("personal data, prompts", "prompts", "prompt", prompts, range(len(prompts)))
+
+
+def _personal(check: str, what: str, key: str, texts: Sequence[str], index: Sequence[int] | Ints) -> Verdict:
     if find_spec("presidio_analyzer") is None:
         return skipped(check, "this check needs presidio: pip install 'hf_synth[pii]' (no model is downloaded)")
+    if not len(texts):
+        return skipped(check, f"there are no {what}")
     rows: list[dict[str, Any]] = []
     kinds: Counter[str] = Counter()
-    for at, text in enumerate(own.texts):
+    for at, text in enumerate(texts):
         here = Counter(kind for kind, _, _ in spans(text[:CHARACTERS]))
         kinds += here
         if any(kind not in IMPERSONAL for kind in here):
-            rows.append({"row": int(own.index[at]), "kinds": dict(here)})
-    found = share_of(len(rows), len(own))
+            rows.append({key: int(index[at]), "kinds": dict(here)})
+    found = share_of(len(rows), len(texts))
     share = found["share"]
     named = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) or "none"
-    reason = f"{percent(share)} of the texts hold personal data ({named}); masked here"
+    reason = f"{percent(share)} of the {what} hold personal data ({named}); masked here"
     told = {**found, "kinds": dict(kinds)}
     verdict = level(share, limits.PERSONAL)
     return Verdict(check, verdict, share, limits.PERSONAL[0], reason, rows[: limits.MOST_ROWS], told, len(rows))
-
-
-def mask(text: str) -> str:
-    """Return a text without personal data; without presidio, e-mail addresses and long numbers alone are masked."""
-    if find_spec("presidio_analyzer") is not None:
-        for kind, start, end in reversed(spans(text)):
-            text = f"{text[:start]}<{kind}>{text[end:]}"
-    return ROUGH.sub("<masked>", text)
-
-
-def spans(text: str) -> list[tuple[str, int, int]]:
-    """Return kind, start and end of what the patterns find, by place; of those that overlap, the surest or longest."""
-    found = []
-    for kind, recognizer in _recognizers().items():
-        if HINTS[kind].search(text):
-            said = recognizer.analyze(text, [kind])
-            found += [(kind in IMPERSONAL, -one.score, one.start - one.end, one.start, kind) for one in said]
-    kept: list[tuple[str, int, int]] = []
-    for _, _, length, start, kind in sorted(found):
-        end = start - length
-        if all(end <= other or start >= last for _, other, last in kept):
-            kept.append((kind, start, end))
-    return sorted(kept, key=lambda one: one[1])
-
-
-@cache
-def _recognizers() -> dict[str, Any]:
-    """Return presidio's recognisers.
-
-    E-mail addresses and URLs go by presidio's patterns alone: its own check of the domain loads a list from the net.
-    """
-    from presidio_analyzer import PatternRecognizer
-    from presidio_analyzer import predefined_recognizers as presidio
-
-    by_pattern = {"EMAIL_ADDRESS": presidio.EmailRecognizer, "URL": presidio.UrlRecognizer}
-    found = {kind: PatternRecognizer(supported_entity=kind, patterns=own.PATTERNS) for kind, own in by_pattern.items()}
-    ssn = [pattern for pattern in presidio.UsSsnRecognizer.PATTERNS if pattern.score >= 0.5]  # the others: any digits
-    return found | {
-        "CREDIT_CARD": presidio.CreditCardRecognizer(),
-        "IBAN_CODE": presidio.IbanRecognizer(),
-        "IP_ADDRESS": presidio.IpRecognizer(),
-        "US_SSN": presidio.UsSsnRecognizer(patterns=ssn),
-        "PHONE_NUMBER": presidio.PhoneRecognizer(leniency=2),
-    }

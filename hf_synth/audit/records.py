@@ -26,6 +26,7 @@ class Rows:
         names: The classes.
         index: Row numbers in the split that was read, [N].
         vectors: Embeddings of the texts, [N, D], where they were made.
+        attributes: What each text was asked to have, as JSON, where that is known.
     """
 
     texts: Sequence[str]
@@ -33,6 +34,7 @@ class Rows:
     names: Sequence[str]
     index: Ints
     vectors: Floats | None = None
+    attributes: Sequence[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -41,7 +43,9 @@ class Rows:
         """Return some of the rows."""
         at = np.asarray(places, dtype=np.int64)
         vectors = None if self.vectors is None else self.vectors[at]
-        return Rows([self.texts[place] for place in at], self.labels[at], self.names, self.index[at], vectors)
+        asked = None if self.attributes is None else [self.attributes[place] for place in at]
+        texts = [self.texts[place] for place in at]
+        return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked)
 
 
 @dataclass(frozen=True)

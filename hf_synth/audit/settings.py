@@ -23,7 +23,13 @@ class InspectConfig:
         text_columns: The data set's text columns (`text`, or `[premise, hypothesis]`); found where left out.
         label_column: Its label column; found where left out.
         corpus: Texts that conditioned the generation (few shots, a corpus): a folder, a file (.txt too) or a Hub id.
-        output_dir: Where `inspect.json` goes; `inspect` in the working folder where left out.
+        canaries: A text file with one secret a line, planted in what the generator was tuned on.
+        scorer: A language model, a folder or Hub id, for perplexity; the tuned generator, also for memorisation.
+        adapter: What `hf-synth tune` trained beside that model.
+        judge: A classifier of the same class names, or an NLI model, whose labels stand beside those of the data set.
+        toxicity: A classifier with a class called toxic, hateful or offensive.
+        output_dir: Where `inspect.json` and `report.html` go. Where left out: into a data set that `generate` wrote,
+            whose card then states them, else `inspect/<its name>`.
         encoder: Encodes texts: a folder or Hub id; `none` for words alone.
         max_rows: Rows that are read, drawn by the seed where there are more.
         embedded: Rows, of those, that are encoded and whose labels are judged.
@@ -38,8 +44,13 @@ class InspectConfig:
     text_columns: str | Sequence[str] | None = None
     label_column: str | None = None
     corpus: str | None = None
-    output_dir: str = "inspect"
+    canaries: str | None = None
+    scorer: str | None = None
+    adapter: str | None = None
+    judge: str | None = None
+    toxicity: str | None = None
+    output_dir: str | None = None
     encoder: str = ENCODER
-    max_rows: int = Field(100_000, ge=20)
+    max_rows: int = Field(1_000_000, ge=20)
     embedded: int = Field(2_000, ge=20)
     seed: int = 0

@@ -14,11 +14,12 @@ from ..card_merge import merge_card
 from ..deploy import footprint, prompting_rate, sentence
 from ..errors import InputError
 from ..generators.base import Generator, Scorer
+from ..inspected import write_student
 from ..journal import write_whole
 from ..learners import learner
 from ..produce import Plan
 from ..reference import Judge, NotEvaluated, load_reference
-from ..report import report_of, show
+from ..report import report_of, show, student_of
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .generate import console, output_folder
 from .options import parse
@@ -74,6 +75,8 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     card = folder / "model" / "README.md"
     ours = model_card(plan.task, report, training)
     write_whole(card, merge_card(ours, card.read_text() if card.exists() else None))
+    if report["metrics"]:
+        write_student(folder / "dataset", student_of(report))
     show(report, console)
     console.print(sentence(report["deployment"]), markup=False)
     return report
@@ -127,8 +130,9 @@ def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str, what: st
 def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
     """Print why nothing was judged and the command that does it."""
     console.print(f"not evaluated: {reason}", markup=False)
+    task = plan.config.task if isinstance(plan.config.task, str) else plan.task.name
     console.print(
-        f"with real rows at hand: hf-synth evaluate --task {plan.config.task} --method {plan.method.name} "
+        f"with real rows at hand: hf-synth evaluate --task {task} --method {plan.method.name} "
         f"--model {plan.config.model} --output_dir {folder} --reference FOLDER_OR_HUB_ID",
         markup=False,
     )

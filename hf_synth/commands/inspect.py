@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..audit.settings import InspectConfig
+from ..errors import InputError
 from .options import parse
+
+if TYPE_CHECKING:
+    from ..reference import Judge
+    from ..task import Task
 
 console = Console(highlight=False)
 COLOURS = {"bad": "red", "look": "yellow", "good": "green", "skipped": "dim"}  # in the order of the table
@@ -20,16 +24,18 @@ SHOWN = 5  # rows that the table names
 
 
 def show(report: Mapping[str, Any], where: Path) -> None:
-    """Print the verdicts, bad ones first."""
+    """Print the verdicts, bad ones first, and what could not be judged in a line."""
     own, real = report["dataset"], report["reference"]
     title = f"{own['name']}, split {own['split']}: {report['n']:,} rows of {own['rows']:,}"
     beside = f" beside {real['name']}, split {real['split']}" if real else ""
     table = Table(title=title + beside, title_justify="left")
     for column in ("check", "verdict", "value", "limit", "reason", "rows"):
-        table.add_column(column, justify="right" if column in ("value", "limit") else "left")
-    for found in sorted(report["verdicts"], key=lambda one: list(COLOURS).index(one["verdict"])):
+        whole = column in ("check", "verdict")
+        table.add_column(column, justify="right" if column in ("value", "limit") else "left", no_wrap=whole)
+    judged = [found for found in report["verdicts"] if found["verdict"] != "skipped"]
+    for found in sorted(judged, key=lambda one: list(COLOURS).index(one["verdict"])):
         named = found["rows"] if found["verdict"] != "good" else []
-        rows = ", ".join(str(row["row"]) for row in named[:SHOWN])
+        rows = ", ".join(str(row.get("row", row.get("prompt"))) for row in named[:SHOWN])
         more = f" +{found['found'] - SHOWN:,}" if named and found["found"] > SHOWN else ""
         verdict = f"[{COLOURS[found['verdict']]}]{found['verdict']}[/]"
         table.add_row(
@@ -41,7 +47,10 @@ def show(report: Mapping[str, Any], where: Path) -> None:
             rows + more,
         )
     console.print(table)
-    console.print(f"{where}: every figure with its rows, seed and interval, and the rows to look at", soft_wrap=True)
+    skipped = [found["check"] for found in report["verdicts"] if found["verdict"] == "skipped"]
+    if skipped:
+        console.print(f"not judged: {', '.join(skipped)} (why: in the report)", soft_wrap=True)
+    console.print(f"{where / 'report.html'}: to be read; {where / 'inspect.json'}: every figure", soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
@@ -54,11 +63,11 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
     Raises:
         InputError: If something cannot be loaded, or has no texts or labels.
     """
-    from ..audit.data import load, load_corpus_texts, load_real_rows
+    from ..audit.data import lines_of, load, load_corpus_texts, load_real_rows, prompts_of
     from ..audit.inspect import inspect
-    from ..tasks import load_task
+    from ..audit.instruments import open_instruments
 
-    task = load_task(config.task) if config.task else None
+    task = _task_of(config)
     given = [config.text_columns] if isinstance(config.text_columns, str) else config.text_columns
     columns = given or (task.columns if task else ())
     label = config.label_column or (task.label_column if task else None)
@@ -69,15 +78,51 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
         real = load_real_rows(config.reference, task, own, config.reference_split, most, seed)
     if config.corpus is not None:
         corpus = load_corpus_texts(config.corpus, own, most, seed)
-    encode = source = None
-    if config.encoder != "none":
-        from ..models import resolve
-        from ..retrieval.encode import Encoder
+    canaries = lines_of(config.canaries, "canaries") if config.canaries else None
+    through = open_instruments(config)
+    asked = prompts_of(Path(config.dataset))
+    return inspect(own, real, corpus, through, canaries=canaries, prompts=asked, embedded=config.embedded, seed=seed)
 
-        source = resolve(config.encoder)
-        encode = Encoder(source.path, "mean", True, 128)
-    report = inspect(own, real, corpus, encode, embedded=config.embedded, seed=seed)
-    return report | {"encoder": source.facts() if source else None}
+
+def _task_of(config: InspectConfig) -> Task | None:
+    """Return the task that is named, else that which a data set of ours was made for."""
+    from ..inspected import is_ours
+    from ..tasks import load_task
+    from ..weighted import recorded
+
+    if config.task:
+        return load_task(config.task)
+    folder = Path(config.dataset)
+    return recorded(folder.resolve())[1] if is_ours(folder) and not config.text_columns else None
+
+
+def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | None, encoder: str, seed: int) -> None:
+    """Inspect the data set of a run beside the real rows that judge its model; a kind that cannot be is told so.
+
+    Args:
+        task: The task.
+        folder: The data set.
+        reference: Real rows, or why there are none.
+        path: Where the user said that they are.
+        encoder: See `InspectConfig`.
+        seed: Decides every draw.
+    """
+    from ..audit.data import load, prompts_of, real_of
+    from ..audit.inspect import inspect
+    from ..audit.instruments import open_instruments
+    from ..inspected import write_inspection
+
+    config = InspectConfig(dataset=str(folder), encoder=encoder)
+    columns, most = task.columns, config.max_rows
+    try:
+        own = load(str(folder), "dataset", ("train",), most, seed, texts=columns, label=task.label_column)
+    except InputError as error:
+        console.print(f"not inspected: {error}", markup=False)
+        return
+    real = None if isinstance(reference, str) else real_of(reference, path, task, most, seed)
+    through = open_instruments(config)
+    report = inspect(own, real, None, through, prompts=prompts_of(folder), seed=seed)
+    show(write_inspection(folder, report), folder / "hf_synth")
 
 
 def main(argv: list[str]) -> int:
@@ -85,11 +130,14 @@ def main(argv: list[str]) -> int:
     if argv and not argv[0].startswith("-"):
         argv = ["--dataset", *argv]
     config = parse(argv, "hf-synth inspect", InspectConfig, method=False)[InspectConfig]
-    from ..journal import write_whole
+    from ..inspected import is_ours, write_inspection, write_report
 
-    report = report_of(config)
-    where = Path(config.output_dir) / "inspect.json"
-    where.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(where, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    report, folder = report_of(config), Path(config.dataset)
+    if config.output_dir is None and is_ours(folder) and report["dataset"]["split"] == "train":
+        report, where = write_inspection(folder, report), folder / "hf_synth"
+    else:
+        where = Path(config.output_dir or Path("inspect", report["dataset"]["name"].replace("/", "--")))
+        where.mkdir(parents=True, exist_ok=True)
+        write_report(report, where)
     show(report, where)
     return 0

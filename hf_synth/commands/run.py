@@ -11,6 +11,7 @@ from ..produce import known_as
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder
+from .inspect import inspect_run
 from .options import parse
 from .sharing import check_sharing, share
 from .train import train
@@ -35,6 +36,11 @@ def main(argv: list[str]) -> int:
         generate(plan, generator, folder, output)
         train(plan, found[StudentConfig], folder)
         judge(plan, output, folder, reference, generator)
+        if output.inspect:
+            # The weights that the student starts from are at hand; a BiLSTM has none.
+            base = found[StudentConfig].student
+            encoder = "none" if base == "bilstm" else base
+            inspect_run(plan.task, folder / "dataset", reference, output.reference, encoder, plan.config.seed)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth tune", TuneConfig, ShotsConfig, TuningConfig, method=False)
     config, given, tuning = found[TuneConfig], found[ShotsConfig], found[TuningConfig]
-    folder = Path(config.output_dir or f"outputs/{Path(config.task).stem}-{tuning.adapt}")
+    folder = Path(config.output_dir or f"outputs/{load_task(config.task).name}-{tuning.adapt}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is no empty folder; give an empty or new `output_dir`")
     task = tuned(load_task(config.task))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,12 +28,19 @@ def drawn(rows: int, sample: int | None, seed: int = 0) -> list[int]:
     return sorted(random.Random(seed).sample(range(rows), sample))
 
 
+def bootstrap_of(
+    figure: Callable[[NDArray[np.int64]], float], rows: int, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a figure of so many rows, given the places of those drawn."""
+    draw = np.random.default_rng(seed)
+    low, high = np.quantile([figure(draw.integers(rows, size=rows)) for _ in range(draws)], [0.025, 0.975])
+    return float(low), float(high)
+
+
 def bootstrap(values: Sequence[float] | NDArray, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean."""
-    draw, found = np.random.default_rng(seed), np.asarray(values)
-    means = [found[draw.integers(len(found), size=len(found))].mean() for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    found = np.asarray(values)
+    return bootstrap_of(lambda rows: float(found[rows].mean()), len(found), draws, seed)
 
 
 def groups(rows: int, seed: int = 0) -> NDArray[np.int64]:

@@ -36,12 +36,14 @@ def parse_task(values: Mapping[str, Any], where: str) -> Task:
     return checked(Task, values, where)
 
 
-def load_task(name: str) -> Task:
-    """Load a packaged task by name or a user's task by the path of its YAML file.
+def load_task(name: str | Mapping[str, Any]) -> Task:
+    """Load a packaged task by name, a user's task by the path of its YAML file, or one whose values are given.
 
     Raises:
         InputError: If there is no such task or it is not valid.
     """
+    if isinstance(name, Mapping):
+        return parse_task(name, "task")
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         return parse_task({"name": path.stem, **read_yaml(path)}, str(path))

@@ -174,6 +174,24 @@ def confident(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Rows, NDArra
     return np.flatnonzero(~issues), get_label_quality_scores(classes, found)
 
 
+def noise_matrix(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Return the share of rows of each given class (rows) that belong to each class (columns), [K, K], by cleanlab.
+
+    Args:
+        probabilities: [N, K], each row's by a model that did not see it.
+        labels: Class indices, [N]; each class has a row.
+
+    Raises:
+        InputError: Without cleanlab, or for what `easy` refuses.
+    """
+    check_cleanlab()
+    from cleanlab.count import compute_confident_joint
+
+    found, classes = _judged(probabilities, labels)
+    joint = compute_confident_joint(classes, found)
+    return joint / np.maximum(joint.sum(axis=1, keepdims=True), 1)
+
+
 def check_cleanlab() -> None:
     """Refuse to go on without cleanlab.
 

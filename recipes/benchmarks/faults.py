@@ -18,6 +18,7 @@ import numpy as np
 
 from hf_synth.audit.data import Loaded, Real, load
 from hf_synth.audit.inspect import inspect
+from hf_synth.audit.instruments import Instruments
 from hf_synth.audit.records import Rows
 from hf_synth.metrics.tokens import words
 from hf_synth.models import resolve
@@ -265,16 +266,16 @@ def main() -> None:
     for name in args.names:
         own, real = parted(args.data / name, args.num_rows)
         start = time.perf_counter()
-        found = inspect(own, real, encode=encode)
+        found = inspect(own, real, instruments=Instruments(encode=encode))
         print(f"\n### {name}\n\n{time.perf_counter() - start:.0f} s for the untouched rows, encoding included\n")
         print("| planted | what its check says | other checks at look or bad |\n|---|---|---|")
         print(f"| nothing | | {others(found, None)} |", flush=True)
         for fault in FAULTS:
             data, places = planted(own, real, [fault])
-            found = inspect(data, real, encode=encode)
+            found = inspect(data, real, instruments=Instruments(encode=encode))
             print(f"| {fault} | {told(found, fault, places[fault])} | {others(found, fault)} |", flush=True)
         data, places = planted(own, real, TOGETHER)
-        found = inspect(data, real, encode=encode)
+        found = inspect(data, real, instruments=Instruments(encode=encode))
         for fault in TOGETHER:
             print(f"| together: {fault} | {told(found, fault, places[fault])} | |", flush=True)
 

@@ -1,0 +1,106 @@
+"""Under which terms a data set's texts stand: what the generator's and the source data's licences say together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .card_merge import read_header
+from .errors import InputError
+
+# Terms of use of their own: what they demand of outputs stands in their text, not in a name.
+OWN_TERMS = ("gemma", "llama", "other", "openrail", "bigscience", "bigcode", "deepseek", "unknown")
+SHARE_ALIKE = ("cc-by-sa", "cc-by-nc-sa", "gpl", "agpl", "lgpl", "odbl", "gfdl")
+
+
+def licence_of(name: str, path: str | None = None, *, data: bool = False) -> str | None:
+    """Return the licence that a model's or data set's card states, without asking the network; None if it states none.
+
+    Args:
+        name: A folder or a Hub id, whose card may be in the Hub's cache.
+        path: The folder that was loaded, where that is another.
+        data: It is a data set.
+    """
+    for folder in (path, name):
+        if folder and (Path(folder) / "README.md").is_file():
+            return _stated(Path(folder) / "README.md")
+    if Path(name).exists():
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "README.md", repo_type="dataset" if data else "model")
+    except HFValidationError:
+        return None
+    return _stated(Path(found)) if isinstance(found, str) else None
+
+
+def _stated(card: Path) -> str | None:
+    try:
+        found = read_header(card.read_text(encoding="utf-8", errors="replace"), str(card)).get("license")
+    except InputError:  # a header that cannot be read states nothing
+        return None
+    found = ", ".join(map(str, found)) if isinstance(found, list) else found
+    return str(found).lower() if found else None
+
+
+def reasoning(
+    stated: str | None, generator: Mapping[str, Any] | None, sources: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Return what is known of the terms, a sentence each; conflicts begin with `Conflict:`.
+
+    No licence follows from this: whoever shares the data set chooses one, and answers for it.
+
+    Args:
+        stated: The licence that the user gave the data set.
+        generator: `name` and, where known, `license` of the model that wrote the texts, if one did.
+        sources: `path` and, where known, `license` of real data that the texts are made of.
+    """
+    parts = {str(source["path"]): source.get("license") for source in sources}
+    told = []
+    if generator:
+        name = str(generator["name"])
+        known = generator.get("license")
+        parts = {name: known, **parts}
+    for name, own in parts.items():
+        told.append(
+            f"`{name}` is under `{own}`." if own else f"The terms of `{name}` are not recorded here: look them up."
+        )
+    told += [
+        f"`{name}` has terms of its own, which may bind its outputs: read them."
+        for name, own in parts.items()
+        if _is(own, OWN_TERMS)
+    ]
+    told += _conflicts(stated, {name: own for name, own in parts.items() if own})
+    if stated:
+        told.append(f"`{stated}` was stated by whoever made this data set.")
+    else:
+        told.append("No licence is stated for this data set: whoever shares it chooses one that these terms allow.")
+    return told
+
+
+def _is(licence: str | None, names: Sequence[str]) -> bool:
+    return bool(licence) and str(licence).startswith(tuple(names))
+
+
+def _conflicts(stated: str | None, parts: Mapping[str, str]) -> list[str]:
+    """Return where terms cannot all be kept."""
+    found = []
+    alike = {name: own for name, own in parts.items() if _is(own, SHARE_ALIKE)}
+    if len(set(alike.values())) > 1:
+        listed = " and ".join(f"`{name}` (`{own}`)" for name, own in alike.items())
+        found.append(f"Conflict: {listed} each ask that what is made of them is shared under their own licence.")
+    for name, own in parts.items():
+        if "-nd" in own:
+            found.append(f"Conflict: `{name}` (`{own}`) forbids sharing what is made of it.")
+        if "-nc" in own and any("-nc" not in other for other in alike.values()):
+            found.append(
+                f"Conflict: `{name}` (`{own}`) forbids commercial use, and a share-alike licence beside it does not."
+            )
+        if stated and "-nc" in own and "-nc" not in stated:
+            found.append(f"Conflict: `{stated}` allows commercial use, which `{name}` (`{own}`) forbids.")
+        if stated and name in alike and stated != own:
+            found.append(f"Conflict: `{name}` (`{own}`) asks for its own licence, not `{stated}`.")
+    return found
