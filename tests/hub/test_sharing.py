@@ -87,7 +87,7 @@ def test_a_data_set_and_its_model_are_pushed_and_used(hub, server, student_folde
         server.repo("user/whole-model", "model").head.files["model.safetensors"].content
         == (model / "model.safetensors").read_bytes()
     )
-    assert "Made with hf_synth" in readme(server, "user/whole")
+    assert readme(server, "user/whole") == (data / "README.md").read_text()
     [collection] = [one for one in server.collections.values() if one.title == TITLE]
     assert [(item["type"], item["id"]) for item in collection.items] == [
         ("dataset", "user/whole"),
