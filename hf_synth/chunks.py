@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .answers import Answers
 from .errors import InputError
@@ -14,6 +14,16 @@ from .generators.base import Concurrent, Generator, Lazy, OutOfMemory, Piecewise
 from .journal import Chunk, Journal, Place, seed_of, waited
 from .ranks import Ranks
 from .records import Completion, Prompt, label_set
+
+
+class Listener(Protocol):
+    """Told of everything a run does, as it does it."""
+
+    def chunk(self, stage: str, chunk: Chunk, asked: Asked) -> None:
+        """A chunk was answered, now or from the journal, and its drops are counted."""
+
+    def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
+        """A completion was dropped."""
 
 
 class Chunks:

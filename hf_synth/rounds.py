@@ -29,16 +29,23 @@ class RoundsConfig:
     min_gain: float = Field(0.0, ge=0)
 
 
+def round_sizes(config: RoundsConfig) -> Iterator[int]:
+    """Yield the rows of each round, without end."""
+    size = float(config.first_round)
+    while True:
+        yield min(round(size), config.max_round)
+        size = min(size * config.growth, config.max_round)
+
+
 def round_totals(config: RoundsConfig, labels: int) -> Iterator[int]:
     """Yield how many rows there shall be after each round, without end: it never reads how many are wanted.
 
     Every label has as many, so that a round that is cut short begins like one that is not.
     """
-    size, total = float(config.first_round), 0
-    while True:
-        total += -(-min(round(size), config.max_round) // labels) * labels
+    total = 0
+    for size in round_sizes(config):
+        total += -(-size // labels) * labels
         yield total
-        size = min(size * config.growth, config.max_round)
 
 
 def due(run: Run, rows: Sequence[Example], total: int) -> dict[Hashable, int]:
@@ -64,6 +71,5 @@ def end_rounds(run: Run, rows: Sequence[Example], over: Sequence[Example], reaso
         over: Examples that no round needed.
         reason: Why there was no other round.
     """
-    for example in over:
-        run.drop(example, "surplus", "rows")
+    run.surplus(over)
     run.settle(rows, reason)

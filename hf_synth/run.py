@@ -7,13 +7,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .cells import Cell, cells_of, least_full, rotation, short, waits
-from .chunks import Asked, Chunks
+from .chunks import Asked, Chunks, Listener
 from .errors import InputError
 from .generators.base import Generator
-from .journal import Chunk, Journal
+from .journal import Journal
 from .ledger import Ledger
 from .ranks import Ranks
 from .records import Completion, Example, Prompt
@@ -23,16 +23,6 @@ Parse = Callable[[Prompt, Completion], "Example | str"]
 Filter = Callable[[Sequence[Example]], "Sequence[str | None]"]
 
 PROBE = 24  # prompts in the first chunk of a stage
-
-
-class Listener(Protocol):
-    """Told of everything a run does, as it does it."""
-
-    def chunk(self, stage: str, chunk: Chunk, asked: Asked) -> None:
-        """A chunk was answered, now or from the journal, and its drops are counted."""
-
-    def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
-        """A completion was dropped."""
 
 
 class Run:
@@ -47,8 +37,7 @@ class Run:
         listener: Told of chunks and drops.
         chunk_size: Prompts per chunk; by default 256, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
-        ahead: Chunks decided on before the answers of the first of them are looked at: so many can be made at once.
-            It decides which prompts are asked; how many workers there are does not.
+        ahead: Chunks decided on before the first one's answers are looked at; it decides which prompts are asked.
         ranks: Which of the launched processes this is.
 
     Attributes:
@@ -163,8 +152,7 @@ class Run:
             max_attempts: A cell is given up once this many completions were asked per row wanted (and at least
                 two chunks); the ledger then says so.
             by_cell: Decoding of a cell's own, over `decoding`.
-            over: Examples that an earlier fill kept and did not need, which come first here; on return, those that
-                this one did not need. Without it they are dropped as surplus.
+            over: Examples that an earlier fill had over, which come first; on return, those that this one has.
             **decoding: Passed to the generator.
         """
         cells = cells_of(targets)
@@ -172,37 +160,40 @@ class Run:
         streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
         decided: deque[tuple[Cell, Asked]] = deque()
         started: deque[tuple[Cell, Asked]] = deque()
-        while not all(cell.closed for cell in cells):
-            while len(decided) + len(started) < self._ahead("rows"):
-                cell = least_full(c for c in cells if not c.given_up)
-                prompts = list(islice(streams[cell], self._size("rows")))
-                cell.coming += len(prompts)
-                own = {**decoding, **(by_cell or {}).get(cell.key, {})}
-                decided.append((cell, self.chunks.decide(prompts, own)))
-            while decided and (not started or short(cells, ((cell, len(asked.prompts)) for cell, asked in started))):
-                started.append(decided.popleft())
-                started[-1][1].start()
-            cell, asked = started.popleft()
-            kept = self._block(asked, parse, filters, "rows") if asked.prompts else []
-            cell.coming -= len(asked.prompts)
-            cell.asked += len(asked.prompts)
-            cell.kept += len(kept)
-            cell.waiting.extend(kept)
-            if not self.ledger.stage("rows").kept and all(c.asked for c in cells):
-                raise self._nothing("rows", asked.prompts)
-            spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
-            if cell.kept < cell.want and not cell.given_up and (spent or not asked.prompts):
-                cell.given_up = True
-                self.ledger.account(cell.key, f"{cell.kept} of {cell.want} rows after {cell.asked} completions")
-                decided = deque(pair for pair in decided if pair[0] is not cell)
+        try:
+            while not all(cell.closed for cell in cells):
+                while len(decided) + len(started) < self._ahead("rows"):
+                    cell = least_full(c for c in cells if not c.given_up)
+                    prompts = list(islice(streams[cell], self._size("rows")))
+                    cell.coming += len(prompts)
+                    own = {**decoding, **(by_cell or {}).get(cell.key, {})}
+                    decided.append((cell, self.chunks.decide(prompts, own)))
+                while decided and (
+                    not started or short(cells, ((cell, len(asked.prompts)) for cell, asked in started))
+                ):
+                    started.append(decided.popleft())
+                    started[-1][1].start()
+                cell, asked = started.popleft()
+                kept = self._block(asked, parse, filters, "rows") if asked.prompts else []
+                cell.coming -= len(asked.prompts)
+                cell.asked += len(asked.prompts)
+                cell.kept += len(kept)
+                cell.waiting.extend(kept)
+                if not self.ledger.stage("rows").kept and all(c.asked for c in cells):
+                    raise self._nothing("rows", asked.prompts)
+                spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
+                if cell.kept < cell.want and not cell.given_up and (spent or not asked.prompts):
+                    cell.given_up = True
+                    self.ledger.account(cell.key, f"{cell.kept} of {cell.want} rows after {cell.asked} completions")
+                    decided = deque(pair for pair in decided if pair[0] is not cell)
+                yield from rotation(cells)
             yield from rotation(cells)
-        yield from rotation(cells)
-        left += [example for cell in cells for example in cell.waiting]
-        if over is not None:
-            over[:] = left
-        else:
-            for example in left:
-                self.drop(example, "surplus", "rows")
+        finally:  # also where the caller stops in the middle
+            left += [example for cell in cells for example in cell.waiting]
+            if over is None:
+                self.surplus(left)
+            else:
+                over[:] = left
 
     def once(self, name: str, inputs: Any, compute: Callable[[], Any]) -> Any:
         """Return the JSON-able result of something expensive or float-dependent, recorded the first time.
@@ -236,6 +227,11 @@ class Run:
         """Count an example as dropped and keep its text for the rejects."""
         self._reject(stage, example.prompt, "\n".join(example.fields.values()), reason)
 
+    def surplus(self, examples: Iterable[Example], stage: str = "rows") -> None:
+        """Drop examples that nobody needs."""
+        for example in examples:
+            self.drop(example, "surplus", stage)
+
     def _reject(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
         self.ledger.dropped(stage, reason)
         if self.listener:
@@ -248,8 +244,7 @@ class Run:
             while block:
                 yield block.popleft()
         finally:
-            for example in block:
-                self.drop(example, "surplus", stage)
+            self.surplus(block, stage)
 
     def _filtered(self, block: Sequence[Example], filters: Sequence[Filter], stage: str) -> list[Example]:
         left = list(block)

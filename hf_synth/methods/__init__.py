@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..run import Run
     from ..task import Corpus, Task
 
-NAMES = ("zerogen", "sungen", "supergen", "regen", "progen", "attrprompt", "fewgen", "msp", "augment")
+NAMES = ("zerogen", "sungen", "supergen", "regen", "progen", "attrprompt", "fewgen", "msp", "augment", "longtail")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""Long tail: rows for the labels of which there are few real ones, planned by what a classifier still gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from ..config import part, strict
+from ..errors import InputError
+from ..exemplars import Seeds, parser_of
+from ..filters.copies import Copies, fingerprints
+from ..filters.surface import Unique
+from ..planner import PlanConfig
+from ..plans import Plans
+from ..real import SPLIT, load_real_rows
+from ..records import Example, Prompt
+from ..rounds import RoundsConfig, round_sizes
+from ..run import Run
+from ..shots import shots_of, tuned
+from ..task import Corpus, Task
+from . import Method, Paper
+
+
+@strict
+class LongTailConfig(RoundsConfig, PlanConfig):
+    """Settings of long tails, of their rounds and their plan.
+
+    Attributes:
+        seen_rows: The real rows: a folder or Hub id, of which the split `train` is taken.
+        exemplars: Real rows of the label in a prompt; the last is what the text is written from.
+        temperature: Sampling temperature.
+        top_p: Nucleus of the sampling distribution.
+        max_attempts: Completions asked for each text before a label is given up.
+    """
+
+    seen_rows: str | None = None
+    exemplars: int = Field(4, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    max_attempts: int = Field(20, ge=1)
+
+
+def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
+    """Write a round of rows, judge real rows by all there are but themselves, and plan the next round by its errors.
+
+    Texts are written from each real row in turn, behind others of its label. Rounds end when the mean recall of the
+    labels on real rows gains less than `min_gain` per 1,000 rows.
+    """
+    assert config.seen_rows is not None
+    run.task = task = tuned(run.task)
+    real = load_real_rows(task, config.seen_rows, None, key="seen_rows").data
+    shots = shots_of(task, real, run.seed)
+    plans = Plans(run, part(PlanConfig, config), [(shot.text, shot.label) for shot in shots])
+    seeds = Seeds(task, shots, config.exemplars)
+    streams = {label: seeds.prompts(label, run.rng(f"exemplars:{label}")) for label in task.labels}
+
+    def prompts_for(label: str) -> Iterator[Prompt]:
+        return streams[label]
+
+    copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
+    decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "max_attempts")}
+    limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
+    filters, rows, over = (copies, Unique()), [], []  # type: tuple[Any, Any], list[Example], list[Example]
+    for size in round_sizes(config):
+        targets = plans.next(rows, size)
+        for example in run.fill(targets, prompts_for, parser_of(task), *filters, over=over, **decoding, **limits):
+            rows.append(example)
+            yield example
+            if len(rows) == run.num_rows:
+                break
+        stalled = plans.stalled(config.min_gain)
+        if stalled or len(rows) >= run.num_rows or not any(targets.values()):
+            break
+    run.note("few shots", copies.note())
+    plans.end(rows, over, stalled)
+
+
+def check(task: Task, config: LongTailConfig) -> None:
+    """Refuse tasks of several labels a text, settings without real rows, and those that the task is judged on."""
+    task.needs_kind("single", what="longtail")
+    tuned(task)
+    if config.seen_rows is None:
+        raise InputError("`seen_rows` names the real rows, many of some labels and few of others: a folder or Hub id")
+    judged = task.reference
+    if judged is not None and config.seen_rows == judged.path and SPLIT in judged.split:
+        raise InputError(f"`seen_rows`: {task.name} is judged on the split {judged.split!r} of {judged.path!r}")
+
+
+METHOD = Method(
+    name="longtail",
+    paper=Paper(
+        title="Generative AI for Synthetic Data Generation: Methods, Challenges and the Future",
+        arxiv="2403.04190",
+        bibtex="""@article{guo2024generative,
+  title = {Generative {AI} for Synthetic Data Generation: Methods, Challenges and the Future},
+  author = {Guo, Xu and Chen, Yiqiang},
+  journal = {arXiv preprint arXiv:2403.04190},
+  year = {2024}
+}""",
+    ),
+    config=LongTailConfig,
+    generate=longtail,
+    check=check,
+    quotes=True,
+    template=False,
+    needs="real rows of each label, one or more",
+    sources=lambda task, config: (
+        [Corpus(config.seen_rows, task.generated, split=SPLIT)] if config.seen_rows is not None else []
+    ),
+    defaults=lambda task, given: {"real_rows": given["seen_rows"]} if given.get("seen_rows") else {},
+    cost="one completion a row, behind four real rows; an embedding a row each round",
+    differs=("The survey names the application and no algorithm; plan, rounds and stop rule are ours.",),
+)

@@ -1,0 +1,97 @@
+"""The rounds of a plan: what each label gets next, what that gained, and the account of what was not written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .journal import digest
+from .planner import PlanConfig, allotted, judged, shares
+from .records import Example
+from .run import Run
+
+
+class Plans:
+    """Plans rounds by real rows; everything that floats decide goes through `Run.once`.
+
+    Args:
+        run: Has the task, the seed and the journal.
+        config: See `PlanConfig`.
+        real: Text and label of each real row.
+
+    Attributes:
+        table: What is known of each round, for the card.
+    """
+
+    def __init__(self, run: Run, config: PlanConfig, real: Sequence[tuple[str, str]]):
+        self.run, self.config, self.real = run, config, real
+        self.names = list(run.task.labels)
+        counts = Counter(label for _, label in real)
+        self.counts = np.array([counts[name] for name in self.names])
+        self.table: list[dict[str, Any]] = []
+
+    def next(self, rows: Sequence[Example], size: int) -> dict[Hashable, int]:
+        """Return how many of the next rows each label gets; none that was given up.
+
+        Args:
+            rows: Those written so far.
+            size: Of the round.
+        """
+        found = self._judged(rows)
+        before = self.table[-1] if self.table else None
+        gain = None
+        if before and len(rows) > before["rows"]:
+            gain = (found["accuracy"] - before["accuracy"]) / (len(rows) - before["rows"]) * 1000
+        self.table.append(
+            {"rows": len(rows), "accuracy": round(found["accuracy"], 4), "gain per 1,000": gain and round(gain, 4)}
+        )
+        written = Counter(str(example.cell) for example in rows)
+        wanted = shares(self.config, self.counts, np.array(found["errors"]))
+        wanted = wanted * [name not in self.run.ledger.accounts for name in self.names]
+        if not wanted.sum():
+            return {}
+        parts = allotted(size, wanted / wanted.sum(), [written[name] for name in self.names])
+        return {name: count for name, count in zip(self.names, parts, strict=True) if count}
+
+    def stalled(self, min_gain: float) -> str:
+        """Return why another round is not worth its rows; nothing while it is, or where `min_gain` is 0."""
+        gain = self.table[-1]["gain per 1,000"]
+        if not min_gain or gain is None or gain >= min_gain:
+            return ""
+        return f"the last round gained {gain} in mean recall per 1,000 rows, less than `min_gain`, {min_gain}"
+
+    def end(self, rows: Sequence[Example], over: Sequence[Example], stalled: str) -> None:
+        """Note the plan, drop what no round needed, and account for rows that were wanted and are not there."""
+        self.run.surplus(over)
+        written = Counter(str(example.cell) for example in rows)
+        self.run.note("plan", self.table)
+        self.run.note(
+            "rows",
+            [
+                {"label": name, "real": int(count), "written": written[name]}
+                for name, count in zip(self.names, self.counts, strict=True)
+            ],
+        )
+        if len(rows) < self.run.num_rows:
+            reason = stalled or "every label was given up"
+            self.run.ledger.account("all labels", f"{len(rows)} of {self.run.num_rows} rows: {reason}")
+
+    def _judged(self, rows: Sequence[Example]) -> dict[str, Any]:
+        column = self.run.task.generated
+        texts = [*(text for text, _ in self.real), *(example.fields[column] for example in rows)]
+        labels = [*(label for _, label in self.real), *(str(example.cell) for example in rows)]
+        inputs = [dataclasses.asdict(self.config), digest([texts, labels])]
+        return self.run.once("plan", inputs, lambda: self._compute(texts, labels))
+
+    def _compute(self, texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+        from .models import resolve
+        from .retrieval.encode import Encoder
+
+        vectors = Encoder(resolve(self.config.planner).path, "mean", True, 128)(texts)
+        places = np.array([self.names.index(label) for label in labels])
+        errors, figures = judged(vectors, places, len(self.names), len(self.real), self.config.certainty)
+        return {"errors": errors.round(8).tolist(), **figures}
