@@ -1,6 +1,6 @@
 """Where to spend rows on a long tail: planned, inverse-frequency and uniform allocation at equal budgets.
 
-taskset -c 0 python recipes/benchmarks/longtail.py ../shared/data/banking77 --task banking77 --output_dir outputs/longtail
+taskset -c 0 python recipes/benchmarks/longtail.py ../shared/data/banking77 --task banking77
 
 Each seed cuts the train split to 50 rows of one class down to 2 of another, exponentially, in an order that the seed
 draws; `longtail` writes `--num_rows` for each allocation, and the first half of them is the smaller budget. A logistic
@@ -102,9 +102,8 @@ def judge(args: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 
 def show(results: list[dict[str, Any]]) -> None:
-    print(
-        "\n| rows | allocation | tail | middle | all | tail, over uniform | tail, over inverse |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ["rows", "allocation", "tail", "middle", "all", "tail, over uniform", "tail, over inverse"]
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for key in results[0]:
         budget, plan = key.split(" ", 1)
 
