@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import checked, read_yaml
 from ..errors import InputError, unknown
+from ..records import BETWEEN
 from ..task import Corpus, Opening, Reference, Task
 
 
@@ -59,6 +60,8 @@ def _labels(labels: Any, where: str) -> dict[str, str]:
     for name in [*labels, *words]:
         if isinstance(name, bool) or not isinstance(name, str | int):
             raise InputError(f"{where}: `labels`: names and words are strings; put {name!r} in quotes")
+        if name in labels and BETWEEN in str(name):
+            raise InputError(f"{where}: `labels`: {name!r} holds {BETWEEN!r}, which parts the names of a row's labels")
     if len(set(labels)) < len(labels):
         raise InputError(f"{where}: `labels` names a label twice: {list(labels)!r}")
     if isinstance(labels, Mapping):
