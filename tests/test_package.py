@@ -43,7 +43,7 @@ LAYERS = [
     ("train",),
     ("report", "baselines"),
     ("audit",),
-    ("hub", "deploy"),
+    ("hub", "deploy", "tables"),
     ("commands",),
 ]
 RANK = {name: at for at, names in enumerate(LAYERS) for name in names}
