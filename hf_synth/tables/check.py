@@ -51,6 +51,15 @@ def hidden_cells(
     return found
 
 
+def covered(checked: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the coverage over all columns of what `hidden_cells` found, if there is any."""
+    cells = sum(one["cells"] for one in checked)
+    if not cells:
+        return None
+    inside = round(sum(one["covered"] * one["cells"] for one in checked))
+    return {"cells": cells, "covered": inside / cells, "interval": list(wilson(inside, cells))}
+
+
 def compared(cells: Sequence[tuple[Distribution, Any]], observed: Sequence[Any], share: float) -> dict[str, Any]:
     """Compare distributions of a column with what stands in the cells.
 

@@ -43,7 +43,7 @@ def features(schema: Schema) -> Features:
 def _feature(column: Column) -> Any:
     if column.type == "category":
         return ClassLabel(names=list(column.categories))
-    return Value({"integer": "int64", "number": "float64"}.get(column.type, "string"))
+    return Value({"integer": "int64", "id": "int64", "number": "float64"}.get(column.type, "string"))
 
 
 def row_table(rows: Rows, schema: Schema, **more: Sequence[int]) -> pa.Table:

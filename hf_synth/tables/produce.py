@@ -16,7 +16,7 @@ from ..home import check_folder
 from ..journal import Journal, digest, write_whole
 from ..models import resolve
 from ..produce import DECIDING
-from .check import hidden_cells, pooled_means, privacy
+from .check import covered, hidden_cells, pooled_means, privacy
 from .folder import write_table_folder
 from .impute import Completed, Imputer, hide
 from .schema import Schema, infer, read_schema
@@ -139,6 +139,7 @@ def produce_table(request: Request, folder: Path) -> dict[str, Any]:
         "splits": {name: len(part) for name, part in request.rows.items()},
         "cells": len(schema.columns) * sum(map(len, request.rows.values())),
         "checked": checked,
+        "covered": covered(checked),
         "pooled": pooled_means(schema, rows, completed[task.split]),
         "synthetic": len(synthetic),
         "holdout": request.holdout and request.holdout[0],
@@ -192,11 +193,9 @@ def sentences(facts: Mapping[str, Any]) -> Sequence[str]:
     told = [f"{done} cells imputed in {facts['settings']['imputations']} tables"]
     told += [f"left empty: {count} cells: {reason}" for reason, count in facts["empty"].items()]
     worse = [one["column"] for one in facts["checked"] if one["error"] >= one["baseline"]]
-    cells = sum(one["cells"] for one in facts["checked"])
-    if cells:
-        inside = sum(one["covered"] * one["cells"] for one in facts["checked"]) / cells
+    if whole := facts["covered"]:
         share = facts["settings"]["interval"]
-        told.append(f"of {cells} hidden cells {inside:.0%} lie in their {share:.0%} interval")
+        told.append(f"of {whole['cells']} hidden cells {whole['covered']:.0%} lie in their {share:.0%} interval")
     if worse:
         told.append(f"no better than the mean or commonest on hidden cells: {', '.join(worse)}")
     if facts["privacy"]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field
 
 from ..config import checked, read_yaml, strict
@@ -25,7 +26,8 @@ class Column:
     """What the cells of a column may hold.
 
     Attributes:
-        type: `integer`, `number`, `category`, `text` or `id`; the last two are kept, neither read nor imputed.
+        type: `integer`, `number`, `category`, `text` or `id` (an integer that names the row); the last two are kept,
+            neither read nor imputed.
         range: Of numbers: the least and the greatest allowed.
         categories: Of `category`: the allowed names.
         decimals: Of `number`: digits behind the point.
@@ -65,21 +67,20 @@ class Column:
         if self.type == "category":
             text = str(cell).strip()
             if text not in self.categories:
-                raise ValueError(str(unknown("a category", text, self.categories)))
+                raise ValueError(f"must be one of {', '.join(self.categories)}; got {text!r}")
             return text
-        if not self.numeric:
+        if self.type == "text":
             return str(cell)
+        whole = self.type != "number"
         try:
             value = float(cell)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"must be {'an integer' if self.type == 'integer' else 'a number'}; got {cell!r}"
-            ) from None
-        if not math.isfinite(value) or (self.type == "integer" and value != int(value)):
-            raise ValueError(f"must be {'an integer' if self.type == 'integer' else 'a finite number'}; got {cell!r}")
+            raise ValueError(f"must be {'an integer' if whole else 'a number'}; got {cell!r}") from None
+        if not math.isfinite(value) or (whole and value != int(value)):
+            raise ValueError(f"must be {'an integer' if whole else 'a finite number'}; got {cell!r}")
         if self.range and not self.range[0] <= value <= self.range[1]:
             raise ValueError(f"must be within {self.range[0]:g} to {self.range[1]:g}; got {cell!r}")
-        return int(value) if self.type == "integer" else value
+        return int(value) if whole else value
 
     def rounded(self, value: float) -> int | float:
         """Return a number as the column writes it, within its range."""
@@ -145,7 +146,8 @@ def read_schema(path: str | Path, names: Sequence[str]) -> Schema:
     Raises:
         InputError: For keys, values or columns that cannot be.
     """
-    values = read_yaml(path)
+    read_yaml(path)  # says what is wrong with the file
+    values = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)  # all texts: `no` is a category
     for key in values:
         if key not in ("columns", "missing"):
             raise InputError(f"{str(path)!r}: {unknown('a key', key, ['columns', 'missing'])}")
@@ -158,19 +160,11 @@ def read_schema(path: str | Path, names: Sequence[str]) -> Schema:
     for name in names:
         if not isinstance(told.get(name), Mapping):
             raise InputError(f"{str(path)!r} says nothing of the column {name!r}; give it a `type`")
-    columns = {name: checked(Column, _texts(told[name]), f"{str(path)!r}, column {name!r}") for name in names}
+    columns = {name: checked(Column, told[name], f"{str(path)!r}, column {name!r}") for name in names}
     missing = values.get("missing", list(MISSING))
     if not isinstance(missing, list):
         raise InputError(f"{str(path)!r}: `missing` is a list of words; got {missing!r}")
-    return Schema(columns, ("", *(str(word) for word in missing)))
-
-
-def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a column's settings, categories as texts: YAML reads `yes` and `0` as something else."""
-    found = dict(settings)
-    if isinstance(found.get("categories"), list):
-        found["categories"] = [_text(name) for name in found["categories"]]
-    return found
+    return Schema(columns, ("", *missing))
 
 
 def _text(value: Any) -> str:
