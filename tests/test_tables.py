@@ -275,14 +275,27 @@ def test_a_table_is_completed_and_loads(causal_folder, csv_file, tmp_path, capsy
     written = load_dataset(folder, "synthetic")["train"]
     assert set(written["sick"]) == {1}
     assert all(row["age"] is not None and row["waist_cm"] is not None for row in written)
+
+
+def test_what_the_card_says_is_what_the_tables_hold(causal_folder, csv_file, tmp_path):
+    assert run(causal_folder, csv_file, tmp_path / "out", "--hidden", "0.2") == 0
     facts = json.loads((tmp_path / "out/dataset/hf_synth/facts.json").read_text())
-    assert facts["missing"][0] == {
-        "column": "age",
-        "type": "integer",
-        "splits": {"train": sum(row["age"] is None for row in people())},
-        "imputed": sum(row["age"] is None for row in people()),
-        "empty": 0,
-    }
+    table = load_dataset(str(tmp_path / "out/dataset"))["train"]
+    original = people()
+    for one in facts["missing"]:
+        holes = sum(row[one["column"]] is None for row in original)
+        assert one["splits"] == {"train": holes}
+        assert (one["imputed"], one["empty"]) == ((0, holes) if one["column"] == "note" else (holes, 0))
+    assert facts["empty"] == {"not imputed (column note)": 20}
+    for one in facts["pooled"]:
+        means = [table.filter(lambda row, m=m: row["imputation"] == m)[one["column"]][:] for m in (1, 2)]
+        assert one["pooled_mean"] == pytest.approx(np.mean(means))
+        spread = np.mean([np.var(values, ddof=1) / 60 for values in means])
+        between = 1.5 * np.var([np.mean(values) for values in means], ddof=1)
+        assert one["unknown"] == pytest.approx(between / (spread + between))
+    observed = sum(row[name] is not None for row in original for name in ("age", "waist_cm", "sex"))
+    assert facts["covered"]["cells"] == pytest.approx(0.2 * observed, abs=3)  # a row keeps a cell
+    assert {one["column"] for one in facts["checked"]} == {"age", "waist_cm", "sex"}
 
 
 def digests(folder):
