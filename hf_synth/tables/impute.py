@@ -143,20 +143,28 @@ class Imputer:
             rows: Rows that the schema has read.
             name: Names them, for their random streams.
         """
-        read = [self.read(row) for row in rows]
-        wanted = [Wanted(f"{name}:{at}", row, self.holes(row)) for at, row in enumerate(read)]
-        known, drawn = self.distributions(wanted), self.draws(wanted, self.task.imputations)
+        best, cells = self.guess(rows, name)
+        drawn = self.draws(self._wanted(rows, name), self.task.imputations)
         tables = [[dict(row) for row in rows] for _ in range(self.task.imputations)]
-        best, cells = [dict(row) for row in rows], []
+        for at in range(len(rows)):
+            for table, own in zip(tables, drawn.get(f"{name}:{at}", ()), strict=False):
+                table[at].update(own)
+        return Completed(tables, best, cells)
+
+    def guess(self, rows: Rows, name: str) -> tuple[list[dict[str, Any]], list[Cell]]:
+        """Return rows with means and likeliest categories, and every cell that was missing; see `complete`."""
+        wanted = self._wanted(rows, name)
+        known, best, cells = self.distributions(wanted), [dict(row) for row in rows], []
         for at, one in enumerate(wanted):
             for column in one.cells:
-                cell = self._cell(at, column, *known[one.key, column])
-                cells.append(cell)
-                best[at][column] = self._written(cell)
-                for table, own in zip(tables, drawn.get(one.key, ()), strict=False):
-                    table[at][column] = own[column]
+                cells.append(self._cell(at, column, *known[one.key, column]))
+                best[at][column] = self._written(cells[-1])
             cells += [_untouched(at, column) for column in self._others(rows[at])]
-        return Completed(tables, best, cells)
+        return best, cells
+
+    def _wanted(self, rows: Rows, name: str) -> list[Wanted]:
+        read = [self.read(row) for row in rows]
+        return [Wanted(f"{name}:{at}", row, self.holes(row)) for at, row in enumerate(read)]
 
     def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the generator sees of a row: never its label."""

@@ -92,14 +92,16 @@ def show(lines: Sequence[Line]) -> str:
         covered = [hit for one in own for hit in one["covered"]]
         low, high = wilson(sum(covered), len(covered))
         parts.append(_row([*line, f"{np.mean(covered):.3f} ({low:.3f} to {high:.3f})"]))
-    scores = [name for name in lines[0]["scores"] if name != "ours"]
+    scores = sorted({name for line in lines for name in line["scores"] if name != "ours"})
     head = ["masked", "ours", *(f"ours less {name}" for name in scores)]
     parts += ["\nAUROC of a logistic regression on the completed test rows\n", _row(head), _row(["---"] * len(head))]
     for share, own in shares.items():
         line = [f"{share:.0%}" if share else "none: natural holes"]
         line.append(_figure(resampled(own, lambda rows, o=own: auroc(o, "ours", rows))))
         for name in scores:
-            line.append(_gain(resampled(own, lambda rows, o=own, n=name: auroc(o, "ours", rows) - auroc(o, n, rows))))
+            known = name in own[0]["scores"]
+            gain = known and resampled(own, lambda rows, o=own, n=name: auroc(o, "ours", rows) - auroc(o, n, rows))
+            line.append(_gain(gain) if gain else "")
         parts.append(_row(line))
     seconds = {name: np.mean([line["seconds"][name] for line in lines]) for name in lines[0]["seconds"]}
     parts.append("\nSeconds: " + ", ".join(f"{name} {took:.2g}" for name, took in seconds.items()))
