@@ -298,6 +298,16 @@ def test_what_the_card_says_is_what_the_tables_hold(causal_folder, csv_file, tmp
     assert {one["column"] for one in facts["checked"]} == {"age", "waist_cm", "sex"}
 
 
+def test_a_table_of_one_column_to_read_is_refused_and_its_folder_stays_free(causal_folder, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("age,note\n" + "".join(f"{at % 7 or ''},row {at} is long\n" for at in range(30)))
+    for _ in range(2):
+        settings = ["--output_dir", str(tmp_path / "out"), "--model", str(causal_folder)]
+        assert guarded("impute", [str(tmp_path / "t.csv"), *settings]) == 2
+        assert "a table needs two columns of numbers or categories" in capsys.readouterr().err
+    assert guarded("impute", [str(tmp_path / "t.csv"), *settings, "--seed", "3"]) == 2
+    assert "a table needs two columns" in capsys.readouterr().err
+
+
 def digests(folder):
     return {file.name for file in (folder / "dataset" / "data").iterdir()}  # the names hold the content's digest
 

@@ -87,7 +87,7 @@ class TunedModel:
             states = model.get_decoder()(input_ids=ids).last_hidden_state
             last = states[torch.arange(len(asked)), torch.tensor(lengths) - 1]
             logits = model.get_output_embeddings()(last)
-        chances = logits.float().log_softmax(-1).double().exp()
+        chances = logits.float().log_softmax(-1).cpu().double().exp()
         answers = []
         for row, (_, words) in zip(chances, asked, strict=True):
             some = row[list(words)]

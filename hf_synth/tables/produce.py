@@ -122,10 +122,15 @@ def produce_table(request: Request, folder: Path) -> dict[str, Any]:
     settings |= {"rows": digest(request.rows), "schema": schema.facts()}
     settings = json.loads(json.dumps(settings))
     check_folder(folder, settings)
-    write_whole(folder / "journal" / "settings.json", json.dumps(settings, indent=2, ensure_ascii=False))
+    record = folder / "journal" / "settings.json"
+    write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
     rows = request.rows[task.split]
     learnt, hidden = hide(rows, schema, task.label_column, task.hidden, config.seed)
-    imputer = Imputer(schema, learnt, source, config, task, Journal(folder / "journal"))
+    try:
+        imputer = Imputer(schema, learnt, source, config, task, Journal(folder / "journal"))
+    except InputError:  # the user may mend the table and try again here
+        record.unlink()
+        raise
     checked = hidden_cells(imputer, learnt, rows, hidden)
     completed = {name: imputer.complete(part, name) for name, part in request.rows.items()}
     synthetic = imputer.synthesize(task.synthetic_label, task.synthetic_rows) if task.synthetic_label else []
