@@ -52,6 +52,13 @@ def test_half_of_a_set_copied_is_half_copies():
     assert near["copies_interval"] == pytest.approx([0.404, 0.596], abs=0.001)  # Wilson, 50 of 100
 
 
+def test_rows_equally_near_to_both_count_half():
+    rows = [[0.1, 0.2], [0.3, 0.4]]
+    near = closest_record.closest_record([[0.0, 0.0], [0.5, 0.5]], rows, rows)
+    assert near["nearer"] == 0.5
+    assert near["holdout_dcr"] == 0
+
+
 def test_the_distance_is_the_mean_over_columns():
     assert nearest([[0.0, 0.5]], [[1.0, 0.5], [0.2, 0.6]]).tolist() == pytest.approx([0.15])
 
