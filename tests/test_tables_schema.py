@@ -155,6 +155,12 @@ def test_a_table_without_holes_is_refused(tmp_path, capsys):
     assert "no cell of 'whole.csv' is missing" in capsys.readouterr().err
 
 
+def test_a_column_that_the_completed_tables_have_is_refused(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("row,b\n1,\n3,4\n")
+    assert guarded("impute", [str(tmp_path / "t.csv"), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "have a column 'row' of their own" in capsys.readouterr().err
+
+
 def test_a_column_without_an_observed_cell_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,\n3,NA\n")
     with pytest.raises(InputError, match="column 'b' has no observed cell"):

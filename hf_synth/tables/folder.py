@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .schema import Column, Schema
 
 Rows = Sequence[Mapping[str, Any]]
 
+NUMBERS = ("imputation", "row")  # columns in front of a completed table's own
 CELLS = Features(
     {
         "row": Value("int64"),
@@ -63,11 +64,7 @@ def cell_table(cells: Sequence[Cell]) -> pa.Table:
         {
             "row": cell.row,
             "column": cell.column,
-            "value": None
-            if cell.value is None
-            else f"{cell.value:.6g}"
-            if isinstance(cell.value, float)
-            else cell.value,
+            "value": f"{cell.value:.6g}" if isinstance(cell.value, float) else cell.value,
             "number": cell.value if isinstance(cell.value, float) else None,
             "low": cell.low,
             "high": cell.high,
@@ -101,35 +98,12 @@ def write_table_folder(
     Returns:
         All facts that the card states.
     """
-    plain, numbered = features(schema), {"imputation": Value("int64"), "row": Value("int64")}
-    parts: dict[str, tuple[Features, dict[str, list[pa.Table]]]] = {
-        "default": (Features({**numbered, **plain}), {}),
-        "best": (plain, {}),
-        "original": (plain, {}),
-        "cells": (CELLS, {}),
-    }
-    for split, rows in original.items():
-        done = completed[split]
-        tables = [
-            row_table(table, schema, imputation=[number] * len(rows), row=range(len(rows)))
-            for number, table in enumerate(done.tables, 1)
-        ]
-        parts["default"][1][split] = tables
-        parts["best"][1][split] = [row_table(done.best, schema)]
-        parts["original"][1][split] = [row_table(rows, schema)]
-        if done.cells:
-            parts["cells"][1][split] = [cell_table(done.cells)]
-    if synthetic:
-        parts["synthetic"] = (plain, {"train": [row_table(synthetic, schema)]})
     with rewriting(folder) as fresh:
         (fresh / "data").mkdir(parents=True)
-        configs = {}
-        for config, (kind, splits) in parts.items():
-            if splits:
-                configs[config] = (
-                    kind,
-                    {name: _written(fresh, config, name, kind, of) for name, of in splits.items()},
-                )
+        configs = {
+            config: (kind, {split: _written(fresh, config, split, kind, tables) for split, tables in splits.items()})
+            for config, kind, splits in _parts(schema, original, completed, synthetic)
+        }
         whole = {**facts, "header": config_header(configs)}
         write_whole(fresh / "hf_synth" / "facts.json", json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
         schema_yaml = yaml.safe_dump(schema.facts(), sort_keys=False, allow_unicode=True)
@@ -138,6 +112,27 @@ def write_table_folder(
         theirs = before.read_text(encoding="utf-8") if before.exists() else None
         write_whole(fresh / "README.md", merge_card(table_card(whole), theirs))
     return whole
+
+
+def _parts(
+    schema: Schema, original: Mapping[str, Rows], completed: Mapping[str, Completed], synthetic: Rows
+) -> Iterator[tuple[str, Features, dict[str, list[pa.Table]]]]:
+    """Yield the configs that have rows, each with its features and the tables of its splits."""
+    plain = features(schema)
+    drawn = {
+        split: [
+            row_table(table, schema, imputation=[number] * len(table), row=range(len(table)))
+            for number, table in enumerate(done.tables, 1)
+        ]
+        for split, done in completed.items()
+    }
+    yield "default", Features({**dict.fromkeys(NUMBERS, Value("int64")), **plain}), drawn
+    yield "best", plain, {split: [row_table(done.best, schema)] for split, done in completed.items()}
+    yield "original", plain, {split: [row_table(rows, schema)] for split, rows in original.items()}
+    if cells := {split: [cell_table(done.cells)] for split, done in completed.items() if done.cells}:
+        yield "cells", CELLS, cells
+    if synthetic:
+        yield "synthetic", plain, {"train": [row_table(synthetic, schema)]}
 
 
 def _written(fresh: Path, config: str, split: str, kind: Features, tables: Sequence[pa.Table]) -> Shards:

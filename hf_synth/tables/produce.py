@@ -14,10 +14,10 @@ from ..adapters.folder import RECORD
 from ..errors import InputError, unknown
 from ..home import check_folder
 from ..journal import Journal, digest, write_whole
-from ..models import resolve
+from ..models import Source, resolve
 from ..produce import DECIDING
 from .check import covered, hidden_cells, pooled_means, privacy
-from .folder import write_table_folder
+from .folder import NUMBERS, write_table_folder
 from .impute import Completed, Imputer, hide
 from .schema import Schema, infer, read_schema
 from .settings import ImputeConfig, ImputerConfig
@@ -58,6 +58,9 @@ class Request:
         """
         table = read_table(task.table)
         table.split(task.split)
+        for name in NUMBERS:
+            if name in table.names:
+                raise InputError(f"the completed tables have a column {name!r} of their own; rename that of the table")
         every = [row for part in table.splits.values() for row in part]  # else a range would be that of one split
         schema = read_schema(task.schema, table.names) if task.schema else infer(every, table.categories)
         _check_label(task, schema)
@@ -135,24 +138,31 @@ def produce_table(request: Request, folder: Path) -> dict[str, Any]:
     completed = {name: imputer.complete(part, name) for name, part in request.rows.items()}
     synthetic = imputer.synthesize(task.synthetic_label, task.synthetic_rows) if task.synthetic_label else []
     facts = {
-        "name": request.name,
-        "license": task.license,
-        "generator": source.facts(),
+        **_known(request, source),
         "tuning": json.loads((imputer.folder / RECORD).read_text(encoding="utf-8")),
-        "settings": {**request.settings(), "model": source.name},
-        "schema": schema.facts(),
-        "splits": {name: len(part) for name, part in request.rows.items()},
-        "cells": len(schema.columns) * sum(map(len, request.rows.values())),
         "checked": checked,
         "covered": covered(checked),
         "pooled": pooled_means(schema, rows, completed[task.split]),
         "synthetic": len(synthetic),
-        "holdout": request.holdout and request.holdout[0],
         "privacy": _privacy(request, synthetic, learnt),
-        "versions": {name: version(name) for name in DECIDING},
         **_missing(request, completed),
     }
     return write_table_folder(folder / "dataset", schema, request.rows, completed, synthetic, facts)
+
+
+def _known(request: Request, source: Source) -> dict[str, Any]:
+    """Return what is known before anything is made."""
+    return {
+        "name": request.name,
+        "license": request.task.license,
+        "generator": source.facts(),
+        "settings": {**request.settings(), "model": source.name},
+        "schema": request.schema.facts(),
+        "splits": {name: len(part) for name, part in request.rows.items()},
+        "cells": len(request.schema.columns) * sum(map(len, request.rows.values())),
+        "holdout": request.holdout and request.holdout[0],
+        "versions": {name: version(name) for name in DECIDING},
+    }
 
 
 def _privacy(request: Request, synthetic: Rows, learnt: Rows) -> dict[str, Any] | None:

@@ -109,16 +109,8 @@ def tune_on_cells(
     adapters.add(ALL, [])
     begun = time.perf_counter()
     data = texts(serialiser, rows, label, config.tune_epochs, config.seed)
-    tuning = TuningConfig(tune_batch_size=config.tune_batch_size)
-    with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        given = trainer_arguments(tuning, scratch, 1, config.tune_learning_rate, config.seed, model.device)
-        # The rows come in their order, each epoch's after the other's.
-        given |= {"train_sampling_strategy": "sequential", "remove_unused_columns": False}
-        trained: Any = adapters.trained
-        trainer = ValueTrainer(trained, TrainingArguments(**given), train_dataset=data, data_collator=_collated)
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    log = _trained(adapters.trained, data, config)
+    losses = [entry["loss"] for entry in log if "loss" in entry]
     each = max(1, math.ceil(len(losses) / config.tune_epochs))
     adapters.save(ALL, folder)
     known = {
@@ -132,3 +124,16 @@ def tune_on_cells(
         "seconds": round(time.perf_counter() - begun, 1),
     }
     return write_record(folder, adapters.own(ALL), known)
+
+
+def _trained(model: Any, data: list[dict[str, list[int]]], config: ImputerConfig) -> list[dict[str, float]]:
+    """Train the parameters that take gradients once over the texts, and return the log."""
+    tuning = TuningConfig(tune_batch_size=config.tune_batch_size)
+    with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
+        given = trainer_arguments(tuning, scratch, 1, config.tune_learning_rate, config.seed, model.device)
+        # The texts come in their order, each epoch's after the other's.
+        given |= {"train_sampling_strategy": "sequential", "remove_unused_columns": False}
+        trainer = ValueTrainer(model, TrainingArguments(**given), train_dataset=data, data_collator=_collated)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return trainer.state.log_history
