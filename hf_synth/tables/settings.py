@@ -17,8 +17,8 @@ class ImputeConfig:
         table: A `.csv` file, a data set's folder, or a Hub id.
         schema: YAML file with the columns' types, ranges and categories; found in the observed cells where left out.
         split: The split that is learnt from; all splits are completed.
-        label_column: A column that no imputed cell may depend on, so that a classifier can be judged on completed
-            rows; it is not imputed.
+        label_column: A column that is not imputed, and never given when cells are, so that a classifier can be judged
+            on completed rows. Labels of the split that is learnt from stand in half of the texts, for rows of a label.
         imputations: Completed tables, each with draws of its own; Rubin's rules pool what is computed on them.
         interval: Share of the draws that lie between a cell's `low` and `high`.
         hidden: Share of the observed cells that nothing is learnt from, on which error and coverage are measured.
