@@ -44,7 +44,7 @@ LAYERS = [
     ("report", "baselines"),
     ("audit",),
     ("leaks", "retries", "reproduce"),
-    ("hub", "collection", "deploy", "inspected"),
+    ("hub", "collection", "deploy", "inspected", "tables"),
     ("commands",),
 ]
 RANK = {name: at for at, names in enumerate(LAYERS) for name in names}

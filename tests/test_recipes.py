@@ -9,12 +9,15 @@ from hf_synth.commands.options import parse
 from hf_synth.fit import trainer_config
 from hf_synth.produce import Plan
 from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
+from hf_synth.tables.schema import read_schema
+from hf_synth.tables.settings import ImputeConfig, ImputerConfig
 from hf_synth.tasks import load_task
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name not in ("accelerate", "cluster"))
 TASKS = [p for p in FILES if p.stem.endswith("_task")]
-RECIPES = [p for p in FILES if p not in TASKS]
+TABLES = [p for p in FILES if p.stem in ("impute", "schema")]
+RECIPES = [p for p in FILES if p not in TASKS and p not in TABLES]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -41,6 +44,16 @@ def test_the_trainers_of_recipes_are_made_by_the_command_in_their_first_lines(pa
 def test_task_files_beside_recipes_load(path):
     task, packaged = load_task(str(path)), load_task(path.parent.name)
     assert (task.name, set(task.labels), task.columns) == (packaged.name, set(packaged.labels), packaged.columns)
+
+
+def test_recipes_of_tables_parse():
+    for path in (p for p in TABLES if p.stem == "impute"):
+        command = next(line for line in path.read_text().splitlines() if line.startswith("#   hf-synth impute"))
+        words = command.removeprefix("#   hf-synth impute ").split()
+        found = parse(words, "hf-synth impute", ImputeConfig, ImputerConfig, method=False)[ImputeConfig]
+        names = list(yaml.safe_load(Path(found.schema).read_text())["columns"])
+        assert read_schema(found.schema, names).columns[found.label_column].type == "category"
+        assert found.output_dir == f"outputs/{path.parent.name}-impute"
 
 
 def test_there_are_recipes():

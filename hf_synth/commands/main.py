@@ -14,6 +14,7 @@ VERBS = {
     "generate": "write a labelled data set (--preview N shows N rows first)",
     "train": "train a student on a generated data set",
     "evaluate": "judge a trained student on real data",
+    "impute": "complete a table with missing cells",
     "inspect": "say whether a labelled data set can be trusted",
     "export": "write a trained student as ONNX, checked for equal logits",
     "reproduce": "redo random chunks of a data set and compare",
@@ -22,7 +23,7 @@ VERBS = {
     "methods": "list the methods, or show one",
 }
 
-RESUMED = ("run", "generate", "train")  # go on where they were stopped
+RESUMED = ("run", "generate", "train", "impute")  # go on where they were stopped
 
 
 def main(argv: list[str] | None = None) -> int:

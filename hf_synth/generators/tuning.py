@@ -116,7 +116,7 @@ def open_model(path: str, whole: bool = False) -> tuple[Any, Any]:
     return model.to(device), tokenizer
 
 
-def _arguments(
+def trainer_arguments(
     config: TuningConfig, scratch: str, epochs: float, rate: float, seed: int, device: Any
 ) -> dict[str, Any]:
     """Return the Trainer's arguments, all of them: TRL's own defaults differ."""
@@ -148,7 +148,7 @@ def _supervised(
     apart = model.config.is_encoder_decoder
     rows = encoded(tokenizer, shots, apart)
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        given = _arguments(config, scratch, config.tune_epochs, config.rate, seed, model.device)
+        given = trainer_arguments(config, scratch, config.tune_epochs, config.rate, seed, model.device)
         if apart:
             collator = DataCollatorForSeq2Seq(tokenizer, model)
             settings = Seq2SeqTrainingArguments(**given)
@@ -198,7 +198,7 @@ def _preferred(
     model: Any = adapters.trained
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
         # A tenth of the rate: the preference has a slope of its own, and few rows.
-        given = _arguments(config, scratch, config.prefer_epochs, config.rate / 10, seed, model.device)
+        given = trainer_arguments(config, scratch, config.prefer_epochs, config.rate / 10, seed, model.device)
         dpo = DPOConfig(**given, beta=config.prefer_beta)
         trainer: Any = DPOTrainer(model, args=dpo, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)

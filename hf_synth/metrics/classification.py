@@ -27,7 +27,7 @@ def wilson(right: int, rows: int, z: float = 1.96) -> tuple[float, float]:
     share, over = right / rows, z * z / rows
     middle = (share + over / 2) / (1 + over)
     half = z * np.sqrt(share * (1 - share) / rows + over / (4 * rows)) / (1 + over)
-    return float(middle - half), float(middle + half)
+    return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
 
 
 class Classification(evaluate.Metric):

@@ -1,0 +1,36 @@
+"""`hf-synth impute`: complete a table with missing cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..home import locked
+from ..tables.settings import ImputeConfig, ImputerConfig
+from .generate import console
+from .options import parse
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; the table may stand without its flag."""
+    if argv and not argv[0].startswith("-"):
+        argv = ["--table", *argv]
+    found = parse(argv, "hf-synth impute", ImputeConfig, ImputerConfig, method=False)
+    task, config = found[ImputeConfig], found[ImputerConfig]
+    from ..tables.produce import Request, produce_table, sentences
+
+    if task.hub_id:
+        from ..hub import check_access
+
+        check_access(task.hub_id)
+    folder = Path(task.output_dir or f"outputs/{Path(task.table).stem}-impute")
+    request = Request.of(task, config)
+    with locked(folder):
+        facts = produce_table(request, folder)
+    for sentence in sentences(facts):
+        console.print(sentence, markup=False)
+    console.print(f"in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})", markup=False)
+    if task.hub_id:
+        from ..hub import push
+
+        console.print(push(folder / "dataset", task.hub_id, private=task.private))
+    return 0

@@ -1,0 +1,111 @@
+"""Where a table comes from: a CSV file, a data set's folder, or the Hub."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as they were read, by split.
+
+    Attributes:
+        name: What the user gave; of files and folders its last part, since their path is nobody's business.
+        splits: Rows of each split, column name -> cell.
+        categories: Columns whose categories are declared -> these.
+    """
+
+    name: str
+    splits: Mapping[str, list[dict[str, Any]]]
+    categories: Mapping[str, tuple[str, ...]]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the columns."""
+        return list(next(iter(self.splits.values()))[0])
+
+    def split(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a split.
+
+        Raises:
+            InputError: If there is none of that name.
+        """
+        if name not in self.splits:
+            raise unknown(f"a split of {self.name!r}", name, self.splits)
+        return self.splits[name]
+
+
+def read_table(name: str) -> Table:
+    """Read a table: a `.csv` file, a folder that `load_dataset` knows, or a Hub id.
+
+    Raises:
+        InputError: If there is none, or it is no table.
+    """
+    path = Path(name).expanduser()
+    if path.suffix.lower() == ".csv" or path.is_file():
+        return Table(path.name, {"train": _csv(path)}, {})
+    from datasets import ClassLabel, DatasetDict, load_dataset
+
+    try:
+        data = load_dataset(str(path) if path.is_dir() else name)
+    except Exception as error:  # of whichever kind: no such set, no network, no data files
+        raise InputError(f"cannot load the table {name!r}: {str(error).splitlines()[0]}") from None
+    assert isinstance(data, DatasetDict)
+    labels, splits = {}, {}
+    for split, part in data.items():
+        for column, feature in part.features.items():
+            if isinstance(feature, ClassLabel):
+                labels[column] = tuple(feature.names)
+        rows = part.to_list()
+        for column in labels:
+            for row in rows:
+                at = row[column]
+                row[column] = None if at is None or at < 0 else labels[column][at]
+        if rows:
+            splits[str(split)] = rows
+    if not splits:
+        raise InputError(f"the table {name!r} has no rows")
+    return Table(path.resolve().name if path.is_dir() else name, splits, labels)
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    """Read a CSV file with a line of column names.
+
+    Raises:
+        InputError: Naming the file and the line that is wrong.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = csv.reader(stream, strict=True)
+            names = [name.strip() for name in next(lines, [])]
+            _check_names(path, names)
+            rows = []
+            for cells in lines:
+                if cells and len(cells) != len(names):
+                    where = f"{path.name!r}, line {lines.line_num}"
+                    raise InputError(f"{where}: {len(cells)} cells; the first line names {len(names)} columns")
+                if cells:
+                    rows.append(dict(zip(names, cells, strict=True)))
+    except OSError as error:
+        raise InputError(f"cannot read the table {str(path)!r}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path.name!r} is no UTF-8 text: not a CSV file") from None
+    except csv.Error as error:
+        raise InputError(f"{path.name!r}, line {lines.line_num}, is no CSV: {error}") from None
+    if not rows:
+        raise InputError(f"{path.name!r} has no rows below the column names")
+    return rows
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    if len(names) < 2:
+        raise InputError(f"{path.name!r} needs a first line of two column names or more; got {names!r}")
+    for at, name in enumerate(names):
+        if not name or name in names[:at]:
+            raise InputError(f"{path.name!r}: every column needs a name of its own; column {at + 1} is {name!r}")

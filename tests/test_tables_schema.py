@@ -1,0 +1,167 @@
+"""Schemas and tables as they come: what is found in cells, what is refused, and how the refusal reads."""
+
+import pytest
+
+from hf_synth.commands.main import guarded
+from hf_synth.errors import InputError
+from hf_synth.tables.schema import Column, infer, read_schema
+from hf_synth.tables.source import read_table
+
+TEXT = """id,age,bmi,sex,smokes,note
+1,31,33.6,f,true,came by foot
+2,NA,26.65,m,false,
+3,28,?,f,,walks "far"
+4,52,30,m,true,came late
+5,33,28.1,f,false,asked for tea
+6,41,,m,true,left early
+7,26,31,f,false,sat alone
+8,30,24,m,true,brought a dog
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_schema_is_found_in_the_observed_cells(table):
+    schema = infer(read_table(str(table)).split("train"))
+    kinds = {name: column.type for name, column in schema.columns.items()}
+    assert kinds == {
+        "id": "id",
+        "age": "integer",
+        "bmi": "number",
+        "sex": "category",
+        "smokes": "category",
+        "note": "text",
+    }
+    assert schema.columns["age"].range == (26, 52)
+    assert (schema.columns["bmi"].range, schema.columns["bmi"].decimals) == ((24, 33.6), 2)
+    assert schema.columns["smokes"].categories == ("false", "true")
+
+
+def test_cells_are_read_by_the_schema(table):
+    found = read_table(str(table))
+    rows = infer(found.split("train")).rows(found.split("train"))
+    assert rows[1] == {"id": 2, "age": None, "bmi": 26.65, "sex": "m", "smokes": "false", "note": None}
+    assert rows[2]["bmi"] is None
+    assert rows[2]["note"] == 'walks "far"'
+
+
+def test_wrong_cells_are_named_with_row_and_column(table, tmp_path):
+    (tmp_path / "schema.yaml").write_text(
+        "columns:\n  id: {type: id}\n  age: {type: integer, range: [0, 50]}\n  bmi: {type: integer}\n"
+        "  sex: {type: category, categories: [f, w]}\n  smokes: {type: category, categories: [yes, no]}\n"
+        "  note: {type: text}\nmissing: [NA, '?']\n"
+    )
+    found = read_table(str(table))
+    schema = read_schema(tmp_path / "schema.yaml", found.names)
+    assert schema.columns["smokes"].categories == ("yes", "no")  # not what YAML takes them for
+    with pytest.raises(InputError) as error:
+        schema.rows(found.split("train"), "the table")
+    assert str(error.value) == (
+        "the table is not as its schema says: row 1, column 'bmi' must be an integer; got '33.6'; "
+        "row 1, column 'smokes' must be one of yes, no; got 'true'; row 2, column 'bmi' must be an integer; "
+        "got '26.65'; and 12 cells more"
+    )
+
+
+def test_a_range_is_held():
+    column = Column("integer", range=(0, 50))
+    with pytest.raises(ValueError, match="must be within 0 to 50; got '52'"):
+        column.read("52")
+    assert column.rounded(71.3) == 50
+    assert Column("number", decimals=1).rounded(33.649) == 33.6
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("columns: {id: {type: id}}", "says nothing of the column 'age'"),
+        ("columns: {agee: {type: integer}}", "a column must be one of .* Did you mean 'age'"),
+        ("columnz: {}", "a key must be one of columns, missing; got 'columnz'"),
+        ("columns: [id]", "`columns` must hold a mapping for each column"),
+    ],
+)
+def test_schemas_that_do_not_fit_are_refused(table, tmp_path, yaml, message):
+    (tmp_path / "schema.yaml").write_text(yaml)
+    with pytest.raises(InputError, match=message):
+        read_schema(tmp_path / "schema.yaml", read_table(str(table)).names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"type": "category", "range": (0, 1)}, "`range` is the least and the greatest of numbers"),
+        ({"type": "integer", "range": (5, 1)}, "`range` is the least and the greatest of numbers"),
+        ({"type": "integer", "categories": ("a",)}, "`categories` is for `type: category`"),
+        ({"type": "category"}, "`categories` needs 1 to 52 names; got 0"),
+    ],
+)
+def test_columns_that_contradict_themselves_are_refused(settings, message):
+    from hf_synth.config import checked
+
+    with pytest.raises(InputError, match=message):
+        checked(Column, settings, "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "needs a first line of two column names or more"),
+        (b"a,b\n", "has no rows below the column names"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3: 3 cells; the first line names 2 columns"),
+        (b"a,a\n1,2\n", "every column needs a name of its own; column 2 is 'a'"),
+        (b"a,\n1,2\n", "every column needs a name of its own; column 2 is ''"),
+        (b'a,b\n1,"2\n', "is no CSV"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "is no UTF-8 text"),
+    ],
+)
+def test_a_csv_file_of_rubbish_gives_one_sentence(tmp_path, capsys, content, message):
+    path = tmp_path / "rubbish.csv"
+    path.write_bytes(content)
+    assert guarded("impute", ["--table", str(path), "--output_dir", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("hf-synth: 'rubbish.csv'")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--label_column", "sexx"], "`label_column` must be one of id, age"),
+        (
+            ["--label_column", "sex", "--synthetic_label", "x", "--synthetic_rows", "5"],
+            "`synthetic_label` must be one of",
+        ),
+        (["--synthetic_rows", "5"], "`synthetic_label` and `synthetic_rows` go together"),
+        (["--split", "tests"], "a split of 'people.csv' must be one of train; got 'tests'"),
+        (["--imputations", "1"], "`imputations`: input should be greater than or equal to 2"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_a_model_is_loaded(table, tmp_path, capsys, more, message):
+    out = str(tmp_path / "out")
+    assert guarded("impute", [str(table), "--output_dir", out, "--model", "no/such", *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_without_holes_is_refused(tmp_path, capsys):
+    (tmp_path / "whole.csv").write_text("a,b\n1,2\n3,4\n")
+    assert guarded("impute", [str(tmp_path / "whole.csv"), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "no cell of 'whole.csv' is missing" in capsys.readouterr().err
+
+
+def test_a_column_that_the_completed_tables_have_is_refused(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("row,b\n1,\n3,4\n")
+    assert guarded("impute", [str(tmp_path / "t.csv"), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "have a column 'row' of their own" in capsys.readouterr().err
+
+
+def test_a_column_without_an_observed_cell_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,\n3,NA\n")
+    with pytest.raises(InputError, match="column 'b' has no observed cell"):
+        infer(read_table(str(tmp_path / "t.csv")).split("train"))
