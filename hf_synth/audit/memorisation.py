@@ -48,7 +48,8 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
             bits.append(exposure(found[:1], found[1:])["exposure"])
         told |= {"exposure": max(bits), "exposures": bits, "candidates": CANDIDATES}
         reason += f"; the most exposed has {max(bits):.1f} of {np.log2(CANDIDATES + 1):.0f} bits"
-    high = (told["exposure"] or 0.0) > limits.EXPOSED
+    bits_by_chance = min(np.log2(len(with_digits or [""]) / limits.EXPOSED), np.log2(CANDIDATES + 1))
+    high = (told["exposure"] or 0.0) >= bits_by_chance
     verdict: Level = "bad" if rows else "look" if high else "good"
     return Verdict(check, verdict, len(rows), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
