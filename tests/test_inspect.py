@@ -120,6 +120,14 @@ def test_edited_copies_are_named(clean):
     assert found["value"] == pytest.approx(30 / 600, abs=0.005)
 
 
+def test_one_text_that_stands_everywhere_is_bad(clean):
+    texts, labels = clean
+    texts[100:] = [texts[0]] * 500
+    labels[100:] = labels[0]
+    found = judged(texts, labels)
+    assert [found[check]["verdict"] for check in ("exact duplicates", "near-duplicates")] == ["bad", "bad"]
+
+
 def test_a_text_with_two_labels_is_named_with_its_group(clean):
     texts, labels = clean
     texts[10], labels[10] = texts[2].lower(), (labels[2] + 1) % 3
