@@ -389,6 +389,26 @@ def test_rows_that_teach_nothing_are_told_by_their_use(clean, report):
     assert curve[-1]["accuracy"] == pytest.approx(said["usefulness"]["value"])
 
 
+def test_as_many_real_rows_are_of_all_classes_where_the_train_split_is_sorted(clean):
+    train = REAL.train.rows
+    ordered = Real(REAL.test, loaded(train.take(np.argsort(train.labels, kind="stable")), "real"))
+    rows = Rows(clean[0][:100], clean[1][:100], NAMES, np.arange(100))
+    told = inspect(loaded(rows), ordered)["measures"]["usefulness"]
+    assert min(told["real to real"]["recall"].values()) > 0.3
+
+
+def test_a_class_of_the_train_split_alone_is_no_traceback(clean):
+    train = REAL.train.rows
+    more = Rows(
+        [*train.texts, *["a word of its own"] * 30],
+        np.append(train.labels, [3] * 30),
+        [*NAMES, "more"],
+        np.arange(430),
+    )
+    found = judged(*clean, real=Real(REAL.test, loaded(more, "real")))["usefulness"]
+    assert found["verdict"] == "good"
+
+
 def test_labels_that_go_with_who_is_spoken_of(clean):
     texts, labels = clean
     for at in range(0, 300):
