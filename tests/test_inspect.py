@@ -466,6 +466,19 @@ def test_canaries_and_what_a_model_has_kept(clean):
     assert secret not in json.dumps(found["verdicts"][0])
 
 
+def test_a_canary_of_one_digit_or_of_no_word_says_little(clean):
+    texts, labels = clean
+    texts[7] = " "
+
+    def score(asked):
+        return [-0.1 if text == "the code is 7" else -3.0 for text in asked]
+
+    rows = Rows(texts, labels, NAMES, np.arange(len(texts)))
+    found = inspect(loaded(rows), instruments=Instruments(score=score), canaries=["the code is 7", "***"])
+    assert {own["check"]: own for own in found["verdicts"]}["canaries"]["verdict"] == "good"
+    assert found["measures"]["canaries"]["exposure"] == pytest.approx(np.log2(10))
+
+
 def test_a_judge_and_a_toxicity_classifier(clean):
     texts, labels = clean
     texts[5] += " zounds"
