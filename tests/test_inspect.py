@@ -175,6 +175,12 @@ def test_other_class_names_are_matched_by_texts(clean):
     assert assignment == {"Kochen": "cooking", "Reise": "travel", "Musik": "music"}
 
 
+def test_other_names_of_very_small_classes_are_a_whole_sentence(clean):
+    texts, _ = clean
+    found = judged(texts, np.arange(600) // 6, names=[f"class {at}" for at in range(100)])["class names"]
+    assert (found["verdict"], found["reason"]) == ("look", "no class name is the reference's")
+
+
 def test_imbalance_is_judged_beside_the_reference(clean):
     texts, labels = clean
     kept = [at for at in range(600) if labels[at] != 2 or at < 40]
