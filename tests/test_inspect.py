@@ -322,6 +322,18 @@ def test_the_command_writes_what_it_prints(folders, student_folder, tmp_path, ca
     assert "inspect.json" in printed
 
 
+def test_eighty_columns_are_enough_to_read_a_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = rows_of(200, 0)
+    names = [NAMES[at] for at in rows.labels]
+    Dataset.from_dict({"text": [*rows.texts[:100], *rows.texts[:100]], "label": names}).to_csv(tmp_path / "a.csv")
+    assert main(["inspect", str(tmp_path / "a.csv"), "--encoder", "none", "--output_dir", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert "rows 0, 100, 1, 101, 2 +195" in " ".join(printed.split())
+    assert len(printed.splitlines()) < 80
+
+
 def test_without_a_reference_and_with_a_sample(folders, tmp_path):
     flags = ["--encoder", "none", "--max_rows", "50", "--output_dir", str(tmp_path / "out")]
     assert main(["inspect", folders[0], *flags]) == 0
