@@ -35,7 +35,8 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
     rows = []
     for at, text in enumerate(own.texts):
         held = f" {' '.join(words(text))} "
-        rows += [{"row": int(own.index[at]), "canary": n} for n, one in enumerate(wanted) if one and f" {one} " in held]
+        stands = [n for n, one in enumerate(wanted) if one and f" {one} " in held]
+        rows += [{"row": int(own.index[at]), "canary": n} for n in stands]
     reason = f"{len(rows)} of {len(own):,} rows hold one of {len(planted)} canaries"
     told: dict = {"rows": len(own), "canaries": len(planted), "exposure": None}
     with_digits = [secret for secret in planted if re.search(r"\d", secret)]
