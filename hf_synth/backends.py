@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from .errors import InputError
+from .errors import InputError, LeavesError
 from .generators.base import Generator
 from .home import ALONE
+from .leaving import real_texts
 from .produce import Plan
 from .ranks import Ranks
 from .task import Corpus
@@ -34,21 +35,25 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
     if config.backend == "chat":
         from .generators.chat import ChatGenerator
 
-        return ChatGenerator(
-            model,
-            base_url=config.base_url,
-            provider=config.provider,
-            api_key=os.environ.get("HF_SYNTH_API_KEY"),
-            private=private,
-            concurrency=config.concurrency,
-            max_cost=config.max_cost,
-        )
+        try:
+            return ChatGenerator(
+                model,
+                base_url=config.base_url,
+                provider=config.provider,
+                api_key=os.environ.get("HF_SYNTH_API_KEY"),
+                private=private,
+                concurrency=config.concurrency,
+                max_cost=config.max_cost,
+            )
+        except LeavesError as error:
+            raise InputError(f"{error}; {_leaving(plan)}") from None
     if config.backend == "ray":
         if ranks.world > 1:
             raise InputError("`backend: ray` has workers of its own; start it as one process")
         if private:
             raise InputError(
-                "`private` keeps prompts on this machine; `backend: ray` sends them to the cluster's nodes"
+                "`private` keeps prompts on this machine; `backend: ray` sends them to the cluster's nodes; "
+                + _leaving(plan)
             )
         from .generators.ray import RayGenerator
 
@@ -60,6 +65,12 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
     if adapter := getattr(generator, "adapter", None):
         adapter.check_labels(plan.task.labels)
     return generator
+
+
+def _leaving(plan: Plan) -> str:
+    """Return what prompts would take along to another machine."""
+    real = real_texts(plan)
+    return f"what would have left: {' and '.join(real)}" if real else "no real row is in the prompts"
 
 
 def _retriever(model: str, corpus: Corpus | None) -> Generator:

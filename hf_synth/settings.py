@@ -42,6 +42,9 @@ class SynthConfig:
         hypothesis: Of `nli`: the hypothesis, with the slot `{label}` for the label's words.
         ahead: Chunks decided on at a time, so that as many workers have something to do; how many there are changes
             nothing else.
+        deidentify: Mask personal data in the real rows that a method learns from or quotes, and drop texts that hold
+            some (presidio's patterns; names of people and dates are none); on where `private` is, if left out.
+        personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """
 
@@ -65,6 +68,8 @@ class SynthConfig:
     calibrate: bool = False
     hypothesis: str = "This text is about {label}."
     ahead: int = Field(4, ge=1)
+    deidentify: bool | None = None
+    personal: str | None = None
     license: str | None = None
 
 
@@ -176,7 +181,8 @@ class OutputConfig:
         inspect: Let `run` judge the data set too, as `hf-synth inspect` does, and state it on the card.
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
         hub_id: Push the result to this Hub repository.
-        private: Keep everything on this machine but what is pushed, and make that repository private.
+        private: Keep everything on this machine but what is pushed, and make that repository private; what has learnt
+            from real rows or quotes them is pushed by `hf-synth push --overrule private` alone.
         create_pr: Push as a pull request, a new one each time, in place of a commit to `main`.
         push_every: Push what there is each time so many more rows are there, as a whole data set whose card says that
             it is unfinished; what is written does not depend on it. 0 pushes at the end alone.

@@ -13,6 +13,7 @@ from ..adapters.folder import RECORD
 from ..adapters.settings import TuningConfig
 from ..card import adapter_card
 from ..config import strict
+from ..deidentify import deidentified, masks_told, open_masks
 from ..errors import InputError
 from ..filters.copies import fingerprints
 from ..models import resolve
@@ -23,6 +24,7 @@ from ..task import Task
 from ..tasks import load_task
 from .generate import console
 from .options import parse
+from .sharing import check_private
 
 
 @strict
@@ -35,7 +37,10 @@ class TuneConfig:
         seed: Decides initial values and order.
         output_dir: Folder for the adapter; `outputs/<task>-<adapt>` where left out.
         hub_id: Push the adapter to this Hub repository.
-        private: Make that repository private.
+        private: Keep it on this machine: it has learnt from real rows and can repeat them.
+        deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates are none); on
+            where `private` is, if left out.
+        personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
     """
 
     task: str
@@ -44,6 +49,8 @@ class TuneConfig:
     output_dir: str | None = None
     hub_id: str | None = None
     private: bool = OutputConfig.private
+    deidentify: bool | None = None
+    personal: str | None = None
 
 
 def main(argv: list[str]) -> int:
@@ -53,6 +60,7 @@ def main(argv: list[str]) -> int:
     folder = Path(config.output_dir or f"outputs/{load_task(config.task).name}-{tuning.adapt}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is no empty folder; give an empty or new `output_dir`")
+    masks = open_masks(config.private if config.deidentify is None else config.deidentify, config.personal)
     task = tuned(load_task(config.task))
     if given.shots is None:
         raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
@@ -60,10 +68,15 @@ def main(argv: list[str]) -> int:
     if config.hub_id:
         from ..hub import check_access
 
+        check_private(config.private, config.hub_id, [f"an adapter that has learnt from {len(real.data)} real rows"])
         check_access(config.hub_id)
+    rows, masked = deidentified(task, real.data, masks) if masks else (real.data, None)
+    if masked:
+        console.print(masks_told(masked), markup=False)
     told = {"name": real.name, "split": real.split, "per_class": given.shots_per_class, "seed": given.shots_seed}
     about = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
-    record = _tune(task, config, tuning, real, folder, about)
+    about |= {"private": config.private, "deidentified": masked}
+    record = _tune(task, config, tuning, rows, folder, about)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())
     console.print(
         f"{record['parameters']} parameters trained on {record['rows']} rows in {record['seconds']} s; loss {losses}"
@@ -77,14 +90,14 @@ def main(argv: list[str]) -> int:
 
 
 def _tune(
-    task: Task, config: TuneConfig, tuning: TuningConfig, real: Any, folder: Path, about: dict[str, Any]
+    task: Task, config: TuneConfig, tuning: TuningConfig, rows: Any, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
     """Train aside and put the folder in its place when it is whole, so that nothing half written is left."""
     from ..generators.tuning import check_tuning, tune
 
     check_tuning(tuning, list(task.labels))
     source = resolve(config.model)
-    shots = shots_of(task, real.data, config.seed)
+    shots = shots_of(task, rows, config.seed)
     aside = folder.with_name(f".{folder.name}-tuning")
     shutil.rmtree(aside, ignore_errors=True)  # of one that was killed
     aside.mkdir(parents=True)
