@@ -153,7 +153,7 @@ class Run:
     ) -> Iterator[Example]:
         """Ask until each cell is full, or give its account.
 
-        The cell that will be least full is asked next, a chunk at a time; kept examples come in rotation over the cells.
+        The cell that will be least full is asked next, a chunk at a time; kept examples come in rotation over cells.
         Neither order reads how many rows are wanted: a smaller run's rows open a larger's, while no cell is given up.
 
         Args:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
+from ..audit.learnt import write_local
 from ..backends import open_generator
 from ..config import strict
 from ..folder import write_folder
@@ -81,6 +82,8 @@ def generate(
 ) -> dict[str, Any]:
     """Generate into `folder/dataset`, whose lock is held, and return the recorded facts (on rank 0)."""
     watch = Watch(console, folder, plan.config.num_rows)
+    if ranks.rank == 0:
+        write_local(folder, plan.config, plan.method_config, output.reference)
     kept_here = {"private": real_texts(plan)} if output.private and real_texts(plan) else {}
     try:
         push_parts(plan, generator, folder, output, console, watch, ranks)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ..adapters.folder import RECORD
 from ..adapters.settings import TuningConfig
+from ..audit.learnt import write_beside
 from ..card import adapter_card
 from ..config import strict
 from ..deidentify import deidentified, masks_told, open_masks
@@ -77,6 +78,7 @@ def main(argv: list[str]) -> int:
     about = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
     about |= {"private": config.private, "deidentified": masked}
     record = _tune(task, config, tuning, rows, folder, about)
+    write_beside(folder, given.shots, given.shots_per_class, given.shots_seed, config.personal, masks is not None)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())
     console.print(
         f"{record['parameters']} parameters trained on {record['rows']} rows in {record['seconds']} s; loss {losses}"

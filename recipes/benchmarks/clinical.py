@@ -8,7 +8,7 @@ Real data lies under the first folder, a data set for each task. Of `train` so m
 or without, the smaller draw a part of the larger. A small model is tuned on those that have some (LoRA) and writes
 rows, and students learn from real rows, from these, and from both in several ways; all see the real rows equally often.
 `marked` rows say themselves where their names are, `asked` ones are tagged where a name stands that was asked for or
-that the task knows, and `names` ones are the real sentences with the task's names in them: no model is asked. A cell
+that the task knows; prompts of `own` rows, which are marked, name only what the real sentences do; `names` ones are the real sentences with the task's names in them: no model is asked. A cell
 that was done is not done again.
 """
 
@@ -20,8 +20,9 @@ from pathlib import Path
 
 import yaml
 from clinical_table import show
-from datasets import DatasetDict, concatenate_datasets, load_dataset
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
 
+from hf_synth.bio import spans_of
 from hf_synth.columns import ids_of
 from hf_synth.commands.main import main as hf_synth
 from hf_synth.commands.options import parse
@@ -40,6 +41,7 @@ TUNE_EPOCHS = {50: "10", 200: "5", 1000: "3"}
 MADE = {
     "marked": ["--method", "zerogen", "--temperature", "0.8"],
     "asked": ["--method", "zerogen", "--temperature", "0.8"],
+    "own": ["--method", "zerogen", "--temperature", "0.8"],
     "names": ["--method", "augment", "--how", "names"],
 }
 REAL_EPOCHS = {50: 30, 200: 12, 1000: 5}
@@ -49,12 +51,19 @@ FAST = ["--train_batch_size", "16", "--learning_rate", "2e-4", "--max_length", "
 FAST += ["--training_args", "{bf16: true, use_cpu: true}"]
 
 
-def task_file(task: str, made: str, out: Path) -> str:
+def task_file(task: str, made: str, out: Path, rows: Dataset) -> str:
     """Return the task, or a file of one whose texts mark their names."""
-    if made != "marked":
+    if made not in ("marked", "own"):
         return task
     spec = yaml.safe_load((resources.files("hf_synth.tasks") / f"{task}.yaml").read_text(encoding="utf-8"))
-    file = out / f"{task}.yaml"
+    if made == "own":
+        names: dict[str, set[str]] = {label: set() for label in spec["labels"]}
+        for row in rows:
+            for start, end, label in spans_of(row["ner_tags"]):
+                names[label].add(" ".join(row["tokens"][start:end]))
+        spec["words"] = {label: sorted(found) for label, found in names.items()}
+    file = out / f"{task}-{made}-{len(rows)}" / f"{task}.yaml"  # the task goes by the file's name
+    file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump({**spec, "annotate": "markup", "max_new_tokens": 90}), encoding="utf-8")
     return str(file)
 
@@ -75,12 +84,12 @@ def written(task: str, made: str, size: int, seed: int, given: argparse.Namespac
     rows = load_real_rows(known, str(real), None).data
     counts = [sum(label in shape(known).counted(known, row) for row in rows) for label in known.labels]
     shots = ["--shots", str(real), "--shots_per_class", str(min(counts) if len(counts) == 1 else max(counts))]
-    target, own = out / f"{task}-{made}-{size}-{seed}", task_file(task, made, out)
+    target, own = out / f"{task}-{made}-{size}-{seed}", task_file(task, made, out, rows)
     flags = ["--task", own, "--num_rows", str(SYNTHETIC), "--seed", str(seed), *MADE[made]]
     if made == "names":
         flags += shots
     else:
-        adapter = out / f"{task}-{made}-adapter-{size}-{seed}"
+        adapter = out / f"{task}-{'asked' if made == 'asked' else 'marked'}-adapter-{size}-{seed}"
         tune = ["tune", "--task", own, *shots, *TUNE, "--tune_epochs", TUNE_EPOCHS[size], "--seed", str(seed)]
         if not adapter.exists() and hf_synth([*tune, "--output_dir", str(adapter)]):
             raise SystemExit(f"{adapter.name}: not tuned")
@@ -95,13 +104,13 @@ def written(task: str, made: str, size: int, seed: int, given: argparse.Namespac
 
 
 def settings_of(task: str, size: int, how: str, real: Path) -> StudentConfig:
-    """Return how a student is trained: real rows are seen equally often wherever they take part."""
+    """Return how a student is trained; `real`, `share` and `annealed` see real rows equally often, or more."""
     again = REAL_EPOCHS[size]
     rounds = [{"rows": "synthetic", "epochs": EPOCHS}, {"rows": "real", "epochs": again}]
     # From synthetic rows alone to real rows alone, so that half of all rows seen are real.
     linear = 2 * again * size / (size + SYNTHETIC)
     own: dict[str, list[str]] = {
-        "real": ["--num_train_epochs", str(again)],
+        "real": ["--num_train_epochs", str(2 * again)],  # sees as many rows as `share` does
         "synthetic": ["--num_train_epochs", str(EPOCHS)],
         "both": ["--num_train_epochs", str(EPOCHS), "--real_rows", str(real)],
         "share": ["--trainer", "annealing", "--trainer_args", "{kind: share}", "--num_train_epochs", f"{linear:.2f}"],

@@ -1,1 +1,2 @@
-def show(*a): pass
+def show(*a):
+    pass
