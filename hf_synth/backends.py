@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import TYPE_CHECKING
 
 from .errors import InputError, LeavesError
 from .generators.base import Generator
@@ -11,7 +12,10 @@ from .home import ALONE
 from .leaving import real_texts
 from .produce import Plan
 from .ranks import Ranks
-from .task import Corpus
+from .task import Corpus, Task
+
+if TYPE_CHECKING:
+    from .adapters.folder import Adapter
 
 
 def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -> Generator:
@@ -63,8 +67,16 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
         return _retriever(model, plan.task.corpus)
     generator = _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
     if adapter := getattr(generator, "adapter", None):
-        adapter.check_labels(plan.task.labels)
+        _check_adapter(adapter, plan.task)
     return generator
+
+
+def _check_adapter(adapter: Adapter, task: Task) -> None:
+    """Refuse an adapter that has not learnt to write what the task's parser reads."""
+    adapter.check_labels(task.labels)
+    theirs = adapter.record.get("annotate", task.annotate)
+    if task.kind == "tokens" and theirs != task.annotate:
+        raise InputError(f"`annotate: {task.annotate}`: the adapter {adapter.name!r} has learnt `annotate: {theirs}`")
 
 
 def _leaving(plan: Plan) -> str:

@@ -39,6 +39,7 @@ PARTS = {
     "consistency": ("consistency_model", "min_confidence", "calibrate", "hypothesis"),
     "deidentify": ("personal",),
 }
+OVERRIDES = ("min_words", "max_new_tokens", "annotate")  # of the task
 OFF = ("none", False, None)
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
 
@@ -62,8 +63,10 @@ class Plan:
         """
         method = get(config.method)
         task = load_task(config.task)
-        given = {name: getattr(config, name) for name in ("min_words", "max_new_tokens")}
+        given = {name: getattr(config, name) for name in OVERRIDES}
         task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+        if config.annotate is not None:
+            task.needs_kind("tokens", what="`annotate`")
         if config.adapter is not None:
             task = tuned(task)
         if config.corpus is not None:
@@ -91,8 +94,7 @@ class Plan:
             "model",
             "num_rows",
             "license",
-            "min_words",
-            "max_new_tokens",
+            *OVERRIDES,
             "corpus",
             "adapter",
             *off,

@@ -23,6 +23,7 @@ class SynthConfig:
         seed: Decides, with the other settings, every text.
         min_words: Shortest text kept, in words; the task's where left out.
         max_new_tokens: Token limit of a text; the task's where left out.
+        annotate: Of entities, how a text says where they are (see `Task`); the task's where left out.
         chunk_size: Prompts recorded at once; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
         corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
@@ -56,6 +57,7 @@ class SynthConfig:
     seed: int = Field(0, ge=0)
     min_words: int | None = Field(None, ge=1)
     max_new_tokens: int | None = Field(None, ge=1)
+    annotate: Literal["mentions", "markup", "json"] | None = None
     chunk_size: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
     corpus: dict[str, Any] | None = None

@@ -200,3 +200,64 @@ def test_marked_shots_say_where_names_are():
     [shot] = shots_of(tuned(Task(**{**vars(TOKENS), "annotate": "markup"})), named, 0)
     assert shot.answer == 'a ( <P>sort of gout</P>"'
     assert shot.text == "a < sort of gout"
+
+
+def test_an_adapter_that_marks_names_is_asked_so(causal_folder, tmp_path, capsys):
+    (tmp_path / "n.yaml").write_text(
+        """
+kind: tokens
+labels: {P: a film}
+columns: tokens
+label_column: tags
+words: {P: [the film, story]}
+prompt: 'a {mentions} is "'
+min_words: 1
+max_new_tokens: 8
+"""
+    )
+    features = Features({"tokens": List(Value("string")), "tags": List(ClassLabel(names=TAGS))})
+    rows = {"tokens": [["a", "dull", "story", word] for word in WORDS[:8]], "tags": [[0, 0, 1, 0]] * 8}
+    (tmp_path / "marked").mkdir()
+    Dataset.from_dict(rows, features).to_parquet(tmp_path / "marked/train.parquet")
+    task = ["--task", str(tmp_path / "n.yaml"), "--model", str(causal_folder)]
+    more = [
+        "--shots",
+        str(tmp_path / "marked"),
+        "--shots_per_class",
+        "8",
+        "--tune_epochs",
+        "1",
+        "--annotate",
+        "markup",
+    ]
+    assert main(["tune", *task, *more, "--output_dir", str(tmp_path / "a")]) == 0
+    assert json.loads((tmp_path / "a/adapter.json").read_text())["annotate"] == "markup"
+    ask = ["generate", *task, "--adapter", str(tmp_path / "a"), "--num_rows", "1", "--output_dir", str(tmp_path / "o")]
+    assert main(ask) == 2
+    assert "`annotate: mentions`: the adapter 'a' has learnt `annotate: markup`" in capsys.readouterr().err
+    assert main(["generate", "--task", "sst2", "--annotate", "markup", "--output_dir", str(tmp_path / "p")]) == 2
+    assert "`annotate` is for tasks of kind tokens" in capsys.readouterr().err
+
+
+def test_real_sentences_with_other_names_in_them(tmp_path, capsys):
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-Disease", "I-Disease"]))}
+    )
+    rows = {"tokens": [["two", "sisters", "had", "breast", "cancer", "and", "rare", word] for word in WORDS[:4]]}
+    rows["ner_tags"] = [[0, 0, 0, 1, 2, 0, 0, 0]] * 4
+    (tmp_path / "swaps").mkdir()
+    Dataset.from_dict(rows, features).to_parquet(tmp_path / "swaps/train.parquet")
+    flags = ["--method", "augment", "--how", "names", "--shots", str(tmp_path / "swaps"), "--shots_per_class", "4"]
+    argv = ["generate", "--task", "ncbi_disease", *flags, "--num_rows", "30", "--output_dir", str(tmp_path / "o")]
+    assert main(argv) == 0
+    data = load_dataset(str(tmp_path / "o/dataset"), cache_dir=str(tmp_path / "cache"))["train"]
+    names = data.features["ner_tags"].feature.names
+    found = set()
+    for row in data:
+        [(start, end, label)] = spans_of([names[tag] for tag in row["ner_tags"]])
+        assert (start, label, row["tokens"][:3]) == (3, "Disease", ["two", "sisters", "had"])
+        assert row["tokens"][end : end + 2] == ["and", "rare"]
+        found.add(" ".join(row["tokens"][start:end]))
+    assert len(found) > 10
+    assert main(["generate", "--task", "sst2", *flags]) == 2
+    assert "`how: names` is for tasks of kind tokens" in capsys.readouterr().err

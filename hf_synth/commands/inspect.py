@@ -101,7 +101,7 @@ def _conditioned(folder: Path, task: Task, config: InspectConfig) -> tuple[Learn
         return None, config
     if learnt is None:
         return None, config
-    by = {} if config.scorer or not learnt.model else {"scorer": learnt.model, "adapter": learnt.adapter}
+    by: Any = {} if config.scorer or not learnt.model else {"scorer": learnt.model, "adapter": learnt.adapter}
     return learnt, replace(config, reference=config.reference or learnt.reference, **by)
 
 

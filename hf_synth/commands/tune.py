@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -37,6 +38,8 @@ class TuneConfig:
         model: The generator: a Hub id or a local folder.
         seed: Decides initial values and order.
         output_dir: Folder for the adapter; `outputs/<task>-<adapt>` where left out.
+        annotate: Of entities: let the generator learn to mark them in what it writes (`markup`), so that such are
+            tagged as nobody asked for; the task's way where left out.
         hub_id: Push the adapter to this Hub repository.
         private: Keep it on this machine: it has learnt from real rows and can repeat them.
         deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates are none); on
@@ -48,6 +51,7 @@ class TuneConfig:
     model: str = SynthConfig.model
     seed: int = Field(0, ge=0)
     output_dir: str | None = None
+    annotate: Literal["mentions", "markup"] | None = None
     hub_id: str | None = None
     private: bool = OutputConfig.private
     deidentify: bool | None = None
@@ -62,7 +66,7 @@ def main(argv: list[str]) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is no empty folder; give an empty or new `output_dir`")
     masks = open_masks(config.private if config.deidentify is None else config.deidentify, config.personal)
-    task = tuned(load_task(config.task))
+    task = tuned(_task_of(config))
     if given.shots is None:
         raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
     real = load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
@@ -75,8 +79,8 @@ def main(argv: list[str]) -> int:
     if masked:
         console.print(masks_told(masked), markup=False)
     told = {"name": real.name, "split": real.split, "per_class": given.shots_per_class, "seed": given.shots_seed}
-    about = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
-    about |= {"private": config.private, "deidentified": masked}
+    about: dict[str, Any] = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
+    about |= {"annotate": task.annotate, "private": config.private, "deidentified": masked}
     record = _tune(task, config, tuning, rows, folder, about)
     write_beside(folder, given.shots, given.shots_per_class, given.shots_seed, config.personal, masks is not None)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())
@@ -89,6 +93,15 @@ def main(argv: list[str]) -> int:
 
         console.print(push(folder, config.hub_id, repo_type="model", private=config.private))
     return 0
+
+
+def _task_of(config: TuneConfig) -> Task:
+    """Return the task, with the user's way to say where entities are."""
+    task = load_task(config.task)
+    if config.annotate is None:
+        return task
+    task.needs_kind("tokens", what="`annotate`")
+    return replace(task, annotate=config.annotate)
 
 
 def _tune(

@@ -6,10 +6,13 @@
 
 Real data lies under the first folder, a data set for each task. Of `train` so many sentences are drawn, with entities
 or without, the smaller draw a part of the larger. A small model is tuned on those that have some (LoRA) and writes
-rows, and students learn from real rows, from these, and from both in several ways; all see the real rows equally often.
+rows. Students learn from real rows, from these, from both together, from a share of these in each batch that falls
+from one to none (`annealed`), or from these and then from real ones.
+
 `marked` rows say themselves where their names are, `asked` ones are tagged where a name stands that was asked for or
-that the task knows; prompts of `own` rows, which are marked, name only what the real sentences do; `names` ones are the real sentences with the task's names in them: no model is asked. A cell
-that was done is not done again.
+that the task knows. Both take names of the task's list, beside those of the real sentences: `own` rows are marked and
+take the latter alone. `names` rows are the real sentences with names of the list in place of theirs: without a model.
+A cell that was done is not done again.
 """
 
 import argparse
@@ -46,7 +49,7 @@ MADE = {
 }
 REAL_EPOCHS = {50: 30, 200: 12, 1000: 5}
 EPOCHS = 4  # over synthetic rows
-HOW = ("synthetic", "both", "share", "annealed")
+HOW = ("synthetic", "both", "annealed", "then real")
 FAST = ["--train_batch_size", "16", "--learning_rate", "2e-4", "--max_length", "96"]
 FAST += ["--training_args", "{bf16: true, use_cpu: true}"]
 
@@ -104,19 +107,26 @@ def written(task: str, made: str, size: int, seed: int, given: argparse.Namespac
 
 
 def settings_of(task: str, size: int, how: str, real: Path) -> StudentConfig:
-    """Return how a student is trained; `real`, `share` and `annealed` see real rows equally often, or more."""
+    """Return how a student is trained; `real` sees as many rows as `annealed`, twice as many real ones."""
     again = REAL_EPOCHS[size]
     rounds = [{"rows": "synthetic", "epochs": EPOCHS}, {"rows": "real", "epochs": again}]
     # From synthetic rows alone to real rows alone, so that half of all rows seen are real.
     linear = 2 * again * size / (size + SYNTHETIC)
     own: dict[str, list[str]] = {
-        "real": ["--num_train_epochs", str(2 * again)],  # sees as many rows as `share` does
+        "real": ["--num_train_epochs", str(2 * again)],
         "synthetic": ["--num_train_epochs", str(EPOCHS)],
         "both": ["--num_train_epochs", str(EPOCHS), "--real_rows", str(real)],
-        "share": ["--trainer", "annealing", "--trainer_args", "{kind: share}", "--num_train_epochs", f"{linear:.2f}"],
-        "annealed": ["--trainer", "annealing", "--trainer_args", json.dumps({"rounds": rounds})],
+        "annealed": [
+            "--trainer",
+            "annealing",
+            "--trainer_args",
+            "{kind: share}",
+            "--num_train_epochs",
+            f"{linear:.2f}",
+        ],
+        "then real": ["--trainer", "annealing", "--trainer_args", json.dumps({"rounds": rounds})],
     }
-    more = ["--real_rows", str(real)] if how in ("share", "annealed") else []
+    more = ["--real_rows", str(real)] if how in ("annealed", "then real") else []
     return parse(["--task", task, *own[how], *more, *FAST], "clinical", SynthConfig, StudentConfig)[StudentConfig]
 
 
@@ -131,7 +141,7 @@ def run_cell(task: str, size: int, made: str, how: str, seed: int, given: argpar
     else:
         splits = written(task, made, size, seed, given)
     config, kind = settings_of(task, size, how, real), learner(known)
-    folder, started = given.out / f"{task}-{size}-{made}-{how}-{seed}-student", time.perf_counter()
+    folder, started = given.out / f"{task}-{size}-{made}-{how.replace(' ', '_')}-{seed}-student", time.perf_counter()
     facts = train_student(splits, known, config, folder, seed)
     seconds = time.perf_counter() - started
     judge = load_reference(known, str(given.data / task), given.judge)
