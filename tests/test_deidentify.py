@@ -261,3 +261,31 @@ def test_real_sentences_with_other_names_in_them(tmp_path, capsys):
     assert len(found) > 10
     assert main(["generate", "--task", "sst2", *flags]) == 2
     assert "`how: names` is for tasks of kind tokens" in capsys.readouterr().err
+
+
+def test_notes_without_tags_are_learnt_where_names_stand(presidio, causal_folder, tmp_path, capsys):
+    notes = [
+        "Two boys had measles. Call 212 555 0123 now about asthma of Ann. No name stands here.",
+        None,
+        "Gout came back too.",
+    ]
+    (tmp_path / "wards").mkdir()
+    Dataset.from_dict({"note": notes}).to_parquet(tmp_path / "wards/train.parquet")
+    (tmp_path / "n.yaml").write_text(
+        "kind: tokens\nlabels: {P: a disease}\ncolumns: tokens\nwords: {P: [measles, asthma, gout]}\n"
+        "prompt: '{mentions}: \"'\nmin_words: 1\n"
+    )
+    task = ["--task", str(tmp_path / "n.yaml"), "--model", str(causal_folder), "--private", "--tune_epochs", "1"]
+    given = ["--notes", json.dumps({"path": str(tmp_path / "wards"), "column": "note"})]
+    argv = ["tune", *task, *given, "--shots_per_class", "3", "--output_dir", str(tmp_path / "a")]
+    assert main(argv) == 0
+    record = json.loads((tmp_path / "a/adapter.json").read_text())
+    assert (record["rows"], record["shots"]["name"]) == (3, "wards")
+    assert record["deidentified"]["masked"] == {"PHONE_NUMBER": 1}
+    assert "sentences of unlabelled notes, tagged by a program" in (tmp_path / "a/README.md").read_text()
+    capsys.readouterr()
+    assert main([*argv, "--shots", "x", "--output_dir", str(tmp_path / "b")]) == 2
+    assert "`notes` stands in place of `shots`" in capsys.readouterr().err
+    assert main(["tune", *task, *given, "--shots_per_class", "4", "--output_dir", str(tmp_path / "b")]) == 2
+    assert "4 rows of each label are wanted, and `notes` of wards has 3" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

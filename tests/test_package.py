@@ -28,7 +28,7 @@ LAYERS = [
     ("chunks", "home", "classifier", "influence", "prototypes"),
     ("run",),
     ("generators", "reference", "denoise"),
-    ("filters", "real", "elicit", "instructions", "queries", "rounds", "feedback"),
+    ("filters", "real", "elicit", "instructions", "queries", "rounds", "feedback", "notes"),
     ("openings", "few_shot", "variants"),
     ("methods", "verbalizers"),
     ("work",),

@@ -15,11 +15,12 @@ from typing import Any
 from ..deidentify import deidentified, open_masks
 from ..errors import InputError
 from ..journal import write_whole
-from ..real import SPLIT, load_real_rows
+from ..notes import tagged_notes
+from ..real import SPLIT
 from ..reference import load_labelled
-from ..settings import SynthConfig
+from ..settings import ShotsConfig, SynthConfig
 from ..shots import choose
-from ..task import Task
+from ..task import Corpus, Task
 
 BESIDE = ".local.json"  # in an adapter's folder
 LOCAL = "journal/local.json"  # in an output folder
@@ -44,9 +45,13 @@ class Learnt:
     reference: str | None = None
 
 
-def write_beside(folder: Path, shots: str, per_class: int, seed: int, personal: str | None, masked: bool) -> None:
-    """Note in an adapter's folder where its rows lie; a Hub id stays one."""
-    found = {"shots": _whole(shots), "per_class": per_class, "seed": seed}
+def write_beside(
+    folder: Path, given: ShotsConfig, notes: Mapping[str, Any] | None, personal: str | None, masked: bool
+) -> None:
+    """Note in an adapter's folder where its rows or notes lie; a Hub id stays one."""
+    found: dict[str, Any] = {"shots": given.shots and _whole(given.shots)}
+    found |= {"notes": notes and {**notes, "path": _whole(notes["path"])}}
+    found |= {"per_class": given.shots_per_class, "seed": given.shots_seed}
     found |= {"deidentify": masked, "personal": personal and _whole(personal)}
     write_whole(folder / BESIDE, json.dumps(found, indent=1))
 
@@ -99,10 +104,11 @@ def learnt_of(dataset: Path, task: Task) -> Learnt | str | None:
 
 def _texts(task: Task, rows: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the texts of the rows that were drawn, as they were learnt, and of the others."""
-    real = load_labelled(task, rows["shots"], SPLIT, "shots")
-    drawn = load_real_rows(task, rows["shots"], rows["per_class"], rows["seed"], "shots").data
-    chosen = set(choose(task, real.data, rows["per_class"], rows["seed"], real.name))
-    others = real.data.select([at for at in range(len(real.data)) if at not in chosen])
+    notes = rows.get("notes")
+    real = tagged_notes(task, Corpus(**notes)) if notes else load_labelled(task, rows["shots"], SPLIT, "shots")
+    chosen = choose(task, real.data, rows["per_class"], rows["seed"], real.name)
+    drawn = real.data.select(chosen)
+    others = real.data.select(sorted({*range(len(real.data))} - {*chosen}))
     if masks := open_masks(rows["deidentify"], rows["personal"]):
         drawn, others = (deidentified(task, part, masks)[0] if len(part) else part for part in (drawn, others))
     return _joined(task, drawn), _joined(task, others)

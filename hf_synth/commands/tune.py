@@ -14,15 +14,17 @@ from ..adapters.folder import RECORD
 from ..adapters.settings import TuningConfig
 from ..audit.learnt import write_beside
 from ..card import adapter_card
-from ..config import strict
+from ..config import checked, strict
 from ..deidentify import deidentified, masks_told, open_masks
 from ..errors import InputError
 from ..filters.copies import fingerprints
 from ..models import resolve
+from ..notes import tagged_notes
 from ..real import load_real_rows
+from ..reference import Judge
 from ..settings import OutputConfig, ShotsConfig, SynthConfig
-from ..shots import shots_of, tuned
-from ..task import Task
+from ..shots import choose, shots_of, tuned
+from ..task import Corpus, Task
 from ..tasks import load_task
 from .generate import console
 from .options import parse
@@ -40,6 +42,8 @@ class TuneConfig:
         output_dir: Folder for the adapter; `outputs/<task>-<adapt>` where left out.
         annotate: Of entities: let the generator learn to mark them in what it writes (`markup`), so that such are
             tagged as nobody asked for; the task's way where left out.
+        notes: Of entities, unlabelled text in place of `shots`: `path` (a folder or Hub id), `column` and, if needed,
+            `split`; its sentences that hold names of the task's `words` are learnt, tagged at these alone.
         hub_id: Push the adapter to this Hub repository.
         private: Keep it on this machine: it has learnt from real rows and can repeat them.
         deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates are none); on
@@ -52,6 +56,7 @@ class TuneConfig:
     seed: int = Field(0, ge=0)
     output_dir: str | None = None
     annotate: Literal["mentions", "markup"] | None = None
+    notes: dict[str, Any] | None = None
     hub_id: str | None = None
     private: bool = OutputConfig.private
     deidentify: bool | None = None
@@ -67,9 +72,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"{str(folder)!r} is no empty folder; give an empty or new `output_dir`")
     masks = open_masks(config.private if config.deidentify is None else config.deidentify, config.personal)
     task = tuned(_task_of(config))
-    if given.shots is None:
-        raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
-    real = load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
+    real = _real(task, config, given)
     if config.hub_id:
         from ..hub import check_access
 
@@ -79,10 +82,11 @@ def main(argv: list[str]) -> int:
     if masked:
         console.print(masks_told(masked), markup=False)
     told = {"name": real.name, "split": real.split, "per_class": given.shots_per_class, "seed": given.shots_seed}
+    told |= {"tagged": "names of the task"} if config.notes else {}
     about: dict[str, Any] = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
     about |= {"annotate": task.annotate, "private": config.private, "deidentified": masked}
     record = _tune(task, config, tuning, rows, folder, about)
-    write_beside(folder, given.shots, given.shots_per_class, given.shots_seed, config.personal, masks is not None)
+    write_beside(folder, given, config.notes, config.personal, masks is not None)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())
     console.print(
         f"{record['parameters']} parameters trained on {record['rows']} rows in {record['seconds']} s; loss {losses}"
@@ -93,6 +97,19 @@ def main(argv: list[str]) -> int:
 
         console.print(push(folder, config.hub_id, repo_type="model", private=config.private))
     return 0
+
+
+def _real(task: Task, config: TuneConfig, given: ShotsConfig) -> Judge:
+    """Return the real rows to learn from: shots, or sentences of notes."""
+    if config.notes is not None:
+        if given.shots is not None:
+            raise InputError(f"`notes` stands in place of `shots`; got both, `shots: {given.shots}`")
+        found = tagged_notes(task, checked(Corpus, config.notes, "`notes`"))
+        chosen = choose(task, found.data, given.shots_per_class, given.shots_seed, f"`notes` of {found.name}")
+        return Judge(found.data.select(chosen), found.name, found.split)
+    if given.shots is None:
+        raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
+    return load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
 
 
 def _task_of(config: TuneConfig) -> Task:
