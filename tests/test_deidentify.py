@@ -289,3 +289,24 @@ def test_notes_without_tags_are_learnt_where_names_stand(presidio, causal_folder
     assert main(["tune", *task, *given, "--shots_per_class", "4", "--output_dir", str(tmp_path / "b")]) == 2
     assert "4 rows of each label are wanted, and `notes` of wards has 3" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-Disease", "I-Disease"]))}
+    )
+    tokens = [["call", "212", "555", "0123", "about", "gout", "in", word] for word in WORDS[:4]]
+    rows = Dataset.from_dict({"tokens": tokens, "ner_tags": [[0, 0, 0, 0, 0, 1, 0, 0]] * 4}, features)
+    (tmp_path / "calls").mkdir()
+    rows.to_parquet(tmp_path / "calls/train.parquet")
+    flags = ["--method", "augment", "--how", "names", "--shots", str(tmp_path / "calls"), "--shots_per_class", "4"]
+    argv = ["generate", "--task", "ncbi_disease", *flags, "--num_rows", "8", "--private"]
+    assert main([*argv, "--output_dir", str(tmp_path / "o")]) == 0
+    own = tmp_path / "o/dataset/hf_synth"
+    prompts = Dataset.from_parquet(str(own / "prompts.parquet"), cache_dir=str(tmp_path / "cache"))["text"][:]
+    assert all(text.startswith("call [PHONE_NUMBER] about") for text in prompts)
+    facts = json.loads((own / "facts.json").read_text())
+    assert facts["private"] == ["prompts that quote up to 4 real rows of 'calls'"]
+    assert facts["ledger"]["notes"]["de-identification"]["masked"] == {"PHONE_NUMBER": 4}
+    with pytest.raises(InputError, match="holds rows made with prompts that quote up to 4 real rows of 'calls'"):
+        push(tmp_path / "o/dataset", "me/x", token="t")
