@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import TYPE_CHECKING
 
-from .errors import InputError
+from .errors import InputError, LeavesError
 from .generators.base import Generator
 from .home import ALONE
+from .leaving import real_texts
 from .produce import Plan
 from .ranks import Ranks
-from .task import Corpus
+from .task import Corpus, Task
+
+if TYPE_CHECKING:
+    from .adapters.folder import Adapter
 
 
 def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -> Generator:
@@ -34,21 +39,25 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
     if config.backend == "chat":
         from .generators.chat import ChatGenerator
 
-        return ChatGenerator(
-            model,
-            base_url=config.base_url,
-            provider=config.provider,
-            api_key=os.environ.get("HF_SYNTH_API_KEY"),
-            private=private,
-            concurrency=config.concurrency,
-            max_cost=config.max_cost,
-        )
+        try:
+            return ChatGenerator(
+                model,
+                base_url=config.base_url,
+                provider=config.provider,
+                api_key=os.environ.get("HF_SYNTH_API_KEY"),
+                private=private,
+                concurrency=config.concurrency,
+                max_cost=config.max_cost,
+            )
+        except LeavesError as error:
+            raise InputError(f"{error}; {_leaving(plan)}") from None
     if config.backend == "ray":
         if ranks.world > 1:
             raise InputError("`backend: ray` has workers of its own; start it as one process")
         if private:
             raise InputError(
-                "`private` keeps prompts on this machine; `backend: ray` sends them to the cluster's nodes"
+                "`private` keeps prompts on this machine; `backend: ray` sends them to the cluster's nodes; "
+                + _leaving(plan)
             )
         from .generators.ray import RayGenerator
 
@@ -58,8 +67,22 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
         return _retriever(model, plan.task.corpus)
     generator = _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
     if adapter := getattr(generator, "adapter", None):
-        adapter.check_labels(plan.task.labels)
+        _check_adapter(adapter, plan.task)
     return generator
+
+
+def _check_adapter(adapter: Adapter, task: Task) -> None:
+    """Refuse an adapter that has not learnt to write what the task's parser reads."""
+    adapter.check_labels(task.labels)
+    theirs = adapter.record.get("annotate", task.annotate)
+    if task.kind == "tokens" and theirs != task.annotate:
+        raise InputError(f"`annotate: {task.annotate}`: the adapter {adapter.name!r} has learnt `annotate: {theirs}`")
+
+
+def _leaving(plan: Plan) -> str:
+    """Return what prompts would take along to another machine."""
+    real = real_texts(plan)
+    return f"what would have left: {' and '.join(real)}" if real else "no real row is in the prompts"
 
 
 def _retriever(model: str, corpus: Corpus | None) -> Generator:

@@ -10,6 +10,10 @@ class InputError(ValueError):
     """Bad input: what is wrong, the value, what is allowed. The command line prints it and exits with 2."""
 
 
+class LeavesError(InputError):
+    """Something would leave this machine that must not."""
+
+
 def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest allowed name, or nothing when none is near."""
     near = difflib.get_close_matches(str(value), list(allowed), n=1)

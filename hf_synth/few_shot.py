@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .adapters.folder import open_adapter
+from .deidentify import deidentified
 from .errors import InputError
 from .generators.base import Tunable
 from .real import SPLIT, load_real_rows
@@ -44,11 +45,14 @@ def shots_first(given: Mapping[str, Any], epochs: float) -> dict[str, Any]:
     return {**found, "real_first": epochs}
 
 
-def few_shots(task: Task, config: ShotsConfig, seed: int) -> list[Shot]:
-    """Load real rows and return them as shots of a task that `tuned` gave."""
+def few_shots(run: Run, task: Task, config: ShotsConfig) -> list[Shot]:
+    """Load real rows and return them as shots of a task that `tuned` gave, masked where the run has masks."""
     assert config.shots is not None
-    real = load_real_rows(task, config.shots, config.shots_per_class, config.shots_seed, "shots")
-    return shots_of(task, real.data, seed)
+    rows = load_real_rows(task, config.shots, config.shots_per_class, config.shots_seed, "shots").data
+    if run.masks:
+        rows, told = deidentified(task, rows, run.masks)
+        run.note("de-identification", told)
+    return shots_of(task, rows, run.seed)
 
 
 def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train) -> Any:

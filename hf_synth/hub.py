@@ -17,7 +17,7 @@ from huggingface_hub.utils.sha import git_hash
 
 from .card_merge import LOCAL, ON_HUB, OUR_FOLDERS, decode_card, merge_card, read_infos
 from .errors import InputError, unknown
-from .leaks import refuse_leaks
+from .leaks import refuse_leaks, refuse_private
 from .retries import TRIES, patiently, status_of, transient, wait
 
 README = "README.md"
@@ -53,7 +53,8 @@ def push(
         message: Title of the commit.
         create_pr: Open a pull request, which may be for somebody else's repo, and leave `main` as it is. Each push
             opens one of its own, whether or not an earlier one is still open.
-        overrule: Leakage checks that may stand at "bad" in the data set's `hf_synth/inspect.json`, by name.
+        overrule: Leakage checks that may stand at "bad" in the data set's `hf_synth/inspect.json`, by name; `private`
+            for what was made under that of real text.
 
     Returns:
         The address of the commit or pull request; of the newest commit there when nothing had changed.
@@ -63,6 +64,7 @@ def push(
         PushMismatchError: The Hub does not hold what was sent.
     """
     files = _local_files(Path(folder), repo_type)
+    refuse_private(Path(folder), overrule)
     check_access(repo_id, token)
     if repo_type == "dataset":
         refuse_leaks(Path(folder), overrule)

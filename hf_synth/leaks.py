@@ -6,10 +6,45 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
 from .errors import InputError, unknown
 
+PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
+FACTS = "hf_synth/facts.json"
+
+
+def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
+    """Refuse what was made under `private` of real text: an adapter, or a data set that says so.
+
+    Args:
+        folder: Of the data set or the adapter.
+        overrule: Lets it pass where `private` is among them.
+
+    Raises:
+        InputError: Saying what would leave this machine.
+    """
+    leaving = _private(folder)
+    if leaving and PRIVATE not in overrule:
+        raise InputError(
+            f"{str(folder)!r} is not pushed, since it was made under `private` and holds {leaving}. Read its "
+            "inspection, and if it may leave this machine push it with `--overrule private`"
+        )
+
+
+def _private(folder: Path) -> str:
+    """Return what real text stands behind a folder that was made under `private`; nothing of others."""
+    for name in (ADAPTER, FACTS):
+        if (folder / name).is_file():
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            adapter = found if name == ADAPTER else found["generator"].get("adapter") or {}
+            if name == FACTS and found.get("private"):
+                return f"rows made with {' and '.join(found['private'])}"
+            if adapter.get("private"):
+                what = "what" if name == ADAPTER else "rows of an adapter that"
+                return f"{what} has learnt from real rows of {adapter['shots']['name']}"
+    return ""
 
 
 def refuse_leaks(folder: Path, overrule: Sequence[str] = ()) -> None:
@@ -23,8 +58,8 @@ def refuse_leaks(folder: Path, overrule: Sequence[str] = ()) -> None:
         InputError: If one is bad and not overruled, or no leakage check has such a name.
     """
     for name in overrule:
-        if name not in LEAKAGE:
-            raise unknown("`overrule`", name, LEAKAGE)
+        if name not in (*LEAKAGE, PRIVATE):
+            raise unknown("`overrule`", name, (*LEAKAGE, PRIVATE))
     record = folder / RECORD
     if not record.exists():
         return

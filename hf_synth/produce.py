@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import checked
+from .deidentify import open_masks
 from .errors import InputError
 from .filters.consistency import check_consistency, check_scores, consistency
 from .filters.copies import Copies
@@ -36,7 +37,10 @@ HERE = BackendConfig()
 PARTS = {
     "expand_words": ("words_per_label", "words_model"),
     "consistency": ("consistency_model", "min_confidence", "calibrate", "hypothesis"),
+    "deidentify": ("personal",),
 }
+OVERRIDES = ("min_words", "max_new_tokens", "annotate")  # of the task
+OFF = ("none", False, None)
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
 
 
@@ -59,8 +63,10 @@ class Plan:
         """
         method = get(config.method)
         task = load_task(config.task)
-        given = {name: getattr(config, name) for name in ("min_words", "max_new_tokens")}
+        given = {name: getattr(config, name) for name in OVERRIDES}
         task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+        if config.annotate is not None:
+            task.needs_kind("tokens", what="`annotate`")
         if config.adapter is not None:
             task = tuned(task)
         if config.corpus is not None:
@@ -71,6 +77,7 @@ class Plan:
         _check_backend(config, backend)
         if config.expand_words != "none" and not method.template:
             raise InputError(f"`expand_words: {config.expand_words}` has no place in the prompts of {method.name}")
+        open_masks(bool(config.deidentify), config.personal)
         check_words(task, config)
         check_consistency(task, config)
         if backend.backend != "corpus":
@@ -80,15 +87,14 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
         backend, config, shared = self.backend, self.config, dataclasses.asdict(self.config)
-        off = [name for part, names in PARTS.items() if shared[part] == "none" for name in (part, *names)]
+        off = [name for part, names in PARTS.items() if shared[part] in OFF for name in (part, *names)]
         for name in (
             "task",
             "method",
             "model",
             "num_rows",
             "license",
-            "min_words",
-            "max_new_tokens",
+            *OVERRIDES,
             "corpus",
             "adapter",
             *off,
@@ -136,8 +142,9 @@ def _check_read(config: SynthConfig, sources: Sequence[Corpus]) -> None:
     """
     for part, names in PARTS.items():
         for name in names:
-            if getattr(config, part) == "none" and getattr(config, name) != getattr(SynthConfig, name):
-                raise InputError(f"`{name}: {getattr(config, name)}` is read with `{part}` alone, which is `none`")
+            if getattr(config, part) in OFF and getattr(config, name) != getattr(SynthConfig, name):
+                off = "`none`" if getattr(config, part) == "none" else "off"
+                raise InputError(f"`{name}: {getattr(config, name)}` is read with `{part}` alone, which is {off}")
     if config.corpus is not None and all(source.path != config.corpus.get("path") for source in sources):
         raise InputError(
             f"nothing reads `corpus` here: {config.method} finds no texts in it, and takes openings from it with "
@@ -221,7 +228,8 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
     adapter = getattr(run.generator, "adapter", None)
     prints = adapter and adapter.record.get("fingerprints")
     copies = [Copies(prints, run.task.generated)] if prints else []
-    run.filters = [*copies, *consistency(run, plan.config)]
+    run.masks = open_masks(bool(plan.config.deidentify), plan.config.personal)
+    run.filters = [*copies, *([run.masks] if run.masks else []), *consistency(run, plan.config)]
     yield from plan.method.generate(run, plan.method_config)
     for one in copies:
         run.note("few shots", one.note())

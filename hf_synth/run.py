@@ -11,6 +11,7 @@ from typing import Any
 
 from .cells import Cell, cells_of, least_full, rotation, short, waits
 from .chunks import Asked, Chunks, Listener
+from .deidentify import Masks
 from .errors import InputError
 from .generators.base import Generator
 from .journal import Journal
@@ -42,6 +43,7 @@ class Run:
 
     Attributes:
         filters: What drops rows after the method's own filters, when their completions come.
+        masks: Keep personal data out of shots and rejects.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Run:
         self.task, self.generator, self.seed, self.num_rows = task, generator, seed, num_rows
         self.journal, self.listener, self.ledger = journal or Journal(None), listener, Ledger()
         self.filters: Sequence[Filter] = ()
+        self.masks: Masks | None = None
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
         self.ahead = ahead
         self.chunks = Chunks(
@@ -96,7 +99,7 @@ class Run:
             parse: Turns a completion into an example or the reason for dropping it.
             *filters: See `keep`.
             stage: Name under which the ledger counts; the examples of `rows` become rows.
-            required: Whether a stage of whose first prompts nothing can be kept ends the run.
+            required: Whether nothing kept of a stage's first prompts ends the run.
             **decoding: Passed to the generator.
 
         Raises:
@@ -120,7 +123,7 @@ class Run:
         Args:
             examples: Kept so far.
             *filters: Each gives every example `None` or the reason for dropping it.
-            whole: Show a filter all examples at once, for those that rank; otherwise it sees them in blocks.
+            whole: Show a filter all examples at once, for those that rank; else in blocks.
             stage: Name under which the ledger counts.
         """
         stream = iter(examples)
@@ -140,17 +143,15 @@ class Run:
     ) -> Iterator[Example]:
         """Ask until each cell is full, or give its account.
 
-        The cell that will be least full is asked next, a chunk at a time, and kept examples are yielded in rotation
-        over the cells. Neither order reads how many rows are wanted, so the rows of a smaller run open those of a
-        larger (as long as no cell is given up: that limit grows with the rows wanted).
+        The cell that will be least full is asked next, a chunk at a time; kept examples come in rotation over cells.
+        Neither order reads how many rows are wanted: a smaller run's rows open a larger's, while no cell is given up.
 
         Args:
             targets: Rows wanted per cell.
             prompts_for: Gives a cell's endless stream of prompts.
             parse: See `complete`.
             *filters: See `keep`.
-            max_attempts: A cell is given up once this many completions were asked per row wanted (and at least
-                two chunks); the ledger then says so.
+            max_attempts: A cell is given up, and the ledger says so, after so many a row (at least two chunks).
             by_cell: Decoding of a cell's own, over `decoding`.
             over: Examples that an earlier fill had over, which come first; on return, those that this one has.
             **decoding: Passed to the generator.
@@ -235,7 +236,7 @@ class Run:
     def _reject(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
         self.ledger.dropped(stage, reason)
         if self.listener:
-            self.listener.rejected(stage, prompt, text, reason)
+            self.listener.rejected(stage, prompt, self.masks.text(text) if self.masks else text, reason)
 
     def _handed_on(self, examples: Iterable[Example], stage: str) -> Iterator[Example]:
         """Yield examples; where the caller stops in the middle, what it did not take is counted as over."""

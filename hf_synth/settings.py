@@ -23,6 +23,7 @@ class SynthConfig:
         seed: Decides, with the other settings, every text.
         min_words: Shortest text kept, in words; the task's where left out.
         max_new_tokens: Token limit of a text; the task's where left out.
+        annotate: Of entities, how a text says where they are (see `Task`); the task's where left out.
         chunk_size: Prompts recorded at once; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
         corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
@@ -42,6 +43,9 @@ class SynthConfig:
         hypothesis: Of `nli`: the hypothesis, with the slot `{label}` for the label's words.
         ahead: Chunks decided on at a time, so that as many workers have something to do; how many there are changes
             nothing else.
+        deidentify: Mask personal data in the real rows that a method learns from or quotes, and drop texts that hold
+            some (presidio's patterns; names of people and dates are none); on where `private` is, if left out.
+        personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """
 
@@ -53,6 +57,7 @@ class SynthConfig:
     seed: int = Field(0, ge=0)
     min_words: int | None = Field(None, ge=1)
     max_new_tokens: int | None = Field(None, ge=1)
+    annotate: Literal["mentions", "markup", "json"] | None = None
     chunk_size: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
     corpus: dict[str, Any] | None = None
@@ -65,6 +70,8 @@ class SynthConfig:
     calibrate: bool = False
     hypothesis: str = "This text is about {label}."
     ahead: int = Field(4, ge=1)
+    deidentify: bool | None = None
+    personal: str | None = None
     license: str | None = None
 
 
@@ -176,7 +183,8 @@ class OutputConfig:
         inspect: Let `run` judge the data set too, as `hf-synth inspect` does, and state it on the card.
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.
         hub_id: Push the result to this Hub repository.
-        private: Keep everything on this machine but what is pushed, and make that repository private.
+        private: Keep everything on this machine but what is pushed, and make that repository private; what has learnt
+            from real rows or quotes them is pushed by `hf-synth push --overrule private` alone.
         create_pr: Push as a pull request, a new one each time, in place of a commit to `main`.
         push_every: Push what there is each time so many more rows are there, as a whole data set whose card says that
             it is unfinished; what is written does not depend on it. 0 pushes at the end alone.

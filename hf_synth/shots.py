@@ -23,6 +23,8 @@ from .trees import Tree, parse
 if TYPE_CHECKING:
     from datasets import Dataset
 
+NO_MARKS = str.maketrans("<>", "()")
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -104,14 +106,26 @@ def shots_of(task: Task, rows: Dataset, seed: int) -> list[Shot]:
     for row in rows:
         prompt = asked(task, row, rng)
         if prompt is not None:
-            text = _text(task, row)
-            found.append(Shot(prompt, text, text.removesuffix(task.ending) + task.stop[0], task.chat))
+            text = _plain(task, row[task.generated])
+            said = _plain(task, _marked(task, row)) if task.annotate == "markup" else text
+            found.append(Shot(prompt, text, said.removesuffix(task.ending) + task.stop[0], task.chat))
     return found
 
 
-def _text(task: Task, row: Mapping[str, Any]) -> str:
+def _marked(task: Task, row: Mapping[str, Any]) -> str:
+    """Return a row's tokens with each name between its label's marks and nothing else that looks like one.
+
+    A generator that learns these says where the names are (DAGA, https://aclanthology.org/2020.emnlp-main.488).
+    """
+    tokens = [token.translate(NO_MARKS) for token in row[task.generated]]
+    for start, end, label in spans_of(row[task.label_column]):
+        tokens[start] = f"<{label}>{tokens[start]}"
+        tokens[end - 1] += f"</{label}>"
+    return " ".join(tokens)
+
+
+def _plain(task: Task, text: str | list[str]) -> str:
     """Return a row's text on one line, without what would end it early."""
-    text = row[task.generated]
     text = " ".join((" ".join(text) if isinstance(text, list) else text).split())
     for stop in task.stop:
         if stop not in task.ending:

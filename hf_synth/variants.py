@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .augment import Synonyms, eda, vocabulary_synonyms
@@ -46,6 +46,37 @@ def by_eda(
         kept = {at + more for name in names for at in places(tokens, name) for more in range(len(name))}
         [(variant, _)] = eda(tokens, rng, synonyms, kept, alpha, 1)
         yield replace(prompt, text=" ".join(variant))
+
+
+def by_names(
+    prompts: Iterable[Prompt], shots: Sequence[Shot], rng: random.Random, names: Mapping[str, Sequence[str]]
+) -> Iterator[Prompt]:
+    """Yield prompts whose texts are their seeds with other names of the same labels.
+
+    Source: mention replacement of https://aclanthology.org/2020.coling-main.343.
+
+    Args:
+        prompts: Those of seeds.
+        shots: The seeds.
+        rng: Draws.
+        names: Label -> names.
+    """
+    for prompt in prompts:
+        tokens = shots[int(prompt.attributes[SEED])].text.split()
+        entities, free, put = json.loads(prompt.attributes["entities"]), [True] * len(tokens), {}
+        for name in sorted(entities, key=len, reverse=True):
+            words = name.split()
+            for at in places(tokens, words):
+                if all(free[at : at + len(words)]):
+                    free[at : at + len(words)] = [False] * len(words)
+                    put[at] = (len(words), rng.choice(names[entities[name]]), entities[name])
+        text, at = [], 0
+        while at < len(tokens):
+            length, word, _ = put.get(at, (1, tokens[at], ""))
+            text.append(word)
+            at += length
+        new = json.dumps({word: label for _, word, label in put.values()}, ensure_ascii=False, sort_keys=True)
+        yield replace(prompt, text=" ".join(text), attributes={**prompt.attributes, "entities": new})
 
 
 def by_asking(prompts: Iterable[Prompt], shots: Sequence[Shot], quote: str) -> Iterator[Prompt]:

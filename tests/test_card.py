@@ -231,14 +231,40 @@ ROWS = {
 }
 
 
-def kind_card(name, folder):
+def kind_card(name, folder, more=None, inspection=None):
     """The card of a data set of another kind than one label a text."""
     task = parse_task({"name": name, "language": "en", **KINDS[name]}, name)
     own = folder / name
     own.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(ROWS[name]), own / "rows.parquet")
     counts = {split: dict.fromkeys(task.cells, 1) for split in ("train", "validation")}
-    return dataset_card(task, {**FACTS, "task": name, "labels": counts, "samples": samples(task, own)})
+    return dataset_card(
+        task, {**FACTS, "task": name, "labels": counts, "samples": samples(task, own), **(more or {})}, inspection
+    )
+
+
+def private_card(folder):
+    """Return the card of entities that an adapter of private rows wrote, judged first by what it learnt."""
+    masked = {
+        "by": "presidio's patterns",
+        "listed": 2,
+        "rows": 50,
+        "rows_with_some": 3,
+        "masked": {"EMAIL_ADDRESS": 4},
+    }
+    adapter = {"name": "notes-lora", "adapt": "lora", "parameters": 99, "names": ["default"], "sha256": "ef" * 32}
+    adapter |= {"shots": {"name": "notes", "split": "train"}, "private": True, "deidentified": masked}
+    facts = {
+        "generator": {**FACTS["generator"], "adapter": adapter},
+        "private": ["the adapter 'notes-lora', which has learnt from real rows"],
+        "settings": {**FACTS["settings"], "deidentify": True},
+    }
+    said = [("memorisation", "bad", 0.91), ("corpus rows", "look", 2), ("personal data", "good", 0.0)]
+    first = [
+        {**VERDICT, "check": name, "verdict": level, "value": value, "reason": "why"} for name, level, value in said
+    ]
+    inspection = {**INSPECTION, "verdicts": [*first, *INSPECTION["verdicts"]], "pictures": []}
+    return kind_card("entities", folder, facts, inspection)
 
 
 def work_of(folder):
@@ -262,6 +288,7 @@ def cards(folder):
         "dataset_retrieved.md": dataset_card(task, {**FOUND, "samples": facts["samples"]}),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
         **{f"dataset_{name}.md": kind_card(name, folder) for name in KINDS},
+        "dataset_private.md": private_card(folder),
         "model_entities.md": model_card(
             parse_task({"name": "entities", **KINDS["entities"]}, "entities"),
             {
@@ -299,6 +326,7 @@ def cards(folder):
         "dataset_retrieved.md",
         "dataset_weighted.md",
         *(f"dataset_{name}.md" for name in KINDS),
+        "dataset_private.md",
         "model_entities.md",
         "model.md",
         "model_mixed.md",

@@ -166,7 +166,7 @@ def test_a_tuning_that_is_stopped_leaves_nothing(causal_folder, real, tmp_path, 
     assert main(argv) == 0
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a"]
     names = {entry.name for entry in (tmp_path / "out" / "a").iterdir()}
-    assert names == {"README.md", "adapter.json", "adapter_config.json", "adapter_model.safetensors"}
+    assert names == {"README.md", "adapter.json", "adapter_config.json", "adapter_model.safetensors", ".local.json"}
 
 
 def test_a_file_in_place_of_the_output_folder(causal_folder, real, tmp_path, capsys):

@@ -60,7 +60,7 @@ class Adapter:
 
     def facts(self) -> dict[str, Any]:
         """Return what provenance records."""
-        kept = ("adapt", "adapter_size", "names", "parameters", "shots")
+        kept = ("adapt", "adapter_size", "names", "parameters", "shots", "private", "deidentified")
         return {"name": self.name, "sha256": self.digest, **{key: self.record.get(key) for key in kept}}
 
     def open(self, model: Any) -> Adapters:

@@ -15,15 +15,15 @@ from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
 from ..reference import Judge, load_labelled, load_real, load_reference, readable
 from ..task import Task
-from .records import Rows
+from .columns import label_column, text_columns
+from .records import Rows, Tagged
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "label_text")
-NO_TEXTS = {*PROVENANCE, "id", "idx", "guid", "uuid", "url", "source", "split", "label_text"}
 FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
-LOOKED_AT = 200  # rows by which a text column is told from names and codes
+ONE = "text"  # the class of rows that do not have one label each
+PARSE = "[IN:"  # begins every parse of TOP's kind
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,15 @@ def load(
         label: The label column, likewise.
 
     Raises:
-        InputError: If it cannot be loaded, has no such split or column, or its labels are not one a row.
+        InputError: If it cannot be loaded, or has no such split or column.
     """
     splits = splits_of(path, key)
     if split is not None and split not in splits:
         raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), split, splits)}")
     split = split or next((name for name in prefer if name in splits), next(iter(splits)))
     data = splits[split]
-    label = _label_column(data, label, key)
-    columns = _text_columns(data, texts, label, key)
+    label = label_column(data, label, key)
+    columns = text_columns(data, texts, label, key)
     name = Path(path).resolve().name if Path(path).exists() else path
     return rows_of(data, columns, label, name, split, most, seed, key)
 
@@ -115,11 +115,11 @@ def rows_of(
     """Return a data set's rows, or a sample of them.
 
     Raises:
-        InputError: If no row has a label, or rows have several.
+        InputError: If no row has a label, or rows do not have as many tags as tokens.
     """
     places = drawn(len(data), most, seed)
     some = data.select(places) if len(places) < len(data) else data
-    values = names_of_all(some, label, key)
+    values, labelled = names_of_all(some, label)
     kept = [at for at, value in enumerate(values) if value is not None]
     if not kept:
         raise InputError(f"`{key}`: {name!r}, split {split!r}, holds no labelled row")
@@ -132,6 +132,8 @@ def rows_of(
         names,
         np.array([places[at] for at in kept]),
         attributes=[some["attributes"][at] for at in kept] if _has_attributes(data) else None,
+        labelled=labelled,
+        tags=None if labelled else _tagged(some.select(kept), columns[0], label, key),
     )
     facts = {"name": name, "split": split, "text_columns": list(columns), "label_column": label}
     counts = {"rows": len(data), "read": len(places), "unlabelled": len(places) - len(kept)}
@@ -144,19 +146,32 @@ def _has_attributes(data: Dataset) -> bool:
     return getattr(feature, "dtype", "") == "string" and set(PROVENANCE) <= set(data.column_names)
 
 
-def names_of_all(data: Dataset, label: str, key: str) -> list[str | None]:
-    """Return the label of each row by name, `None` where it has none.
+def names_of_all(data: Dataset, label: str) -> tuple[list[str | None], bool]:
+    """Return the label of each row by name, `None` where it has none, and whether it is one label.
 
-    Raises:
-        InputError: If a row has several labels.
+    Rows of tags, sets, answers or parses are all of the class `ONE`.
     """
     feature = data.features[label]
     found = [names_of(value, feature) for value in data[label][:]]
-    if any(isinstance(value, (list, dict)) for value in found):
-        raise InputError(
-            f"`{key}`: the column {label!r} holds {feature}; `inspect` judges data sets of one label a row"
-        )
-    return [None if value is None else str(value) for value in found]
+    given = [value for value in found if value is not None]
+    if any(isinstance(value, (list, dict)) or str(value).startswith(PARSE) for value in given):
+        return [None if value is None else ONE for value in found], False
+    return [None if value is None else str(value) for value in found], True
+
+
+def _tagged(data: Dataset, column: str, label: str, key: str) -> list[Tagged] | None:
+    """Return tokens and BIO tags of each row; none where rows hold something else.
+
+    Raises:
+        InputError: If a row has more or fewer tags than tokens.
+    """
+    tokens, tags = data[column][:], [names_of(value, data.features[label]) for value in data[label][:]]
+    if not all(isinstance(own, list) for own in (*tokens, *tags)):
+        return None
+    for at, (words, own) in enumerate(zip(tokens, tags, strict=True)):
+        if len(words) != len(own):
+            raise InputError(f"`{key}`: row {at} has {len(words)} tokens in {column!r}, and {len(own)} in {label!r}")
+    return list(zip(tokens, tags, strict=True))
 
 
 def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None, most: int, seed: int) -> Real:
@@ -218,7 +233,7 @@ def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]
         wanted = own.facts["text_columns"]
         columns = wanted if all(column in data.column_names for column in wanted) else ()
         some = data.select(drawn(len(data), most, seed))
-        found += _joined([some[column][:] for column in _text_columns(data, columns, None, "corpus")])
+        found += _joined([some[column][:] for column in text_columns(data, columns, None, "corpus")])
     return found
 
 
@@ -246,43 +261,5 @@ def lines_of(path: str, key: str) -> list[str]:
 
 
 def _joined(columns: Sequence[Sequence[str | None]]) -> list[str]:
-    return ["\n".join(value for value in values if value) for values in zip(*columns, strict=True)]
-
-
-def _label_column(data: Dataset, given: str | None, key: str) -> str:
-    from datasets import ClassLabel
-
-    if given is not None and key == "dataset":
-        if given not in data.column_names:
-            raise InputError(f"`label_column` {unknown('of ' + key, given, data.column_names)}")
-        return given
-    classes = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
-    for name in (*LABELS, *classes):
-        if name in (classes or data.column_names):
-            return name
-    raise InputError(
-        f"`{key}`: no label column found among {', '.join(data.column_names)}; name it with `label_column`"
-    )
-
-
-def _text_columns(data: Dataset, given: Sequence[str], label: str | None, key: str) -> list[str]:
-    from datasets import Value
-
-    if given:
-        for name in given:
-            if name not in data.column_names:
-                raise InputError(f"`text_columns` {unknown('of ' + key, name, data.column_names)}")
-        return list(given)
-    strings = [
-        name
-        for name, feature in data.features.items()
-        if isinstance(feature, Value) and feature.dtype in ("string", "large_string")
-    ]
-    able = [name for name in strings if name != label and name not in NO_TEXTS]
-    some = data.select(range(min(len(data), LOOKED_AT)))
-    found = [name for name in able if sum(" " in (text or "") for text in some[name]) * 2 >= len(some)]
-    if not (found or able):
-        raise InputError(
-            f"`{key}`: no text column found among {', '.join(data.column_names)}; name it with `text_columns`"
-        )
-    return found or able[:1]
+    own = [[" ".join(value) if isinstance(value, list) else value for value in column] for column in columns]
+    return ["\n".join(value for value in values if value) for values in zip(*own, strict=True)]

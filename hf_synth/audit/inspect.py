@@ -18,6 +18,7 @@ from . import (
     boilerplate,
     diversity,
     duplicates,
+    entities,
     gap,
     labels,
     language,
@@ -33,6 +34,7 @@ from . import (
 from .data import Loaded, Real
 from .figures import histograms, text_map
 from .instruments import Instruments
+from .learnt import Learnt
 from .records import Ints, Rows, Verdict, skipped
 
 PACKAGES = (
@@ -46,6 +48,9 @@ PACKAGES = (
     "mauve-text",
     "presidio-analyzer",
 )
+FIRST = ("memorisation", "canaries", "corpus rows", "personal data")  # where a generator learnt from real rows
+ONE_LABEL = "rows have no one label each"
+LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "group words", "attributes")
 EXCERPT = 100  # characters of a row that are shown
 
 
@@ -66,6 +71,7 @@ def inspect(
     *,
     canaries: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
+    learnt: Learnt | None = None,
     embedded: int = 2_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -74,10 +80,11 @@ def inspect(
     Args:
         own: The data set.
         real: The reference.
-        corpus: Texts that conditioned the generation.
+        corpus: Texts that conditioned the generation; what its generator learnt from where left out.
         instruments: Models to look through; without an encoder words alone are compared.
         canaries: Secrets that were planted in what the generator was tuned on.
         prompts: What the generator was asked.
+        learnt: What its generator learnt from, or was shown: the checks of that come first.
         embedded: Rows that are encoded, and whose labels are judged.
         seed: Decides every draw.
 
@@ -86,6 +93,7 @@ def inspect(
         a report draws), `n`, `seed`, `sampled`, `versions`, and what was read of `dataset` and `reference`.
     """
     rows, through = own.rows, instruments or Instruments()
+    corpus = learnt.texts if corpus is None and learnt else corpus
     test, train = (None, None) if real is None else (real.test, real.train)
     beside = [None if side is None else _encoded(side.rows, through, embedded, seed) for side in (test, train)]
     some = Sample(_encoded(rows, through, embedded, seed), *beside)
@@ -94,7 +102,7 @@ def inspect(
     found = [
         *_leaks(rows, real, some, corpus),
         memorisation.canaries(rows, canaries, through.score, seed),
-        memorisation.extracted(corpus, some.test, through.score, seed),
+        memorisation.extracted(corpus, _others(some, learnt), through.score, seed, through.base),
         privacy.personal(rows),
         *([] if prompts is None else [privacy.personal_prompts(prompts)]),
         *_repeats(rows, some, real, seed),
@@ -104,6 +112,8 @@ def inspect(
         *_used(some, seed),
         drawn_map[0],
     ]
+    first = FIRST if learnt else ()
+    found.sort(key=lambda verdict: first.index(verdict.check) if verdict.check in first else len(first))
     verdicts = [_shown(verdict, rows) for verdict in found]
     return {
         "dataset": own.facts,
@@ -114,6 +124,7 @@ def inspect(
         "sampled": {"read": own.facts["read"], "of": own.facts["rows"], "embedded_and_labels_judged": len(some.own)},
         "verdicts": [{key: value for key, value in asdict(own).items() if key != "measures"} for own in verdicts],
         "measures": {own.check: own.measures for own in verdicts},
+        "first": list(first),
         "figures": {
             "lengths": histograms(rows, lengths, real_lengths),
             "map": _excerpts(text_map(some.own, some.test, seed), rows),
@@ -122,6 +133,11 @@ def inspect(
         "versions": {name: _version(name) for name in PACKAGES},
         "instruments": through.facts,
     }
+
+
+def _others(some: Sample, learnt: Learnt | None) -> Sequence[str] | None:
+    """Return texts that no generator has learnt: the reference's or, without one, others of the same source."""
+    return some.test.texts if some.test is not None else learnt.others if learnt else None
 
 
 def _encoded(rows: Rows, through: Instruments, most: int, seed: int) -> Rows:
@@ -163,11 +179,17 @@ def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator
         meant = None if some.test.vectors is None else duplicates.meaning(some.test, seed).value
     yield duplicates.exact(rows, same, seed, exact)
     yield duplicates.near(rows, alike, seed, near)
-    yield duplicates.two_labels(rows, same)
+    if rows.labelled:
+        yield duplicates.two_labels(rows, same)
     yield duplicates.meaning(some.own, seed, meant)
 
 
 def _labelled(rows: Rows, some: Sample, real: Real | None, through: Instruments, seed: int) -> Iterator[Verdict]:
+    if not rows.labelled:
+        yield from (skipped(check, ONE_LABEL) for check in LABEL_CHECKS)
+        if rows.tags is not None:
+            yield entities.spread(rows, None if real is None else real.test.rows)
+        return
     yield labels.suspects(some.own, seed)
     if some.test is not None:
         # A test split that judges may also teach what a class name means; it teaches nothing that is kept.
@@ -226,7 +248,9 @@ def _worded(rows: Rows) -> Rows:
 
 
 def _used(some: Sample, seed: int) -> Iterator[Verdict]:
-    if some.test is None:
+    if not some.own.labelled:
+        yield from (skipped(check, ONE_LABEL) for check in ("usefulness", "calibration", "more rows"))
+    elif some.test is None:
         yield skipped("usefulness", "needs a `reference`, whose rows judge what is learnt")
     else:
         yield from usefulness.learnt(some.own, some.train, some.test, seed)

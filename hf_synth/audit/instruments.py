@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..errors import InputError, unknown
@@ -22,6 +23,7 @@ class Instruments:
     Attributes:
         encode: Gives texts their vectors, [N, D].
         score: Mean log-probability per token of each text.
+        base: The same under the model without its adapter.
         judge: Gives each text one of the class names.
         toxic: Probability that a text is toxic.
         facts: Which models these are.
@@ -29,6 +31,7 @@ class Instruments:
 
     encode: Callable[[Sequence[str]], Floats] | None = None
     score: Score | None = None
+    base: Score | None = None
     judge: Judge | None = None
     toxic: Callable[[Sequence[str]], Sequence[float]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -58,10 +61,11 @@ def open_instruments(config: InspectConfig) -> Instruments:
 
         source = resolve(config.scorer)
         beside = open_adapter(config.adapter, source.sha256) if config.adapter else None
-        model = LocalGenerator(
-            source.path, name=source.name, digest=source.sha256, source=source.facts(), adapter=beside
-        )
-        found["score"] = lambda texts: model.score([""] * len(texts), list(texts), batch_size=SCORED)
+        known: Any = {"name": source.name, "digest": source.sha256, "source": source.facts()}
+        model = LocalGenerator(source.path, **known, adapter=beside)
+        found["score"] = partial(_scores, model)
+        if beside:
+            found["base"] = partial(_scores, LocalGenerator(source.path, **known))
         facts["scorer"] = dict(model.source)
     for key, use in (("judge", _judge), ("toxicity", _toxic)):
         if name := getattr(config, key):
@@ -69,6 +73,10 @@ def open_instruments(config: InspectConfig) -> Instruments:
             found["toxic" if key == "toxicity" else key] = use(_classifier(source.path, key))
             facts[key] = source.facts()
     return Instruments(**found, facts=facts)
+
+
+def _scores(model: Any, texts: Sequence[str]) -> list[float]:
+    return model.score([""] * len(texts), list(texts), batch_size=SCORED)
 
 
 def _classifier(path: str, key: str) -> Any:

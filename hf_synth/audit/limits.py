@@ -36,6 +36,9 @@ TELLS = 0.3  # share of the way from the largest class to all right below which 
 SWAPPED = 0.2  # how much more of a class's rows must look like another class than like their own; real sets: 0
 SWAPPED_ROWS = 10
 
+# Tags: how much less often than in the reference a known name may be tagged where it stands.
+UNTAGGED = 0.05
+
 # Balance: the smallest class beside its share of the reference, or of an even split. 95/5 gives 0.1, real splits 0.94
 # or more (banking77, whose train split is less even than its test split: 0.27, and that is worth a look).
 SHARE = (0.5, 0.2)

@@ -57,25 +57,35 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
     return Verdict(check, verdict, len(rows), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
 
-def extracted(corpus: Sequence[str] | None, others: Rows | None, score: Score | None, seed: int) -> Verdict:
+def extracted(
+    corpus: Sequence[str] | None,
+    others: Sequence[str] | None,
+    score: Score | None,
+    seed: int,
+    base: Score | None = None,
+) -> Verdict:
     """Whether a tuned model finds what it was tuned on likelier than other texts of the source.
 
     Args:
         corpus: What it was tuned on.
-        others: The reference's test rows, which it was not.
+        others: The reference's test rows, which it was not, or others of the corpus' own source.
         score: Scores texts under it.
         seed: Decides which texts are scored.
+        base: Scores texts under the model as it was before.
     """
     check = "memorisation"
     if score is None or corpus is None or others is None:
         return skipped(check, "needs the model (`scorer`), what it was tuned on (`corpus`) and a `reference`")
-    inside, outside = ([text for text in texts if text.strip()] for texts in (corpus, others.texts))
+    inside, outside = ([text for text in texts if text.strip()] for texts in (corpus, others))
+    if not inside or not outside:
+        return skipped(check, f"there are {len(inside)} texts of the corpus and {len(outside)} others to compare")
     inside, outside = ([some[at] for at in drawn(len(some), TEXTS, seed)] for some in (inside, outside))
     both = [*inside, *outside]
     found = extraction(
         both,
         score(both),
         lower=score([text.lower() for text in both]),
+        base=None if base is None else base(both),
         members=[*[1] * len(inside), *[0] * len(outside)],
     )
     best = max(found["scores"], key=lambda name: found[name]["auc"])

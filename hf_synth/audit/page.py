@@ -38,7 +38,8 @@ def page(report: Mapping[str, Any]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["figure"] = lambda value: "" if value is None else f"{value:.4g}"
     template = (resources.files("hf_synth.cards") / "report.html").read_text(encoding="utf-8")
-    verdicts = sorted(report["verdicts"], key=lambda found: LEVELS.index(found["verdict"]))
+    first = report.get("first", ())  # those on real rows that were learnt
+    verdicts = sorted(report["verdicts"], key=lambda one: (one["check"] not in first, LEVELS.index(one["verdict"])))
     counts = Counter(found["verdict"] for found in verdicts)
     found = {own["check"]: own for own in verdicts}
     figures = report["figures"]

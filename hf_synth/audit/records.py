@@ -13,6 +13,7 @@ from ..metrics.classification import wilson
 
 Floats = NDArray[Any]  # of either precision
 Ints = NDArray[np.int64]
+Tagged = tuple[Sequence[str], Sequence[str]]
 Level = Literal["good", "look", "bad", "skipped"]
 
 
@@ -27,6 +28,8 @@ class Rows:
         index: Row numbers in the split that was read, [N].
         vectors: Embeddings of the texts, [N, D], where they were made.
         attributes: What each text was asked to have, as JSON, where that is known.
+        labelled: Whether a row has one label; where it has tags, spans or a parse, all rows are of one class here.
+        tags: Tokens and BIO tags of each row, where it has such.
     """
 
     texts: Sequence[str]
@@ -35,6 +38,8 @@ class Rows:
     index: Ints
     vectors: Floats | None = None
     attributes: Sequence[str | None] | None = None
+    labelled: bool = True
+    tags: Sequence[Tagged] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -44,8 +49,9 @@ class Rows:
         at = np.asarray(places, dtype=np.int64)
         vectors = None if self.vectors is None else self.vectors[at]
         asked = None if self.attributes is None else [self.attributes[place] for place in at]
+        tags = None if self.tags is None else [self.tags[place] for place in at]
         texts = [self.texts[place] for place in at]
-        return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked)
+        return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked, self.labelled, tags)
 
 
 @dataclass(frozen=True)

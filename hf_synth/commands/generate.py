@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 from rich.console import Console
 
+from ..audit.learnt import write_local
 from ..backends import open_generator
 from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
 from ..home import ALONE, check_folder, locked
+from ..leaving import reads_real, real_texts
 from ..produce import Plan, examples, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
@@ -48,8 +51,11 @@ def plan_and_folder(found: dict, *, writes: bool = True) -> tuple[Plan, Path]:
     Raises:
         InputError: If they do not go together.
     """
-    plan = Plan.of(found[SynthConfig], found["method"], found[BackendConfig])
-    folder = output_folder(found[OutputConfig], plan)
+    config, output = found[SynthConfig], found[OutputConfig]
+    if config.deidentify is None and output.private and reads_real(config, found["method"]):
+        config = found[SynthConfig] = replace(config, deidentify=True)
+    plan = Plan.of(config, found["method"], found[BackendConfig])
+    folder = output_folder(output, plan)
     if writes:
         check_folder(folder, plan.settings())
     return plan, folder
@@ -76,13 +82,16 @@ def generate(
 ) -> dict[str, Any]:
     """Generate into `folder/dataset`, whose lock is held, and return the recorded facts (on rank 0)."""
     watch = Watch(console, folder, plan.config.num_rows)
+    if ranks.rank == 0:
+        write_local(folder, plan.config, plan.method_config, output.reference)
+    kept_here = {"private": real_texts(plan)} if output.private and real_texts(plan) else {}
     try:
         push_parts(plan, generator, folder, output, console, watch, ranks)
         return produce(
             plan,
             generator,
             folder,
-            lambda work, facts: write_folder(work, folder / "dataset", plan.task, facts),
+            lambda work, facts: write_folder(work, folder / "dataset", plan.task, {**facts, **kept_here}),
             watch,
             ranks,
         )
@@ -96,7 +105,7 @@ def main(argv: list[str]) -> int:
     shown = found[PreviewConfig].preview
     plan, folder = plan_and_folder(found, writes=not shown)
     output = found[OutputConfig]
-    check_sharing(output)
+    check_sharing(output, plan)
     if shown:
         preview(plan, open_generator(plan, private=output.private), shown)
         return 0

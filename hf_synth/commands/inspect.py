@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ..errors import InputError
 from .options import parse
 
 if TYPE_CHECKING:
+    from ..audit.learnt import Learnt
     from ..reference import Judge
     from ..task import Task
 
@@ -25,7 +27,7 @@ SHOWN = 5  # rows that the table names
 
 
 def show(report: Mapping[str, Any], where: Path) -> None:
-    """Print the verdicts, bad ones first, and what could not be judged in a line."""
+    """Print the verdicts, those on real rows that were learnt, then bad ones first; what was not judged in a line."""
     own, real = report["dataset"], report["reference"]
     title = f"{own['name']}, split {own['split']}: {report['n']:,} rows of {own['rows']:,}"
     beside = f" beside {real['name']}, split {real['split']}" if real else ""
@@ -33,13 +35,14 @@ def show(report: Mapping[str, Any], where: Path) -> None:
     for column in ("check", "verdict", "value", "limit", "reason"):
         whole = column in ("check", "verdict")
         table.add_column(column, justify="right" if column in ("value", "limit") else "left", no_wrap=whole)
-    judged = [found for found in report["verdicts"] if found["verdict"] != "skipped"]
-    for found in sorted(judged, key=lambda one: list(COLOURS).index(one["verdict"])):
+    first = report["first"]
+    judged = [one for one in report["verdicts"] if one["verdict"] != "skipped" or one["check"] in first]
+    for found in sorted(judged, key=lambda one: (one["check"] not in first, list(COLOURS).index(one["verdict"]))):
         verdict = f"[{COLOURS[found['verdict']]}]{found['verdict']}[/]"
         reason = escape(found["reason"]) + _rows(found)
         table.add_row(found["check"], verdict, _number(found["value"]), _number(found["limit"]), reason)
     console.print(table)
-    skipped = [found["check"] for found in report["verdicts"] if found["verdict"] == "skipped"]
+    skipped = [one["check"] for one in report["verdicts"] if one["verdict"] == "skipped" and one["check"] not in first]
     if skipped:
         console.print(f"not judged: {', '.join(skipped)} (why: in the report)", soft_wrap=True)
     console.print(f"{where / 'report.html'}: to be read; {where / 'inspect.json'}: every figure", soft_wrap=True)
@@ -67,8 +70,11 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
     from ..audit.data import lines_of, load, load_corpus_texts, load_real_rows, prompts_of
     from ..audit.inspect import inspect
     from ..audit.instruments import open_instruments
+    from ..inspected import is_ours
 
-    task = _task_of(config)
+    task, learnt = _task_of(config), None
+    if task is not None and is_ours(Path(config.dataset)):
+        learnt, config = _conditioned(Path(config.dataset), task, config)
     given = [config.text_columns] if isinstance(config.text_columns, str) else config.text_columns
     columns = given or (task.columns if task else ())
     label = config.label_column or (task.label_column if task else None)
@@ -82,7 +88,22 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
     canaries = lines_of(config.canaries, "canaries") if config.canaries else None
     through = open_instruments(config)
     asked = prompts_of(Path(config.dataset))
-    return inspect(own, real, corpus, through, canaries=canaries, prompts=asked, embedded=config.embedded, seed=seed)
+    more: Any = {"canaries": canaries, "prompts": asked, "learnt": learnt, "embedded": config.embedded, "seed": seed}
+    return inspect(own, real, corpus, through, **more)
+
+
+def _conditioned(folder: Path, task: Task, config: InspectConfig) -> tuple[Learnt | None, InspectConfig]:
+    """Return what the data set's generator learnt from, and the settings with the generator, where none is named."""
+    from ..audit.learnt import learnt_of
+
+    learnt = learnt_of(folder, task)
+    if isinstance(learnt, str):
+        console.print(f"memorisation is not judged by itself: {learnt}", markup=False)
+        return None, config
+    if learnt is None:
+        return None, config
+    by: Any = {} if config.scorer or not learnt.model else {"scorer": learnt.model, "adapter": learnt.adapter}
+    return learnt, replace(config, reference=config.reference or learnt.reference, **by)
 
 
 def _task_of(config: InspectConfig) -> Task | None:
@@ -121,8 +142,9 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
         console.print(f"not inspected: {error}", markup=False)
         return
     real = None if isinstance(reference, str) else real_of(reference, path, task, most, seed)
+    learnt, config = _conditioned(folder, task, config)
     through = open_instruments(config)
-    report = inspect(own, real, None, through, prompts=prompts_of(folder), seed=seed)
+    report = inspect(own, real, None, through, prompts=prompts_of(folder), learnt=learnt, seed=seed)
     show(write_inspection(folder, report), folder / "hf_synth")
 
 

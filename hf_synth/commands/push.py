@@ -22,7 +22,8 @@ class PushConfig:
         private: Create it private.
         create_pr: Open a pull request, a new one each time, in place of a commit to `main`.
         collection: Link the repository in this collection: a title (created under your name when absent) or a slug.
-        overrule: Leakage checks, separated by commas, that may stand at "bad" in the data set's inspection.
+        overrule: Leakage checks, separated by commas, that may stand at "bad" in the data set's inspection; `private`
+            to send what was made under `private` of real text.
     """
 
     folder: str

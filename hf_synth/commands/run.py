@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
 
     plan, folder = plan_and_folder(found)
     output = found[OutputConfig]
-    check_sharing(output)
+    check_sharing(output, plan)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
     refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
     for source in plan.method.sources(plan.task, plan.method_config):

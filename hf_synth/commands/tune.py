@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from ..adapters.folder import RECORD
 from ..adapters.settings import TuningConfig
+from ..audit.learnt import write_beside
 from ..card import adapter_card
-from ..config import strict
+from ..config import checked, strict
+from ..deidentify import deidentified, masks_told, open_masks
 from ..errors import InputError
 from ..filters.copies import fingerprints
 from ..models import resolve
+from ..notes import tagged_notes
 from ..real import load_real_rows
+from ..reference import Judge
 from ..settings import OutputConfig, ShotsConfig, SynthConfig
-from ..shots import shots_of, tuned
-from ..task import Task
+from ..shots import choose, shots_of, tuned
+from ..task import Corpus, Task
 from ..tasks import load_task
 from .generate import console
 from .options import parse
+from .sharing import check_private
 
 
 @strict
@@ -34,16 +40,27 @@ class TuneConfig:
         model: The generator: a Hub id or a local folder.
         seed: Decides initial values and order.
         output_dir: Folder for the adapter; `outputs/<task>-<adapt>` where left out.
+        annotate: Of entities: let the generator learn to mark them in what it writes (`markup`), so that such are
+            tagged as nobody asked for; the task's way where left out.
+        notes: Of entities, unlabelled text in place of `shots`: `path` (a folder or Hub id), `column` and, if needed,
+            `split`; its sentences that hold names of the task's `words` are learnt, tagged at these alone.
         hub_id: Push the adapter to this Hub repository.
-        private: Make that repository private.
+        private: Keep it on this machine: it has learnt from real rows and can repeat them.
+        deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates are none); on
+            where `private` is, if left out.
+        personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
     """
 
     task: str
     model: str = SynthConfig.model
     seed: int = Field(0, ge=0)
     output_dir: str | None = None
+    annotate: Literal["mentions", "markup"] | None = None
+    notes: dict[str, Any] | None = None
     hub_id: str | None = None
     private: bool = OutputConfig.private
+    deidentify: bool | None = None
+    personal: str | None = None
 
 
 def main(argv: list[str]) -> int:
@@ -53,17 +70,23 @@ def main(argv: list[str]) -> int:
     folder = Path(config.output_dir or f"outputs/{load_task(config.task).name}-{tuning.adapt}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{str(folder)!r} is no empty folder; give an empty or new `output_dir`")
-    task = tuned(load_task(config.task))
-    if given.shots is None:
-        raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
-    real = load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
+    masks = open_masks(config.private if config.deidentify is None else config.deidentify, config.personal)
+    task = tuned(_task_of(config))
+    real = _real(task, config, given)
     if config.hub_id:
         from ..hub import check_access
 
+        check_private(config.private, config.hub_id, [f"an adapter that has learnt from {len(real.data)} real rows"])
         check_access(config.hub_id)
+    rows, masked = deidentified(task, real.data, masks) if masks else (real.data, None)
+    if masked:
+        console.print(masks_told(masked), markup=False)
     told = {"name": real.name, "split": real.split, "per_class": given.shots_per_class, "seed": given.shots_seed}
-    about = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
-    record = _tune(task, config, tuning, real, folder, about)
+    told |= {"tagged": "names of the task"} if config.notes else {}
+    about: dict[str, Any] = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
+    about |= {"annotate": task.annotate, "private": config.private, "deidentified": masked}
+    record = _tune(task, config, tuning, rows, folder, about)
+    write_beside(folder, given, config.notes, config.personal, masks is not None)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())
     console.print(
         f"{record['parameters']} parameters trained on {record['rows']} rows in {record['seconds']} s; loss {losses}"
@@ -76,15 +99,37 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _real(task: Task, config: TuneConfig, given: ShotsConfig) -> Judge:
+    """Return the real rows to learn from: shots, or sentences of notes."""
+    if config.notes is not None:
+        if given.shots is not None:
+            raise InputError(f"`notes` stands in place of `shots`; got both, `shots: {given.shots}`")
+        found = tagged_notes(task, checked(Corpus, config.notes, "`notes`"))
+        chosen = choose(task, found.data, given.shots_per_class, given.shots_seed, f"`notes` of {found.name}")
+        return Judge(found.data.select(chosen), found.name, found.split)
+    if given.shots is None:
+        raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
+    return load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
+
+
+def _task_of(config: TuneConfig) -> Task:
+    """Return the task, with the user's way to say where entities are."""
+    task = load_task(config.task)
+    if config.annotate is None:
+        return task
+    task.needs_kind("tokens", what="`annotate`")
+    return replace(task, annotate=config.annotate)
+
+
 def _tune(
-    task: Task, config: TuneConfig, tuning: TuningConfig, real: Any, folder: Path, about: dict[str, Any]
+    task: Task, config: TuneConfig, tuning: TuningConfig, rows: Any, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
     """Train aside and put the folder in its place when it is whole, so that nothing half written is left."""
     from ..generators.tuning import check_tuning, tune
 
     check_tuning(tuning, list(task.labels))
     source = resolve(config.model)
-    shots = shots_of(task, real.data, config.seed)
+    shots = shots_of(task, rows, config.seed)
     aside = folder.with_name(f".{folder.name}-tuning")
     shutil.rmtree(aside, ignore_errors=True)  # of one that was killed
     aside.mkdir(parents=True)

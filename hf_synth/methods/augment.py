@@ -19,7 +19,7 @@ from ..run import Run
 from ..settings import ShotsConfig
 from ..shots import tuned
 from ..task import Task
-from ..variants import by_asking, by_eda, shots_synonyms
+from ..variants import by_asking, by_eda, by_names, shots_synonyms
 from . import Method, Paper
 
 
@@ -28,8 +28,9 @@ class AugmentConfig(ShotsConfig):
     """Settings of the baselines.
 
     Attributes:
-        how: `eda` (words are replaced, inserted, swapped or deleted; no language model is asked) or `paraphrase` (the
-            generator says a shot in other words).
+        how: `eda` (words are replaced, inserted, swapped or deleted; no language model is asked), `paraphrase` (the
+            generator says a shot in other words) or, of entities, `names` (others of the same labels, of the task's
+            `words` and the shots, stand in their places; no language model is asked).
         alpha: Of `eda`: share of a text's words that change.
         encoder: Of `eda`: finds synonyms among the words of shots and labels: a Hub id or a local folder.
         temperature: Of `paraphrase`: sampling temperature.
@@ -37,7 +38,7 @@ class AugmentConfig(ShotsConfig):
         max_attempts: Texts made for each row wanted before a label is given up.
     """
 
-    how: Literal["eda", "paraphrase"] = "eda"
+    how: Literal["eda", "paraphrase", "names"] = "eda"
     alpha: float = Field(0.1, gt=0, le=1)
     encoder: str = ENCODER
     temperature: float = Field(0.7, ge=0)
@@ -50,19 +51,22 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
 
     Names of entities and values of slots stay as they are, so that their tags are known.
     """
-    shots, decoding = few_shots(tuned(run.task), config, run.seed), {}
+    shots, decoding = few_shots(run, tuned(run.task), config), {}
     run.task = task = knowing(tuned(run.task), shots)
-    seeds, rules = Seeds(task, shots, 0), config.how == "eda"
-    if rules:
+    seeds, synonyms = Seeds(task, shots, 0), None
+    if config.how == "eda":
         synonyms = shots_synonyms(run, shots, config.encoder)
-        run.ask(EchoGenerator("EDA"))
+    if config.how != "paraphrase":
+        run.ask(EchoGenerator("EDA" if synonyms else "mention replacement"))
     else:
         limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, "chat": True}
         decoding = {"temperature": config.temperature, "top_p": config.top_p, **limits}
 
     def prompts_for(label: str) -> Iterator[Prompt]:
         own, rng = seeds.prompts(label, run.rng(f"seeds:{label}")), run.rng(f"variants:{label}")
-        return by_eda(own, shots, rng, synonyms, config.alpha) if rules else by_asking(own, shots, task.stop[0])
+        if synonyms:
+            return by_eda(own, shots, rng, synonyms, config.alpha)
+        return by_names(own, shots, rng, task.words) if config.how == "names" else by_asking(own, shots, task.stop[0])
 
     copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
     yield from run.fill(
@@ -74,6 +78,8 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
 def check(task: Task, config: AugmentConfig) -> None:
     """Refuse tasks whose rows hold more than one text, and settings without shots."""
     task.needs_kind("single", "multi_label", "tokens", "parse", what="augment")
+    if config.how == "names":
+        task.needs_kind("tokens", what="`how: names`")
     check_shots(task, config)
 
 
@@ -96,7 +102,7 @@ METHOD = Method(
     quotes=True,
     reads=("tuning_prompt", "score_prompt"),
     needs="`shots`: 16 real rows of each label (`shots_per_class`)",
-    cost="nothing (`how: eda`), or one completion a row",
+    cost="nothing (`how: eda` and `names`), or one completion a row",
     sources=sources_of,
     defaults=lambda task, given: {} if task.kind == "parse" else shots_first(given, 0.0),
     differs=(
@@ -104,6 +110,6 @@ METHOD = Method(
         "Names of entities and values of slots do not change, nor does anything come between their words.",
         "A text has one of the four operations, drawn; the paper makes as many of each.",
         "Labels get equally many rows, from the shots that have them in turn; copies and duplicates go.",
-        "`paraphrase` is no part of the paper: the generator is asked to say a shot in other words.",
+        "`paraphrase` is no part of the paper: the generator is asked to say a shot in other words; nor is `names`.",
     ),
 )

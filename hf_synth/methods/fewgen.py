@@ -50,7 +50,7 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
 
     run.task = task = tuned(run.task)
     given = Rotation(openings(run, config.openings, None, {"temperature": 1.0, "top_p": 0.9}))
-    shots = few_shots(task, config, run.seed)
+    shots = few_shots(run, task, config)
     tokenizer = learn(run, "prefixes", shots, part(MetaConfig, config), tune_prefixes)
     copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
     start = {shot.label: text_of(tokenizer, shot) for shot in shots}

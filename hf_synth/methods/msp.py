@@ -50,7 +50,7 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     """
     from ..generators.mixtuning import tune_mixture
 
-    shots = few_shots(tuned(run.task), config, run.seed)
+    shots = few_shots(run, tuned(run.task), config)
     run.task = task = knowing(tuned(run.task), shots)
     seeds, levels = Seeds(task, shots, config.exemplars), levels_of(task, shots)
     settings, train = part(MixtureTuningConfig, config), partial(tune_mixture, levels=levels)

@@ -10,7 +10,7 @@ import httpx2
 from huggingface_hub import AsyncInferenceClient, constants, get_token, is_offline_mode
 from pydantic import SecretStr
 
-from ...errors import InputError
+from ...errors import InputError, LeavesError
 from ...version import __version__
 from .schema import closed
 
@@ -105,7 +105,7 @@ def place(base_url: str | None, provider: str | None) -> tuple[str, bool]:
 def check_remote(host: str, private: bool) -> None:
     """Refuse a host that is not this machine where nothing may leave it."""
     if private:
-        raise InputError(f"with `private` nothing may leave this machine, and {host} is not on it; use localhost")
+        raise LeavesError(f"with `private` nothing may leave this machine, and {host} is not on it; use localhost")
     if is_offline_mode():
         raise InputError(f"HF_HUB_OFFLINE is set, and {host} is not on this machine; unset it or use localhost")
 

@@ -1,0 +1,70 @@
+"""The columns of a data set that nobody named: where its texts stand, and where its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..columns import class_names
+from ..errors import InputError, unknown
+from ..folder import PROVENANCE
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "label_text")
+NO_TEXTS = {*PROVENANCE, "id", "idx", "guid", "uuid", "url", "source", "split", "label_text"}
+LOOKED_AT = 200  # rows by which a text column is told from names and codes
+
+
+def label_column(data: Dataset, given: str | None, key: str) -> str:
+    """Return the label column: the given one of the data set, else what is called so or holds classes.
+
+    Raises:
+        InputError: If there is none.
+    """
+    from datasets import ClassLabel
+
+    if given is not None and key == "dataset":
+        if given not in data.column_names:
+            raise InputError(f"`label_column` {unknown('of ' + key, given, data.column_names)}")
+        return given
+    classes = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
+    lists = [name for name, feature in data.features.items() if class_names(feature) and name not in classes]
+    for name in (*LABELS, *classes, *lists):
+        if name in (classes or lists or data.column_names):
+            return name
+    raise InputError(
+        f"`{key}`: no label column found among {', '.join(data.column_names)}; name it with `label_column`"
+    )
+
+
+def text_columns(data: Dataset, given: Sequence[str], label: str | None, key: str) -> list[str]:
+    """Return the text columns: the given ones, else those with texts of several words, or of tokens.
+
+    Raises:
+        InputError: If there is none.
+    """
+    from datasets import Value
+
+    if given:
+        for name in given:
+            if name not in data.column_names:
+                raise InputError(f"`text_columns` {unknown('of ' + key, name, data.column_names)}")
+        return list(given)
+    strings = [
+        name
+        for name, feature in data.features.items()
+        if isinstance(feature, Value) and feature.dtype in ("string", "large_string")
+    ]
+    able = [name for name in strings if name != label and name not in NO_TEXTS]
+    some = data.select(range(min(len(data), LOOKED_AT)))
+    found = [name for name in able if sum(" " in (text or "") for text in some[name]) * 2 >= len(some)]
+    tokens = [name for name, feature in data.features.items() if getattr(feature, "feature", None) == Value("string")]
+    if not (found or able) and tokens:
+        return tokens[:1]
+    if not (found or able):
+        raise InputError(
+            f"`{key}`: no text column found among {', '.join(data.column_names)}; name it with `text_columns`"
+        )
+    return found or able[:1]

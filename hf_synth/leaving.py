@@ -1,0 +1,28 @@
+"""What real text stands behind the rows of a plan, and would leave this machine with its prompts or its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .produce import Plan, known_as
+from .settings import SynthConfig
+
+
+def reads_real(config: SynthConfig, method_config: Any) -> bool:
+    """Tell whether settings name real text that a generator learns from or is shown."""
+    return any((config.adapter, config.corpus, getattr(method_config, "shots", None)))
+
+
+def real_texts(plan: Plan) -> list[str]:
+    """Return what real text a plan's prompts hold or its generator has learnt from, in words."""
+    found = []
+    if plan.config.adapter is not None:
+        found.append(f"the adapter {known_as(plan.config.adapter)!r}, which has learnt from real rows")
+    config, labels = plan.method_config, len(plan.task.labels)
+    for source in plan.method.sources(plan.task, config):
+        if source.path == getattr(config, "shots", None):
+            does = "prompts that quote" if plan.method.quotes else "a generator that has learnt from"
+            found.append(f"{does} up to {config.shots_per_class * labels} real rows of {known_as(source.path)!r}")
+        else:
+            found.append(f"texts of the corpus {known_as(source.path)!r}")
+    return found

@@ -1,0 +1,312 @@
+"""Real text stays: personal data is masked before a generator learns, dropped after it wrote, and nothing is sent."""
+
+import json
+import random
+
+import pytest
+from conftest import WORDS
+from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
+
+from hf_synth import InputError, ScriptedGenerator, Task
+from hf_synth.bio import spans_of
+from hf_synth.commands.main import main
+from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
+from hf_synth.folder import write_folder
+from hf_synth.hub import push
+from hf_synth.produce import Plan, produce
+from hf_synth.settings import SynthConfig
+from hf_synth.shots import shots_of, tuned
+
+TAGS = ["O", "B-P", "I-P"]
+TOKENS = Task(
+    name="n",
+    labels={"P": "a disease"},
+    kind="tokens",
+    columns=("tokens",),
+    prompt='{mentions}: "',
+    tuning_prompt='{mentions}: "',
+    words={"P": ("gout",)},
+    label_column="tags",
+)
+YAML = """
+labels: {negative: bad awful dull, positive: good great fine}
+columns: text
+prompt: 'review of {opening}, {label}: "'
+tuning_prompt: 'the {label} movie review is "'
+opening: {values: [the film]}
+min_words: 1
+max_new_tokens: 8
+"""
+MAIL = "write to ann.lee@clinic.org"
+
+
+@pytest.fixture
+def presidio():
+    pytest.importorskip("presidio_analyzer")
+
+
+@pytest.fixture
+def task_file(tmp_path):
+    (tmp_path / "mine.yaml").write_text(YAML)
+    return str(tmp_path / "mine.yaml")
+
+
+@pytest.fixture
+def real(tmp_path):
+    """Rows of which two hold an address, and one a name that only a list knows."""
+    texts = [f"the {word} story" for word in WORDS[:10]] + [MAIL, f"{MAIL} now", "Karla Voss was bad"]
+    (tmp_path / "notes").mkdir()
+    data = Dataset.from_dict({"text": texts, "label": [at % 2 for at in range(len(texts))]})
+    data.cast_column("label", ClassLabel(names=["negative", "positive"])).to_parquet(tmp_path / "notes/train.parquet")
+    return str(tmp_path / "notes")
+
+
+def tune(task_file, real, causal_folder, out, *more):
+    flags = ["--task", task_file, "--model", str(causal_folder), "--shots", real, "--shots_per_class", "6"]
+    return main(["tune", *flags, "--tune_epochs", "1", "--output_dir", str(out), *more])
+
+
+def test_addresses_and_numbers_are_masked_also_in_pieces(presidio):
+    masks = Masks()
+    assert masks.text(f"{MAIL} or 212 555 0123.") == "write to [EMAIL_ADDRESS] or [PHONE_NUMBER]."
+    assert masks.text("Ann Lee, born 1 May 1950") == "Ann Lee, born 1 May 1950"  # names and dates are no patterns
+    tokens = ["gout", "of", "ann", ".", "lee", "@", "clinic", ".", "org", ",", "212", "555", "0123", ",", "recurred"]
+    found, tags = masks.tokens(tokens, ["B-P", *["O"] * (len(tokens) - 1)])
+    assert found == ["gout", "of", "[EMAIL_ADDRESS]", ",", "[PHONE_NUMBER]", ",", "recurred"]
+    assert spans_of(tags) == [(0, 1, "P")]
+
+
+def test_a_name_that_is_personal_is_no_entity_any_more(presidio):
+    found, tags = Masks().tokens(["call", "212", "555", "0123", "for", "gout"], ["O", "O", "B-P", "I-P", "O", "B-P"])
+    assert list(zip(found, tags, strict=True))[1] == ("[PHONE_NUMBER]", "O")
+    assert spans_of(tags) == [(len(found) - 1, len(found), "P")]
+
+
+def test_what_the_user_lists_is_masked_and_never_recorded(presidio, tmp_path):
+    (tmp_path / "list.txt").write_text("Karla Voss\n\nre:MRN-\\d+\n")
+    masks = open_masks(True, str(tmp_path / "list.txt"))
+    assert masks.text("karla voss, MRN-77, Voss") == "[LISTED], [LISTED], Voss"
+    rows = Dataset.from_dict({"tokens": [["Karla", "Voss", "has", "gout"]], "tags": [["O", "O", "O", "B-P"]]})
+    clean, told = deidentified(TOKENS, rows, masks)
+    assert clean[0] == {"tokens": ["[LISTED]", "has", "gout"], "tags": ["O", "O", "B-P"]}
+    assert told["masked"] == {"LISTED": 1}
+    assert told["listed"] == 2
+    assert "Voss" not in json.dumps(told)
+    assert "masked in 1 of 1 real rows: LISTED 1" in masks_told(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "holds no line"), ("re:(", "'re:\\(' is no regular expression"), (None, "cannot be read")],
+)
+def test_a_list_that_is_none_is_refused(presidio, tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_masks(True, str(tmp_path / "list.txt"))
+
+
+def test_a_list_without_deidentification_is_refused():
+    with pytest.raises(InputError, match="`personal: names.txt` is read with `deidentify` alone"):
+        open_masks(False, "names.txt")
+
+
+def test_without_presidio_nothing_is_trained(task_file, real, causal_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hf_synth.deidentify.find_spec", lambda name: None)
+    assert tune(task_file, real, causal_folder, tmp_path / "a", "--private") == 2
+    said = capsys.readouterr().err
+    assert "`deidentify` needs presidio: pip install 'hf_synth[pii]'" in said
+    assert not (tmp_path / "a").exists()
+
+
+def test_tune_masks_first_and_says_so(presidio, task_file, real, causal_folder, tmp_path, capsys):
+    assert tune(task_file, real, causal_folder, tmp_path / "a", "--private") == 0
+    assert "masked in 2 of 12 real rows: EMAIL_ADDRESS 2" in " ".join(capsys.readouterr().out.split())
+    record = json.loads((tmp_path / "a/adapter.json").read_text())
+    assert record["private"] is True
+    assert record["deidentified"]["masked"] == {"EMAIL_ADDRESS": 2}
+    card = (tmp_path / "a/README.md").read_text()
+    assert "masked personal data in 2 of 12 rows\n(EMAIL_ADDRESS 2)" in card
+    assert "clinic" not in card + json.dumps(record)
+
+
+def test_without_private_nothing_is_looked_for(task_file, real, causal_folder, tmp_path):
+    assert tune(task_file, real, causal_folder, tmp_path / "a") == 0
+    record = json.loads((tmp_path / "a/adapter.json").read_text())
+    assert (record["private"], record["deidentified"]) == (False, None)
+    assert "Personal data in these rows was not looked for." in (tmp_path / "a/README.md").read_text()
+
+
+def written(out, deidentify):
+    """Return kept texts, dropped ones, and the ledger of reviews of which some hold an address."""
+
+    def review(prompt, rng: random.Random) -> str:
+        words = " ".join(rng.choice(WORDS) for _ in range(6))
+        return f'{MAIL} {words}"' if rng.random() < 0.3 else f'{words}"'
+
+    plan = Plan.of(SynthConfig(task="sst2", num_rows=40, deidentify=deidentify))
+    generator = ScriptedGenerator(review, name="reviews")
+    use = lambda work, facts: write_folder(work, out / "dataset", plan.task, facts)  # noqa: E731
+    facts = produce(plan, generator, out, use)
+    folder, cache = str(out / "dataset"), str(out / "cache")
+    rows = [load_dataset(folder, name, cache_dir=cache)["train"] for name in ("default", "rejects")]
+    return rows[0]["sentence"][:], rows[1]["text"][:], facts["ledger"]["stages"]["rows"]["dropped"]
+
+
+def test_what_is_written_with_personal_data_is_dropped_and_masked_in_the_rejects(presidio, tmp_path):
+    kept, dropped, counts = written(tmp_path / "on", True)
+    assert counts["personal data: EMAIL_ADDRESS"] >= 1
+    assert not any("@" in text for text in [*kept, *dropped])
+    assert any(text.startswith("write to [EMAIL_ADDRESS]") for text in dropped)
+    kept, _, counts = written(tmp_path / "off", None)
+    assert any("@" in text for text in kept)
+    assert not any("personal" in reason for reason in counts)
+
+
+def test_private_says_what_would_have_left(task_file, real, capsys):
+    given = ["generate", "--task", task_file, "--shots", real, "--private", "--deidentify", "false"]
+    chat = ["--backend", "chat", "--base_url", "http://192.0.2.1/v1"]
+    assert main([*given, "--method", "augment", "--how", "paraphrase", "--shots_per_class", "4", *chat]) == 2
+    said = capsys.readouterr().err
+    assert "192.0.2.1 is not on it" in said
+    assert "what would have left: prompts that quote up to 8 real rows of 'notes'" in said
+    assert main(["generate", "--task", task_file, "--private", *chat]) == 2
+    assert "no real row is in the prompts" in capsys.readouterr().err
+    assert main([*given, "--method", "augment", "--shots_per_class", "4", "--hub_id", "me/x"]) == 2
+    said = capsys.readouterr().err
+    assert "`hub_id: me/x` would send rows made with prompts that quote up to 8 real rows of 'notes'" in said
+    assert "hf-synth push --overrule private" in said
+
+
+def test_an_adapter_of_private_rows_leaves_when_it_is_said(presidio, task_file, real, causal_folder, tmp_path, capsys):
+    assert tune(task_file, real, causal_folder, tmp_path / "a", "--private", "--hub_id", "me/a") == 2
+    assert "would send an adapter that has learnt from 12 real rows" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    assert tune(task_file, real, causal_folder, tmp_path / "a", "--private") == 0
+    capsys.readouterr()
+    with pytest.raises(InputError, match="made under `private` and holds what has learnt from real rows of notes"):
+        push(tmp_path / "a", "me/a", repo_type="model", token="t")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE|network"):  # it goes on to the Hub, which is not there
+        push(tmp_path / "a", "me/a", repo_type="model", overrule=["private"])
+
+
+def test_marked_shots_say_where_names_are():
+    features = Features({"tokens": List(Value("string")), "tags": List(ClassLabel(names=TAGS))})
+    rows = Dataset.from_dict({"tokens": [["a", "<", "sort", "of", "gout"]], "tags": [[0, 0, 1, 2, 2]]}, features)
+    named = rows.map(
+        lambda row: {"tags": [TAGS[at] for at in row["tags"]]},
+        features=Features({"tokens": List(Value("string")), "tags": List(Value("string"))}),
+    )
+    [shot] = shots_of(tuned(Task(**{**vars(TOKENS), "annotate": "markup"})), named, 0)
+    assert shot.answer == 'a ( <P>sort of gout</P>"'
+    assert shot.text == "a < sort of gout"
+
+
+def test_an_adapter_that_marks_names_is_asked_so(causal_folder, tmp_path, capsys):
+    (tmp_path / "n.yaml").write_text(
+        """
+kind: tokens
+labels: {P: a film}
+columns: tokens
+label_column: tags
+words: {P: [the film, story]}
+prompt: 'a {mentions} is "'
+min_words: 1
+max_new_tokens: 8
+"""
+    )
+    features = Features({"tokens": List(Value("string")), "tags": List(ClassLabel(names=TAGS))})
+    rows = {"tokens": [["a", "dull", "story", word] for word in WORDS[:8]], "tags": [[0, 0, 1, 0]] * 8}
+    (tmp_path / "marked").mkdir()
+    Dataset.from_dict(rows, features).to_parquet(tmp_path / "marked/train.parquet")
+    task = ["--task", str(tmp_path / "n.yaml"), "--model", str(causal_folder)]
+    more = [
+        "--shots",
+        str(tmp_path / "marked"),
+        "--shots_per_class",
+        "8",
+        "--tune_epochs",
+        "1",
+        "--annotate",
+        "markup",
+    ]
+    assert main(["tune", *task, *more, "--output_dir", str(tmp_path / "a")]) == 0
+    assert json.loads((tmp_path / "a/adapter.json").read_text())["annotate"] == "markup"
+    ask = ["generate", *task, "--adapter", str(tmp_path / "a"), "--num_rows", "1", "--output_dir", str(tmp_path / "o")]
+    assert main(ask) == 2
+    assert "`annotate: mentions`: the adapter 'a' has learnt `annotate: markup`" in capsys.readouterr().err
+    assert main(["generate", "--task", "sst2", "--annotate", "markup", "--output_dir", str(tmp_path / "p")]) == 2
+    assert "`annotate` is for tasks of kind tokens" in capsys.readouterr().err
+
+
+def test_real_sentences_with_other_names_in_them(tmp_path, capsys):
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-Disease", "I-Disease"]))}
+    )
+    rows = {"tokens": [["two", "sisters", "had", "breast", "cancer", "and", "rare", word] for word in WORDS[:4]]}
+    rows["ner_tags"] = [[0, 0, 0, 1, 2, 0, 0, 0]] * 4
+    (tmp_path / "swaps").mkdir()
+    Dataset.from_dict(rows, features).to_parquet(tmp_path / "swaps/train.parquet")
+    flags = ["--method", "augment", "--how", "names", "--shots", str(tmp_path / "swaps"), "--shots_per_class", "4"]
+    argv = ["generate", "--task", "ncbi_disease", *flags, "--num_rows", "30", "--output_dir", str(tmp_path / "o")]
+    assert main(argv) == 0
+    data = load_dataset(str(tmp_path / "o/dataset"), cache_dir=str(tmp_path / "cache"))["train"]
+    names = data.features["ner_tags"].feature.names
+    found = set()
+    for row in data:
+        [(start, end, label)] = spans_of([names[tag] for tag in row["ner_tags"]])
+        assert (start, label, row["tokens"][:3]) == (3, "Disease", ["two", "sisters", "had"])
+        assert row["tokens"][end : end + 2] == ["and", "rare"]
+        found.add(" ".join(row["tokens"][start:end]))
+    assert len(found) > 10
+    assert main(["generate", "--task", "sst2", *flags]) == 2
+    assert "`how: names` is for tasks of kind tokens" in capsys.readouterr().err
+
+
+def test_notes_without_tags_are_learnt_where_names_stand(presidio, causal_folder, tmp_path, capsys):
+    notes = [
+        "Two boys had measles. Call 212 555 0123 now about asthma of Ann. No name stands here.",
+        None,
+        "Gout came back too.",
+    ]
+    (tmp_path / "wards").mkdir()
+    Dataset.from_dict({"note": notes}).to_parquet(tmp_path / "wards/train.parquet")
+    (tmp_path / "n.yaml").write_text(
+        "kind: tokens\nlabels: {P: a disease}\ncolumns: tokens\nwords: {P: [measles, asthma, gout]}\n"
+        "prompt: '{mentions}: \"'\nmin_words: 1\n"
+    )
+    task = ["--task", str(tmp_path / "n.yaml"), "--model", str(causal_folder), "--private", "--tune_epochs", "1"]
+    given = ["--notes", json.dumps({"path": str(tmp_path / "wards"), "column": "note"})]
+    argv = ["tune", *task, *given, "--shots_per_class", "3", "--output_dir", str(tmp_path / "a")]
+    assert main(argv) == 0
+    record = json.loads((tmp_path / "a/adapter.json").read_text())
+    assert (record["rows"], record["shots"]["name"]) == (3, "wards")
+    assert record["deidentified"]["masked"] == {"PHONE_NUMBER": 1}
+    assert "sentences of unlabelled notes, tagged by a program" in (tmp_path / "a/README.md").read_text()
+    capsys.readouterr()
+    assert main([*argv, "--shots", "x", "--output_dir", str(tmp_path / "b")]) == 2
+    assert "`notes` stands in place of `shots`" in capsys.readouterr().err
+    assert main(["tune", *task, *given, "--shots_per_class", "4", "--output_dir", str(tmp_path / "b")]) == 2
+    assert "4 rows of each label are wanted, and `notes` of wards has 3" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-Disease", "I-Disease"]))}
+    )
+    tokens = [["call", "212", "555", "0123", "about", "gout", "in", word] for word in WORDS[:4]]
+    rows = Dataset.from_dict({"tokens": tokens, "ner_tags": [[0, 0, 0, 0, 0, 1, 0, 0]] * 4}, features)
+    (tmp_path / "calls").mkdir()
+    rows.to_parquet(tmp_path / "calls/train.parquet")
+    flags = ["--method", "augment", "--how", "names", "--shots", str(tmp_path / "calls"), "--shots_per_class", "4"]
+    argv = ["generate", "--task", "ncbi_disease", *flags, "--num_rows", "8", "--private"]
+    assert main([*argv, "--output_dir", str(tmp_path / "o")]) == 0
+    own = tmp_path / "o/dataset/hf_synth"
+    prompts = Dataset.from_parquet(str(own / "prompts.parquet"), cache_dir=str(tmp_path / "cache"))["text"][:]
+    assert all(text.startswith("call [PHONE_NUMBER] about") for text in prompts)
+    facts = json.loads((own / "facts.json").read_text())
+    assert facts["private"] == ["prompts that quote up to 4 real rows of 'calls'"]
+    assert facts["ledger"]["notes"]["de-identification"]["masked"] == {"PHONE_NUMBER": 4}
+    with pytest.raises(InputError, match="holds rows made with prompts that quote up to 4 real rows of 'calls'"):
+        push(tmp_path / "o/dataset", "me/x", token="t")
