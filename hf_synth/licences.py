@@ -85,11 +85,17 @@ def _is(licence: str | None, names: Sequence[str]) -> bool:
     return bool(licence) and str(licence).startswith(tuple(names))
 
 
+def _allows(stated: str, own: str) -> bool:
+    """Tell whether what is made of something share-alike may be under a licence: its own or a later one of CC."""
+    (family, version), (theirs, before) = (licence.lower().rpartition("-")[::2] for licence in (stated, own))
+    return stated.lower() == own or (own.startswith("cc-") and family == theirs and version >= before)
+
+
 def _conflicts(stated: str | None, parts: Mapping[str, str]) -> list[str]:
     """Return where terms cannot all be kept."""
     found = []
     alike = {name: own for name, own in parts.items() if _is(own, SHARE_ALIKE)}
-    if len(set(alike.values())) > 1:
+    if alike and not any(all(_allows(one, other) for other in alike.values()) for one in alike.values()):
         listed = " and ".join(f"`{name}` (`{own}`)" for name, own in alike.items())
         found.append(f"Conflict: {listed} each ask that what is made of them is shared under their own licence.")
     for name, own in parts.items():
@@ -101,6 +107,6 @@ def _conflicts(stated: str | None, parts: Mapping[str, str]) -> list[str]:
             )
         if stated and "-nc" in own and "-nc" not in stated:
             found.append(f"Conflict: `{stated}` allows commercial use, which `{name}` (`{own}`) forbids.")
-        if stated and name in alike and stated != own:
+        if stated and name in alike and not _allows(stated, own):
             found.append(f"Conflict: `{name}` (`{own}`) asks for its own licence, not `{stated}`.")
     return found

@@ -9,6 +9,7 @@ from huggingface_hub import DatasetCard, ModelCard
 from jinja2 import UndefinedError
 
 from hf_synth.card import dataset_card, model_card, samples
+from hf_synth.licences import reasoning
 from hf_synth.tasks import load_task, parse_task
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -404,3 +405,16 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         for name, text in cards(Path(scratch)).items():
             (GOLDEN / name).write_text(text, encoding="utf-8")
+
+
+def test_a_later_version_of_a_share_alike_licence_is_no_conflict():
+    sources = [{"path": "a", "license": "cc-by-sa-3.0"}, {"path": "b", "license": "cc-by-sa-4.0"}]
+
+    def conflicts(stated):
+        return [told for told in reasoning(stated, None, sources) if told.startswith("Conflict")]
+
+    assert not conflicts("cc-by-sa-4.0")
+    assert conflicts("cc-by-sa-3.0") == [
+        "Conflict: `b` (`cc-by-sa-4.0`) asks for its own licence, not `cc-by-sa-3.0`."
+    ]
+    assert len(conflicts("mit")) == 2
