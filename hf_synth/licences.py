@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,7 @@ def reasoning(
     parts = {str(source["path"]): source.get("license") for source in sources}
     told = []
     if generator:
-        name = str(generator["name"])
-        known = generator.get("license")
-        parts = {name: known, **parts}
+        parts = {str(generator["name"]): generator.get("license"), **parts}
     for name, own in parts.items():
         told.append(
             f"`{name}` is under `{own}`." if own else f"The terms of `{name}` are not recorded here: look them up."
@@ -71,18 +69,16 @@ def reasoning(
     told += [
         f"`{name}` has terms of its own, which may bind its outputs: read them."
         for name, own in parts.items()
-        if _is(own, OWN_TERMS)
+        if own and any(term in own for term in OWN_TERMS)
     ]
-    told += _conflicts(stated, {name: own for name, own in parts.items() if own})
+    # Of several licences that a card lists, one may be chosen; what each asks is told all the same.
+    known = [(name, own) for name, owns in parts.items() if owns for own in owns.split(", ")]
+    told += _conflicts(stated, known, {str(source["path"]) for source in sources})
     if stated:
         told.append(f"`{stated}` was stated by whoever made this data set.")
     else:
         told.append("No licence is stated for this data set: whoever shares it chooses one that these terms allow.")
     return told
-
-
-def _is(licence: str | None, names: Sequence[str]) -> bool:
-    return bool(licence) and str(licence).startswith(tuple(names))
 
 
 def _allows(stated: str, own: str) -> bool:
@@ -91,22 +87,26 @@ def _allows(stated: str, own: str) -> bool:
     return stated.lower() == own or (own.startswith("cc-") and family == theirs and version >= before)
 
 
-def _conflicts(stated: str | None, parts: Mapping[str, str]) -> list[str]:
-    """Return where terms cannot all be kept."""
+def _conflicts(stated: str | None, parts: Sequence[tuple[str, str]], data: Set[str]) -> list[str]:
+    """Return where terms cannot all be kept; what share-alike data asks, a model does not ask of its outputs."""
     found = []
-    alike = {name: own for name, own in parts.items() if _is(own, SHARE_ALIKE)}
-    if alike and not any(all(_allows(one, other) for other in alike.values()) for one in alike.values()):
-        listed = " and ".join(f"`{name}` (`{own}`)" for name, own in alike.items())
+    alike = [(name, own) for name, own in parts if name in data and own.startswith(SHARE_ALIKE)]
+    if alike and not any(all(_allows(one, other) for _, other in alike) for _, one in alike):
+        listed = " and ".join(f"`{name}` (`{own}`)" for name, own in alike)
         found.append(f"Conflict: {listed} each ask that what is made of them is shared under their own licence.")
-    for name, own in parts.items():
+    for name, own in parts:
         if "-nd" in own:
             found.append(f"Conflict: `{name}` (`{own}`) forbids sharing what is made of it.")
-        if "-nc" in own and any("-nc" not in other for other in alike.values()):
+        if _no_trade(own) and any(not _no_trade(other) for _, other in alike):
             found.append(
                 f"Conflict: `{name}` (`{own}`) forbids commercial use, and a share-alike licence beside it does not."
             )
-        if stated and "-nc" in own and "-nc" not in stated:
+        if stated and _no_trade(own) and not _no_trade(stated):
             found.append(f"Conflict: `{stated}` allows commercial use, which `{name}` (`{own}`) forbids.")
-        if stated and name in alike and not _allows(stated, own):
+        if stated and (name, own) in alike and not _allows(stated, own):
             found.append(f"Conflict: `{name}` (`{own}`) asks for its own licence, not `{stated}`.")
     return found
+
+
+def _no_trade(licence: str) -> bool:
+    return "-nc" in licence or "noncommercial" in licence.replace("-", "").lower()

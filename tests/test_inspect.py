@@ -535,3 +535,26 @@ def test_personal_data_in_prompts(clean):
     assert [row["prompt"] for row in said["personal data, prompts"]["rows"]] == [1]
     assert said["personal data"]["rows"] == []
     assert "jane" not in json.dumps(found)
+
+
+def test_a_column_of_numbers_is_no_label(tmp_path, capsys):
+    rows = {
+        "text": [f"a text of some words, number {at}" for at in range(200)],
+        "label": [at / 7 for at in range(200)],
+    }
+    Dataset.from_dict(rows).to_json(tmp_path / "rows.jsonl")
+    assert main(["inspect", str(tmp_path / "rows.jsonl"), "--encoder", "none"]) == 2
+    assert "200 values in 200 rows: no labels" in capsys.readouterr().err
+
+
+def test_many_canaries_are_not_exposed_by_chance(clean):
+    rows = Rows(*clean, NAMES, np.arange(600))
+    rng = random.Random(0)
+    secrets = [f"code {rng.randrange(10**6)} of user {at}" for at in range(100)]
+    likely = {}
+
+    def score(asked):
+        return [likely.setdefault(text, -rng.expovariate(1)) for text in asked]
+
+    found = inspect(loaded(rows), REAL, instruments=Instruments(score=score), canaries=secrets)
+    assert {own["check"]: own["verdict"] for own in found["verdicts"]}["canaries"] == "good"

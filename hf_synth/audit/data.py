@@ -21,6 +21,7 @@ from .records import Rows, Tagged
 if TYPE_CHECKING:
     from datasets import Dataset
 
+MANY = 100  # rows; where more than half of them have a value of their own, these are no labels
 FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
 ONE = "text"  # the class of rows that do not have one label each
 PARSE = "[IN:"  # begins every parse of TOP's kind
@@ -123,7 +124,10 @@ def rows_of(
     kept = [at for at, value in enumerate(values) if value is not None]
     if not kept:
         raise InputError(f"`{key}`: {name!r}, split {split!r}, holds no labelled row")
-    names = list(getattr(data.features[label], "names", None) or sorted({values[at] for at in kept}))
+    named = getattr(data.features[label], "names", None)
+    names = list(named or sorted({values[at] for at in kept}))
+    if not named and len(kept) >= MANY and 2 * len(names) > len(kept):
+        raise InputError(f"`{key}`: the column {label!r} holds {len(names)} values in {len(kept)} rows: no labels")
     of = {own: at for at, own in enumerate(names)}
     texts = _joined([some[column][:] for column in columns])
     rows = Rows(

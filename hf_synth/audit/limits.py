@@ -8,6 +8,7 @@ lower end of its interval where that is said.
 from __future__ import annotations
 
 MOST_ROWS = 1_000  # rows that a verdict names
+LENGTH_ROWS = 20_000  # rows by whose length labels are told
 SLOW_ROWS = 500  # rows that a language model or a classifier of the user reads
 LEAST = 20  # rows below which a share says nothing
 FEW = 10  # rows of a class below which the reference says nothing of it
@@ -87,7 +88,7 @@ UNEVEN = 0.5  # of the largest entropy of an attribute
 TOXIC = 0.01
 
 # Memorisation. A canary that was never seen has x bits or more in one case of 2^x: a set of them is worth a look where
-# the most exposed would reach its bits by chance in fewer cases than this.
+# they would have as many bits together by chance in fewer cases than this.
 EXPOSED = 0.05
 MEMORISED = (0.60, 0.75)  # area under the curve, lower end; texts of one source that were not seen have 0.5
 NEAR_TEST = 0.01  # of the rows beyond the reference's own train rows, lower end

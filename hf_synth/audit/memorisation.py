@@ -25,7 +25,8 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
     Args:
         own: The data set.
         planted: Secrets that were put into what the generator was tuned on; a candidate is one with other digits.
-        score: Scores texts under the tuned generator.
+        score: Scores texts under the tuned generator, per token: secrets of other digits are as long where the model
+            has a token for each digit, as most have.
         seed: Decides the candidates.
     """
     check = "canaries"
@@ -51,10 +52,16 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
             beside.append(len(others))
         told |= {"exposure": max(bits), "exposures": bits, "candidates": beside}
         reason += f"; the most exposed has {max(bits):.1f} of {np.log2(max(beside) + 1):.0f} bits"
-    bits_by_chance = min(np.log2(len(with_digits or [""]) / limits.EXPOSED), np.log2(CANDIDATES + 1))
-    high = (told["exposure"] or 0.0) >= bits_by_chance
+    high = bool(told["exposure"]) and _by_chance(told["exposures"]) < limits.EXPOSED
     verdict: Level = "bad" if rows else "look" if high else "good"
     return Verdict(check, verdict, len(rows), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
+
+
+def _by_chance(bits: Sequence[float]) -> float:
+    """Return how likely as many bits in all are where no canary was seen: each has x or more in one case of 2^x."""
+    from scipy.stats import gamma
+
+    return float(gamma.sf(sum(bits) * np.log(2), len(bits)))
 
 
 def extracted(

@@ -45,6 +45,7 @@ def page(report: Mapping[str, Any]) -> str:
     figures = report["figures"]
     return environment.from_string(template).render(
         report={"dropped": None, **report},
+        masked="personal data" if report["versions"].get("presidio-analyzer") else "e-mail addresses and long numbers",
         verdicts=verdicts,
         counts={level: counts[level] for level in LEVELS if counts[level]},
         shown=SHOWN,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.classification import wilson
+from ..metrics.sampling import drawn
 from ..metrics.tokens import words
 from ..trainers.folds import out_of_fold
 from . import limits
@@ -72,6 +73,8 @@ def length_tells(own: Rows, lengths: Ints, seed: int) -> Verdict:
     says all.
     """
     check = "labels by length"
+    places = drawn(len(own), limits.LENGTH_ROWS, seed)  # a probability is held for each row and class
+    own, lengths = own.take(places), lengths[places]
     known, labels = np.unique(own.labels, return_inverse=True)
     if len(known) < 2 or len(own) < limits.LEAST:
         return skipped(check, f"needs two classes and {limits.LEAST} rows")

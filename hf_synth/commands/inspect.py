@@ -138,13 +138,14 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
     columns, most = task.columns, config.max_rows
     try:
         own = load(str(folder), "dataset", ("train",), most, seed, texts=columns, label=task.label_column)
-    except InputError as error:
+        real = None if isinstance(reference, str) else real_of(reference, path, task, most, seed)
+        learnt, config = _conditioned(folder, task, config)
+        report = inspect(
+            own, real, None, open_instruments(config), prompts=prompts_of(folder), learnt=learnt, seed=seed
+        )
+    except InputError as error:  # the run is done: what it made is not lost with this
         console.print(f"not inspected: {error}", markup=False)
         return
-    real = None if isinstance(reference, str) else real_of(reference, path, task, most, seed)
-    learnt, config = _conditioned(folder, task, config)
-    through = open_instruments(config)
-    report = inspect(own, real, None, through, prompts=prompts_of(folder), learnt=learnt, seed=seed)
     show(write_inspection(folder, report), folder / "hf_synth")
 
 
