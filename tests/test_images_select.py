@@ -15,7 +15,7 @@ from hf_synth.errors import InputError
 from hf_synth.images.chain import REFUSED, SILENT, Link
 from hf_synth.images.folder import image_card
 from hf_synth.images.judge import BEHIND, NEGATIVE, REPEATED, difference_hash, judge, reasons, select
-from hf_synth.images.settings import IllustrateConfig
+from hf_synth.images.settings import IllustrateConfig, Where
 from hf_synth.images.source import read_original
 from hf_synth.images.store import Store, keyed, opened
 from hf_synth.journal import Journal
@@ -49,7 +49,7 @@ def original(tmp_path_factory):
     told = [(GOOD, 1), (BAD, 0)] * 20
     texts = [" ".join([*rng.permutation(words.split()), "film", f"n{at}"]) for at, (words, _) in enumerate(told)]
     data = saved_rows(tmp_path_factory.mktemp("reviews") / "r", rows(texts, labels=[label for _, label in told]))
-    return read_original(settings(data), ())
+    return read_original(Where(str(data), label_column="label"), ())
 
 
 def links_of(store, wanted):
@@ -148,7 +148,7 @@ def test_teachers_need_two_texts_of_each_label(tmp_path):
 
     few = saved_rows(tmp_path / "few", rows(["a", "b", "c"], labels=[0, 1, 1]))
     with pytest.raises(InputError, match="with 2 given texts each; there are {'neg': 1, 'pos': 2}"):
-        teachers_task(read_original(settings(few), ()))
+        teachers_task(read_original(Where(str(few), label_column="label"), ()))
 
 
 def test_the_hash_tells_images_apart_and_not_copies():

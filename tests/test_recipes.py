@@ -7,7 +7,7 @@ import yaml
 
 from hf_synth.commands.options import parse
 from hf_synth.fit import trainer_config
-from hf_synth.images.settings import IllustrateConfig
+from hf_synth.images.settings import FuseConfig, IllustrateConfig
 from hf_synth.produce import Plan
 from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.tables.schema import read_schema
@@ -61,10 +61,11 @@ def test_recipes_of_tables_parse():
 @pytest.mark.parametrize("path", IMAGES, ids=lambda p: p.stem)
 def test_recipes_of_images_parse_and_say_that_they_were_not_run(path):
     told = path.read_text()
-    command = next(line for line in told.splitlines() if line.startswith("#   hf-synth illustrate"))
-    words = command.removeprefix("#   hf-synth illustrate ").split()
+    verb, kind = ("fuse", FuseConfig) if path.stem == "fuse" else ("illustrate", IllustrateConfig)
+    command = next(line for line in told.splitlines() if line.startswith(f"#   hf-synth {verb}"))
+    words = command.removeprefix(f"#   hf-synth {verb} ").split()
     assert words[:2] == ["--config", str(path.relative_to(ROOT))]
-    found = parse(words, "hf-synth illustrate", IllustrateConfig, method=False)[IllustrateConfig]
+    found = parse(words, f"hf-synth {verb}", kind, method=False)[kind]
     assert found.output_dir == f"outputs/images-{path.stem}"
     assert "Not run here" in told.splitlines()[0]
 

@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": "judge a trained student on real data",
     "impute": "complete a table with missing cells",
     "illustrate": "make images beside texts, and captions beside images",
+    "fuse": "train a classifier of texts beside images, on generated and real pairs",
     "inspect": "say whether a labelled data set can be trusted",
     "export": "write a trained student as ONNX, checked for equal logits",
     "reproduce": "redo random chunks of a data set and compare",

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..config import checked
+from ..config import checked, part
 from ..errors import InputError
 from ..home import check_folder
 from ..journal import Journal, write_whole
@@ -21,7 +21,7 @@ from .chain import REFUSED, Link, Maker, chained, fills_only, written
 from .folder import PROVENANCE, records, write_image_folder
 from .judge import judge, reasons, select, teachers_task
 from .painter import Painter, find_pipeline, pipeline_class
-from .settings import IllustrateConfig
+from .settings import IllustrateConfig, Where
 from .source import Original, read_original
 from .store import Store
 
@@ -53,7 +53,7 @@ class Request:
         """
         told = {**config.teacher_args, "student": config.teacher}
         student = checked(StudentConfig, told, "`teacher_args`")
-        original = read_original(config, tuple(PROVENANCE))
+        original = read_original(part(Where, config), tuple(PROVENANCE))
         if config.select is not None:
             teachers_task(original)
         _check_work(config, original)

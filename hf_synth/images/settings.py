@@ -14,6 +14,27 @@ LONGEST_CHAIN = 8
 
 
 @strict
+class Where:
+    """Where rows are found.
+
+    Attributes:
+        dataset: A data set's folder or Hub id.
+        split: Its split.
+        text_column: The texts.
+        image_column: The images.
+        label_column: The labels.
+        max_rows: Take only so many rows, the first.
+    """
+
+    dataset: str
+    split: str = "train"
+    text_column: str = "text"
+    image_column: str = "image"
+    label_column: str | None = None
+    max_rows: int | None = None
+
+
+@strict
 class IllustrateConfig:
     """What is illustrated or captioned, by what, and which of it is kept.
 
@@ -96,3 +117,59 @@ class IllustrateConfig:
             raise InputError("`select` judges what a caption tells of the label; give `label_column`")
         if "{text}" not in self.image_prompt:
             raise InputError(f"`image_prompt` must hold {{text}}; got {self.image_prompt!r}")
+
+
+@strict
+class FuseConfig:
+    """A classifier of texts beside images, and the pairs that it is trained and judged on.
+
+    Attributes:
+        dataset: What `illustrate` made: a folder or Hub id. Its pairs that were given count as real.
+        split: Its split.
+        text_column: The texts.
+        image_column: The images.
+        label_column: The labels.
+        real: Further real pairs with the same columns: a folder or Hub id.
+        real_split: Their split.
+        reference: Real pairs to judge on: a folder or Hub id.
+        reference_split: Their split.
+        text_model: Text encoder: a Hub id or a local folder.
+        vision_model: Image encoder whose states are patches, such as ViT or CLIP: a Hub id or a local folder.
+        anneal: Train by CAMEL's rounds: everything, then the cross-attention and the head, then the head; on
+            generated, then on real pairs. Otherwise everything on all pairs at once.
+        num_train_epochs: Epochs of each visit.
+        learning_rate: Peak of its schedule.
+        train_batch_size: Pairs a step.
+        max_length: Tokens a text is cut to.
+        fusion_size: Width in which texts and images meet.
+        fusion_heads: Heads of the cross-attention.
+        seed: Decides initial weights, order and dropout.
+        output_dir: Folder for `model/` and `report.json`; `outputs/<dataset>-fuse` where left out.
+    """
+
+    dataset: str
+    split: str = "train"
+    text_column: str = "text"
+    image_column: str = "image"
+    label_column: str = "label"
+    real: str | None = None
+    real_split: str = "train"
+    reference: str | None = None
+    reference_split: str = "test"
+    text_model: str = StudentConfig.student
+    vision_model: str = "google/vit-base-patch16-224-in21k"
+    anneal: bool = True
+    num_train_epochs: float = Field(3.0, gt=0)
+    learning_rate: float = Field(5e-5, gt=0)
+    train_batch_size: int = Field(32, ge=1)
+    max_length: int = Field(128, ge=8)
+    fusion_size: int = Field(256, ge=8)
+    fusion_heads: int = Field(4, ge=1)
+    seed: int = Field(0, ge=0)
+    output_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fusion_size % self.fusion_heads:
+            raise InputError(
+                f"`fusion_size` must be a multiple of `fusion_heads`; got {self.fusion_size} and {self.fusion_heads}"
+            )

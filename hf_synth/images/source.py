@@ -11,7 +11,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset, Image, Value, load_dataset
 
 from ..errors import InputError, unknown
-from .settings import IllustrateConfig
+from .settings import Where
 from .store import is_image
 
 
@@ -41,14 +41,14 @@ class Original:
 
     def image(self, row: int) -> bytes | None:
         """Return the bytes of a row's image file, or None."""
-        return _bytes(self.data[row][self.image_column]) if self.pictured[row] else None
+        return file_of(self.data[row][self.image_column]) if self.pictured[row] else None
 
 
-def read_original(config: IllustrateConfig, reserved: Sequence[str]) -> Original:
+def read_original(config: Where, reserved: Sequence[str]) -> Original:
     """Read the rows that the settings name and look at each image once.
 
     Args:
-        config: See `IllustrateConfig`.
+        config: See `Where`.
         reserved: Columns that the output adds.
 
     Raises:
@@ -77,7 +77,7 @@ def read_original(config: IllustrateConfig, reserved: Sequence[str]) -> Original
     return Original(name, data, texts, pictured, labels, names, digest, image)
 
 
-def _loaded(config: IllustrateConfig) -> Dataset:
+def _loaded(config: Where) -> Dataset:
     path = Path(config.dataset).expanduser()
     try:
         splits = load_dataset(str(path) if path.is_dir() else config.dataset)
@@ -95,7 +95,7 @@ def _is_text(feature: Any) -> bool:
     return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
 
 
-def _labels(data: Dataset, config: IllustrateConfig) -> tuple[tuple[str, ...], list[str | None]]:
+def _labels(data: Dataset, config: Where) -> tuple[tuple[str, ...], list[str | None]]:
     column = config.label_column
     if column is None:
         return (), [None] * len(data)
@@ -116,7 +116,7 @@ def _looked_at(
     """Return which rows have an image, and a digest of all; refuse what is no image, naming its row."""
     total, pictured = hashlib.sha256(), []
     for row, told in enumerate(zip(texts, labels, strict=True)):
-        content = _bytes(data[row][column]) if column in data.column_names else None
+        content = file_of(data[row][column]) if column in data.column_names else None
         if content is not None and not is_image(content):
             raise InputError(f"the image in row {row}, column {column!r}, cannot be read")
         pictured.append(content is not None)
@@ -124,7 +124,7 @@ def _looked_at(
     return pictured, total.hexdigest()
 
 
-def _bytes(cell: dict[str, Any] | None) -> bytes | None:
+def file_of(cell: dict[str, Any] | None) -> bytes | None:
     """Return an image's file, which stands in the row or beside the data; None where there is none."""
     if cell is None or (cell["bytes"] is None and not cell["path"]):
         return None
