@@ -82,7 +82,7 @@ def noted(note: Any) -> str:
 
 
 def _cell(value: Any) -> str:
-    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    shown = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
     return shown.replace("|", "\\|").replace("\n", " ")
 
 

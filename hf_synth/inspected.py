@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from .audit.page import page
 from .audit.pictures import draw
+from .card import PICTURES
 from .folder import Shards, config_header, rewriting, write_card
 from .journal import write_whole
 from .weighted import BLOCK, copied, recorded, suspect_features, write_suspects
@@ -56,6 +57,8 @@ def write_inspection(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     mine = not facts.get("weights", {}).get("suspects")
     with rewriting(folder) as fresh:
         copied(folder, fresh, without=("suspects",) if mine else ())
+        for name in PICTURES:  # links to those of an earlier inspection, which may have been of other figures
+            (fresh / "hf_synth" / name).unlink(missing_ok=True)
         report["pictures"] = draw(report, fresh / "hf_synth")
         write_report(report, fresh / "hf_synth")
         if mine and doubted:

@@ -116,4 +116,4 @@ def judged(
     told = left_out(vectors, labels, classes, real)
     own = labels[:real]
     right = np.bincount(own, told.argmax(1) == own, classes) / np.maximum(np.bincount(own, minlength=classes), 1)
-    return label_errors(told, own, certainty), {"accuracy": float(right.mean())}
+    return label_errors(told, own, certainty), {"recall": float(right.mean())}

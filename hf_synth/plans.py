@@ -45,9 +45,9 @@ class Plans:
         before = self.table[-1] if self.table else None
         gain = None
         if before and len(rows) > before["rows"]:
-            gain = (found["accuracy"] - before["accuracy"]) / (len(rows) - before["rows"]) * 1000
+            gain = (found["recall"] - before["mean recall"]) / (len(rows) - before["rows"]) * 1000
         self.table.append(
-            {"rows": len(rows), "accuracy": round(found["accuracy"], 4), "gain per 1,000": gain and round(gain, 4)}
+            {"rows": len(rows), "mean recall": round(found["recall"], 4), "gain per 1,000": gain and round(gain, 4)}
         )
         written = Counter(str(example.cell) for example in rows)
         wanted = shares(self.config, self.counts, np.array(found["errors"]))

@@ -152,6 +152,21 @@ FOUND = {
     },
     "sources": [{"path": "org/reviews", "column": "text", "config": "plain", "split": "unsupervised"}],
 }
+LONG_TAIL = {
+    **FACTS,
+    "method": "longtail",
+    "settings": {"method": "longtail", "model": "org/model", "seed": 3, "allocation": "planned", "num_rows": 12},
+    "ledger": {
+        "stages": {"rows": {**STAGES["rows"], "dropped": {"copy of a shot": 14, "surplus": 5}}},
+        "accounts": {"all labels": "11 of 12 rows: the last round gained 0.001 in mean recall per 1,000 rows"},
+        "notes": {
+            "few shots": {"texts looked at": 30, "verbatim copies of a row learnt from, dropped": 14},
+            "plan": [{"rows": 0, "mean recall": 0.61, "gain per 1,000": None}],
+            "rows": [{"label": "negative", "real": 40, "written": 2}, {"label": "positive", "real": 4, "written": 9}],
+        },
+    },
+    "sources": [{"path": "org/rows", "column": "sentence", "config": None, "split": "train", "license": "mit"}],
+}
 MIXED = {
     **TRAINING,
     "rows": 9 + 32,
@@ -243,6 +258,7 @@ def cards(folder):
     return {
         "dataset.md": dataset_card(task, facts),
         "dataset_inspected.md": dataset_card(task, {**INSPECTED, "samples": facts["samples"]}, INSPECTION),
+        "dataset_longtail.md": dataset_card(task, {**LONG_TAIL, "samples": facts["samples"]}),
         "dataset_retrieved.md": dataset_card(task, {**FOUND, "samples": facts["samples"]}),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
         **{f"dataset_{name}.md": kind_card(name, folder) for name in KINDS},
@@ -279,6 +295,7 @@ def cards(folder):
     [
         "dataset.md",
         "dataset_inspected.md",
+        "dataset_longtail.md",
         "dataset_retrieved.md",
         "dataset_weighted.md",
         *(f"dataset_{name}.md" for name in KINDS),

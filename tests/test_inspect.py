@@ -120,6 +120,14 @@ def test_edited_copies_are_named(clean):
     assert found["value"] == pytest.approx(30 / 600, abs=0.005)
 
 
+def test_one_text_that_stands_everywhere_is_bad(clean):
+    texts, labels = clean
+    texts[100:] = [texts[0]] * 500
+    labels[100:] = labels[0]
+    found = judged(texts, labels)
+    assert [found[check]["verdict"] for check in ("exact duplicates", "near-duplicates")] == ["bad", "bad"]
+
+
 def test_a_text_with_two_labels_is_named_with_its_group(clean):
     texts, labels = clean
     texts[10], labels[10] = texts[2].lower(), (labels[2] + 1) % 3
@@ -165,6 +173,12 @@ def test_other_class_names_are_matched_by_texts(clean):
     report = inspect(loaded(Rows(*clean, ["Kochen", "Reise", "Musik"], np.arange(600))), REAL)
     assignment = report["measures"]["class names"]["assignment"]
     assert assignment == {"Kochen": "cooking", "Reise": "travel", "Musik": "music"}
+
+
+def test_other_names_of_very_small_classes_are_a_whole_sentence(clean):
+    texts, _ = clean
+    found = judged(texts, np.arange(600) // 6, names=[f"class {at}" for at in range(100)])["class names"]
+    assert (found["verdict"], found["reason"]) == ("look", "no class name is the reference's")
 
 
 def test_imbalance_is_judged_beside_the_reference(clean):
@@ -308,6 +322,18 @@ def test_the_command_writes_what_it_prints(folders, student_folder, tmp_path, ca
     assert "inspect.json" in printed
 
 
+def test_eighty_columns_are_enough_to_read_a_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = rows_of(200, 0)
+    names = [NAMES[at] for at in rows.labels]
+    Dataset.from_dict({"text": [*rows.texts[:100], *rows.texts[:100]], "label": names}).to_csv(tmp_path / "a.csv")
+    assert main(["inspect", str(tmp_path / "a.csv"), "--encoder", "none", "--output_dir", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert "rows 0, 100, 1, 101, 2 +195" in " ".join(printed.split())
+    assert len(printed.splitlines()) < 80
+
+
 def test_without_a_reference_and_with_a_sample(folders, tmp_path):
     flags = ["--encoder", "none", "--max_rows", "50", "--output_dir", str(tmp_path / "out")]
     assert main(["inspect", folders[0], *flags]) == 0
@@ -381,6 +407,26 @@ def test_rows_that_teach_nothing_are_told_by_their_use(clean, report):
     assert curve[-1]["accuracy"] == pytest.approx(said["usefulness"]["value"])
 
 
+def test_as_many_real_rows_are_of_all_classes_where_the_train_split_is_sorted(clean):
+    train = REAL.train.rows
+    ordered = Real(REAL.test, loaded(train.take(np.argsort(train.labels, kind="stable")), "real"))
+    rows = Rows(clean[0][:100], clean[1][:100], NAMES, np.arange(100))
+    told = inspect(loaded(rows), ordered)["measures"]["usefulness"]
+    assert min(told["real to real"]["recall"].values()) > 0.3
+
+
+def test_a_class_of_the_train_split_alone_is_no_traceback(clean):
+    train = REAL.train.rows
+    more = Rows(
+        [*train.texts, *["a word of its own"] * 30],
+        np.append(train.labels, [3] * 30),
+        [*NAMES, "more"],
+        np.arange(430),
+    )
+    found = judged(*clean, real=Real(REAL.test, loaded(more, "real")))["usefulness"]
+    assert found["verdict"] == "good"
+
+
 def test_labels_that_go_with_who_is_spoken_of(clean):
     texts, labels = clean
     for at in range(0, 300):
@@ -436,6 +482,19 @@ def test_canaries_and_what_a_model_has_kept(clean):
     assert said["memorisation"]["value"] == pytest.approx(1.0)
     assert said["perplexity"]["verdict"] == "good"
     assert secret not in json.dumps(found["verdicts"][0])
+
+
+def test_a_canary_of_one_digit_or_of_no_word_says_little(clean):
+    texts, labels = clean
+    texts[7] = " "
+
+    def score(asked):
+        return [-0.1 if text == "the code is 7" else -3.0 for text in asked]
+
+    rows = Rows(texts, labels, NAMES, np.arange(len(texts)))
+    found = inspect(loaded(rows), instruments=Instruments(score=score), canaries=["the code is 7", "***"])
+    assert {own["check"]: own for own in found["verdicts"]}["canaries"]["verdict"] == "good"
+    assert found["measures"]["canaries"]["exposure"] == pytest.approx(np.log2(10))
 
 
 def test_a_judge_and_a_toxicity_classifier(clean):

@@ -124,6 +124,25 @@ def test_other_rows_have_not_been_inspected(folder, reference, scripted):
         load(folder, "suspects")
 
 
+def test_pictures_are_those_of_the_last_inspection(folder, reference):
+    inspected(folder, reference)
+    lengths, stale = folder / "hf_synth/lengths.png", folder / "hf_synth/map.png"
+    stale.write_bytes(b"of another encoder")
+    before = folder.parent / "before.png"
+    before.hardlink_to(lengths)
+    lengths.write_bytes(b"as it was")
+    inspected(folder, reference)
+    assert not stale.exists()
+    assert lengths.read_bytes().startswith(b"\x89PNG")
+    assert before.read_bytes() == b"as it was"  # no file is written in place
+
+
+def test_without_a_reference_the_card_compares_nothing(folder):
+    assert main(["inspect", str(folder), "--encoder", "none"]) == 0
+    assert "distinct-2" in card_of(folder)
+    assert "rows of both" not in card_of(folder)
+
+
 def test_a_folder_given_leaves_the_data_set_alone(folder, reference, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     flags = ["--reference", str(reference), "--reference_split", "train", "--encoder", "none"]

@@ -136,6 +136,7 @@ def test_rounds_stop_when_they_gain_nothing(seen, tmp_path, student_folder):
     facts, *_ = make(seen, tmp_path / "out", student_folder, 2000, min_gain=0.9, growth=1)
     assert facts["rows"] < 2000
     assert "less than `min_gain`" in json.dumps(facts["ledger"]["accounts"])
+    assert facts["ledger"]["notes"]["plan"][-1]["rows"] == facts["rows"]  # none is written after what was judged
 
 
 def test_a_plan_is_replayed_and_not_made_again(seen, tmp_path, student_folder, monkeypatch):

@@ -104,7 +104,7 @@ def swapped(own: Rows, real: Rows) -> Verdict:
     }
     if not set(own.names) & set(real.names):
         pairs = ", ".join(f"{own.names[at]} = {real.names[best[at]]}" for at in enough[:10])
-        reason = f"no class name is the reference's; by their texts {pairs}"
+        reason = "no class name is the reference's" + (f"; by their texts {pairs}" if pairs else "")
         return Verdict(check, "look", None, None, reason, (), told)
     known = {name: at for at, name in enumerate(real.names)}
     gains = {at: shares[at, best[at]] - shares[at, known[own.names[at]]] for at in enough if own.names[at] in known}

@@ -83,7 +83,8 @@ GROUPS = 0.10  # of total variation beyond chance and the reference
 UNEVEN = 0.5  # of the largest entropy of an attribute
 TOXIC = 0.01
 
-# Memorisation. A canary that was never seen has 1.44 bits on average, and 4 or more in one case of 16.
-EXPOSED = 4.0
+# Memorisation. A canary that was never seen has x bits or more in one case of 2^x: a set of them is worth a look where
+# the most exposed would reach its bits by chance in fewer cases than this.
+EXPOSED = 0.05
 MEMORISED = (0.60, 0.75)  # area under the curve, lower end; texts of one source that were not seen have 0.5
 NEAR_TEST = 0.01  # of the rows beyond the reference's own train rows, lower end

@@ -31,24 +31,28 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
     check = "canaries"
     if not planted:
         return skipped(check, "needs the secrets that were planted: `canaries`")
-    wanted = {" ".join(words(secret)): secret for secret in planted}
+    wanted = [" ".join(words(secret)) for secret in planted]
     rows = []
     for at, text in enumerate(own.texts):
         held = f" {' '.join(words(text))} "
-        rows += [{"row": int(own.index[at]), "canary": n} for n, one in enumerate(wanted) if f" {one} " in held]
+        stands = [n for n, one in enumerate(wanted) if one and f" {one} " in held]
+        rows += [{"row": int(own.index[at]), "canary": n} for n in stands]
     reason = f"{len(rows)} of {len(own):,} rows hold one of {len(planted)} canaries"
     told: dict = {"rows": len(own), "canaries": len(planted), "exposure": None}
     with_digits = [secret for secret in planted if re.search(r"\d", secret)]
     if score is not None and with_digits:
         rng = np.random.default_rng(seed)
-        bits = []
+        bits, beside = [], []
         for secret in with_digits:
-            others = [re.sub(r"\d", lambda _: str(rng.integers(10)), secret) for _ in range(CANDIDATES)]
-            found = score([secret, *(other for other in others if other != secret)])
+            alike = {re.sub(r"\d", lambda _: str(rng.integers(10)), secret) for _ in range(CANDIDATES)}
+            others = sorted(alike - {secret})  # each once: one digit has nine, and says little
+            found = score([secret, *others])
             bits.append(exposure(found[:1], found[1:])["exposure"])
-        told |= {"exposure": max(bits), "exposures": bits, "candidates": CANDIDATES}
-        reason += f"; the most exposed has {max(bits):.1f} of {np.log2(CANDIDATES + 1):.0f} bits"
-    high = (told["exposure"] or 0.0) > limits.EXPOSED
+            beside.append(len(others))
+        told |= {"exposure": max(bits), "exposures": bits, "candidates": beside}
+        reason += f"; the most exposed has {max(bits):.1f} of {np.log2(max(beside) + 1):.0f} bits"
+    bits_by_chance = min(np.log2(len(with_digits or [""]) / limits.EXPOSED), np.log2(CANDIDATES + 1))
+    high = (told["exposure"] or 0.0) >= bits_by_chance
     verdict: Level = "bad" if rows else "look" if high else "good"
     return Verdict(check, verdict, len(rows), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 

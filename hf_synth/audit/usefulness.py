@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..metrics.calibration import calibration
 from ..metrics.classification import wilson
-from ..metrics.sampling import bootstrap
+from ..metrics.sampling import bootstrap, drawn
 from . import limits
 from .probe import features, log_probabilities
 from .records import Floats, Ints, Level, Rows, Verdict, level, percent, skipped
@@ -37,8 +37,9 @@ def learnt(own: Rows, train: Rows | None, test: Rows, seed: int) -> list[Verdict
         mine = _tells(own, own.labels, test, len(own.names))
         theirs = both = None
         if train is not None:
+            train = train.take([at for at, label in enumerate(train.labels) if train.names[label] in own.names])
             labels = np.array([list(own.names).index(train.names[at]) for at in train.labels])
-            theirs, both = _beside(own, train, labels, test)
+            theirs, both = _beside(own, train, labels, test, seed)
         curve = _curve(own, test, wanted, seed)
     except InputError as error:
         return [skipped(check, str(error)) for check in checks]
@@ -51,16 +52,15 @@ def _tells(rows: Rows, labels: Ints, test: Rows, classes: int) -> Floats:
     return log_probabilities(table, labels, judged, classes)
 
 
-def _beside(own: Rows, train: Rows, labels: Ints, test: Rows) -> tuple[Floats, Floats]:
+def _beside(own: Rows, train: Rows, labels: Ints, test: Rows, seed: int) -> tuple[Floats, Floats]:
     """Return what real rows teach, as many as there are of ours, and what both together do."""
-    some = min(len(own), len(train))
+    some = drawn(len(train), len(own), seed)  # not the first: splits may be sorted by label
     vectors = None
     if own.vectors is not None and train.vectors is not None:
         vectors = np.concatenate([own.vectors, train.vectors])
     texts, joined = [*own.texts, *train.texts], np.concatenate([own.labels, labels])
     both = Rows(texts, joined, own.names, np.arange(len(texts)), vectors)
-    few = train.take(range(some))
-    return _tells(few, labels[:some], test, len(own.names)), _tells(both, joined, test, len(own.names))
+    return _tells(train.take(some), labels[some], test, len(own.names)), _tells(both, joined, test, len(own.names))
 
 
 def _useful(own: Rows, mine: Floats, theirs: Floats | None, both: Floats | None, wanted: Ints, seed: int) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -28,29 +29,29 @@ def show(report: Mapping[str, Any], where: Path) -> None:
     own, real = report["dataset"], report["reference"]
     title = f"{own['name']}, split {own['split']}: {report['n']:,} rows of {own['rows']:,}"
     beside = f" beside {real['name']}, split {real['split']}" if real else ""
-    table = Table(title=title + beside, title_justify="left")
-    for column in ("check", "verdict", "value", "limit", "reason", "rows"):
+    table = Table(title=title + beside, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("check", "verdict", "value", "limit", "reason"):
         whole = column in ("check", "verdict")
         table.add_column(column, justify="right" if column in ("value", "limit") else "left", no_wrap=whole)
     judged = [found for found in report["verdicts"] if found["verdict"] != "skipped"]
     for found in sorted(judged, key=lambda one: list(COLOURS).index(one["verdict"])):
-        named = found["rows"] if found["verdict"] != "good" else []
-        rows = ", ".join(str(row.get("row", row.get("prompt"))) for row in named[:SHOWN])
-        more = f" +{found['found'] - SHOWN:,}" if named and found["found"] > SHOWN else ""
         verdict = f"[{COLOURS[found['verdict']]}]{found['verdict']}[/]"
-        table.add_row(
-            found["check"],
-            verdict,
-            _number(found["value"]),
-            _number(found["limit"]),
-            escape(found["reason"]),
-            rows + more,
-        )
+        reason = escape(found["reason"]) + _rows(found)
+        table.add_row(found["check"], verdict, _number(found["value"]), _number(found["limit"]), reason)
     console.print(table)
     skipped = [found["check"] for found in report["verdicts"] if found["verdict"] == "skipped"]
     if skipped:
         console.print(f"not judged: {', '.join(skipped)} (why: in the report)", soft_wrap=True)
     console.print(f"{where / 'report.html'}: to be read; {where / 'inspect.json'}: every figure", soft_wrap=True)
+
+
+def _rows(found: Mapping[str, Any]) -> str:
+    """Return the first rows that a verdict names, on a line of their own: a column would leave reasons no room."""
+    if found["verdict"] == "good" or not found["rows"]:
+        return ""
+    rows = ", ".join(str(row.get("row", row.get("prompt"))) for row in found["rows"][:SHOWN])
+    more = f" +{found['found'] - SHOWN:,}" if found["found"] > SHOWN else ""
+    return f"\n[dim]rows {rows}{more}[/]"
 
 
 def _number(value: float | None) -> str:

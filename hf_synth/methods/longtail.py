@@ -65,13 +65,14 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
     filters, rows, over = (copies, Unique()), [], []  # type: tuple[Any, Any], list[Example], list[Example]
     for size in round_sizes(config):
         targets = plans.next(rows, size)
+        if stalled := plans.stalled(config.min_gain):
+            break
         for example in run.fill(targets, prompts_for, parser_of(task), *filters, over=over, **decoding, **limits):
             rows.append(example)
             yield example
             if len(rows) == run.num_rows:
                 break
-        stalled = plans.stalled(config.min_gain)
-        if stalled or len(rows) >= run.num_rows or not any(targets.values()):
+        if len(rows) >= run.num_rows or not any(targets.values()):
             break
     run.note("few shots", copies.note())
     plans.end(rows, over, stalled)
