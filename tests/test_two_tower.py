@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +22,33 @@ from transformers import (
 
 import hf_synth.students  # noqa: F401 (registers the model)
 from hf_synth.commands.main import guarded
-from hf_synth.images.fuse import CAMEL
+from hf_synth.images.fuse import CAMEL, fused_card
 from hf_synth.students.two_tower import TwoTowerForSequenceClassification
 from hf_synth.trainers.annealing import AnnealingTrainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+GOLDEN = Path(__file__).parent / "golden" / "fused.md"
+REPORT = {
+    "metrics": {
+        "rows": 40,
+        "accuracy": 0.9,
+        "accuracy_interval": [0.769, 0.96],
+        "macro_f1": 0.85,
+        "recall": {"effusion": 0.9, "a|b": None},
+    },
+    "labels": ["effusion", "a|b"],
+    "pairs": {"generated": 64, "real": 32, "left_out": 3},
+    "rounds": [
+        {"rows": "synthetic", "balanced": False, "trainable": "everything", "parameters": 900},
+        {"rows": "real", "balanced": True, "trainable": ["^classifier"], "parameters": 90},
+    ],
+    "settings": {"reference": "org/real", "reference_split": "test", "seed": 0},
+    "models": {
+        "text_model": {"name": "org/text", "sha256": "ab" * 32},
+        "vision_model": {"name": "org/image", "sha256": "cd" * 32},
+    },
+    "versions": {"torch": "2", "hf_synth": "0"},
+}
 QUICK = ["--num_train_epochs", "3", "--learning_rate", "3e-3", "--train_batch_size", "16", "--fusion_size", "32"]
 
 
@@ -106,6 +129,10 @@ def test_it_learns_what_only_images_tell_and_loads_again(towers, tmp_path):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["metrics"]["accuracy"] > 0.9
     assert report["metrics"]["rows"] == 40
+    card = (tmp_path / "out" / "model" / "README.md").read_text()
+    assert f"| accuracy | {report['metrics']['accuracy']:.4g} |" in card
+    assert "Trained on 64 pairs of which a model made the image or the text, and 32 real ones." in card
+    assert str(tmp_path) not in card + json.dumps(report)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model")
     assert model.config.id2label == {0: "neg", 1: "pos"}
     assert (tmp_path / "out" / "model" / "preprocessor_config.json").is_file()
@@ -121,6 +148,10 @@ def test_what_illustrate_wrote_is_told_apart_by_its_own_columns(towers, tmp_path
     assert report["pairs"] == {"generated": 12, "real": 4, "left_out": 2}
 
 
+def test_card_matches_its_golden_file():
+    assert fused_card(REPORT) == GOLDEN.read_text(encoding="utf-8")
+
+
 def test_bad_pairs_are_refused(towers, tmp_path, capsys):
     made = saved_rows(tmp_path / "made", pairs(8, 0))
     assert fuse(towers, tmp_path / "out", "--dataset", made) == 2
@@ -131,3 +162,8 @@ def test_bad_pairs_are_refused(towers, tmp_path, capsys):
     assert fuse(towers, tmp_path / "out", "--dataset", made, "--fusion_heads", "5") == 2
     assert "`fusion_size` must be a multiple" in capsys.readouterr().err
     assert fuse(towers, tmp_path / "out", "--dataset", made, "--anneal", "false", "--num_train_epochs", "1") == 0
+    assert "**It was judged on nothing" in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(fused_card(REPORT), encoding="utf-8")

@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from datasets import Dataset, Features, Image, Value, concatenate_datasets
 from transformers import AutoImageProcessor, AutoTokenizer, PrinterCallback, TrainingArguments, set_seed
 
+from ..card import render
 from ..errors import InputError
 from ..journal import write_whole
 from ..metrics.classification import Classification
@@ -145,12 +147,37 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
         "labels": list(names),
         "pairs": {"generated": synthetic, "real": len(data) - synthetic, "left_out": left_out},
         "rounds": _told(trainer),
-        "settings": {name: value for name, value in asdict(config).items() if name != "output_dir"},
+        "settings": _settings(config),
         "models": {name: one.facts() for name, one in sources.items()},
         "versions": {name: version(name) for name in DECIDING},
     }
     write_whole(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / "model" / "README.md", fused_card(report))
     return report
+
+
+def fused_card(report: Mapping[str, Any]) -> str:
+    """Return the model's README.md.
+
+    Args:
+        report: What `report.json` holds.
+    """
+    header = {"library_name": "transformers", "tags": ["hf_synth", "image-text-classification", "synthetic-data"]}
+    return render(
+        "fused.md",
+        header=yaml.safe_dump(header, sort_keys=False),
+        report=report,
+        settings=yaml.safe_dump(report["settings"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def _settings(config: FuseConfig) -> dict[str, Any]:
+    """Return the settings; of folders their last part, since their path is nobody's business."""
+    told = {name: value for name, value in asdict(config).items() if name != "output_dir"}
+    for name in ("dataset", "real", "reference", "text_model", "vision_model"):
+        if told[name] and Path(told[name]).exists():
+            told[name] = Path(told[name]).resolve().name
+    return told
 
 
 def _read(config: FuseConfig) -> tuple[list[Pairs], Pairs | None]:
