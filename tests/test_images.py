@@ -185,7 +185,7 @@ def test_images_that_the_safety_checker_refuses_are_dropped_and_counted(holes, p
     assert counts["asked"] == counts["kept"] + sum(counts["dropped"].values()) == 2
 
 
-def test_the_command_selects_by_teachers_and_keeps_account(pipeline, captioner, tmp_path):
+def test_the_command_selects_by_teachers_and_keeps_account(pipeline, captioner, tmp_path, monkeypatch):
     told = [("a good great fine film", 1), ("a bad awful dull film", 0)] * 6
     data = saved_rows(tmp_path / "texts", rows([text for text, _ in told], labels=[label for _, label in told]))
     more = ["--image_model", pipeline, "--captioner", captioner, "--hops", 2, "--label_column", "label"]
@@ -197,6 +197,10 @@ def test_the_command_selects_by_teachers_and_keeps_account(pipeline, captioner, 
     rejects = loaded(tmp_path / "out", config="rejects")
     assert len(rejects) + len(found) == facts["counts"]["asked"] == 24
     assert "What the captions tell of the labels" in (tmp_path / "out" / "dataset" / "README.md").read_text()
+    # Another selection makes no image anew.
+    monkeypatch.setattr(Painter, "_loaded", lambda self: pytest.fail("the images are there"))
+    assert illustrate(data, tmp_path / "out", *more, "--select", 0.5, *teacher) == 0
+    assert len(loaded(tmp_path / "out")) < len(found)
 
 
 # Bad input

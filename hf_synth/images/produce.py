@@ -25,6 +25,9 @@ from .settings import IllustrateConfig, Where
 from .source import Original, read_original
 from .store import Store
 
+# What is made does not depend on these, so one folder's images can be selected from anew.
+SELECTING = ("select", "policy", "duplicate_bits", "folds", "teacher", "teacher_args")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -114,7 +117,8 @@ def produce_images(request: Request, folder: Path) -> dict[str, Any]:
     config, original = request.config, request.original
     painter, captioner = request.painter(), request.writer()
     weights = {name: one.settings() for name, one in (("painter", painter), ("writer", captioner)) if one}
-    settings = json.loads(json.dumps({**request.settings(), **weights, "rows": original.digest}))
+    making = {name: value for name, value in request.settings().items() if name not in SELECTING}
+    settings = json.loads(json.dumps({**making, **weights, "rows": original.digest}))
     check_folder(folder, settings)
     record = folder / "journal" / "settings.json"
     write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
@@ -129,19 +133,32 @@ def produce_images(request: Request, folder: Path) -> dict[str, Any]:
         raise
     teachers = judge(original, links, config, request.student, Journal(folder / "journal")) if config.select else None
     hops = select(original, links, store, config) if teachers else []
+    return _written(request, folder, painter, store, texts, links, {"teachers": teachers, "hops": hops})
+
+
+def _written(
+    request: Request,
+    folder: Path,
+    painter: Painter | None,
+    store: Store,
+    texts: Sequence[str | None],
+    links: Sequence[Link],
+    judged: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the data set's folder and return its facts."""
+    config, original = request.config, request.original
     kept = [link for link in links if not link.dropped]
     models = {"image_model": _name(request.image_model), "caption_model": _name(request.captioner)}
     added = list(records(original, texts, kept, fills_only(config), models))
     if not added:
         raise InputError(f"no row is left of {len(links)} images: {dict(reasons(links))}")
-    asked = [config.image_prompt.replace("{text}", link.text) for link in links]
+    filled = sum(one is None and text is not None for one, text in zip(original.texts, texts, strict=True))
     facts = {
         **_known(request),
-        "made": {"images": len(kept), "texts": len(filled)},
+        "made": {"images": len(kept), "texts": filled},
         "counts": _counts(original, texts, added, links),
-        "cut": painter.cut(asked) if painter else 0,
-        "teachers": teachers,
-        "hops": hops,
+        "cut": painter.cut([config.image_prompt.replace("{text}", link.text) for link in links]) if painter else 0,
+        **judged,
         "precision": painter and painter.dtype,
     }
     return write_image_folder(folder / "dataset", original, added, links, facts, store)
