@@ -72,8 +72,9 @@ def split_tables(rows: Path, block: int = 8192) -> Iterator[tuple[str, pa.Table]
 class Shards:
     """Writes one split as Parquet shards and keeps what the card needs to know of it."""
 
-    def __init__(self, folder: Path, prefix: str, schema: pa.Schema):
+    def __init__(self, folder: Path, prefix: str, schema: pa.Schema, shard_rows: int | None = None):
         self.folder, self.prefix, self.schema = folder, prefix, schema
+        self.shard_rows = shard_rows or SHARD_ROWS
         self.rows = self.bytes = 0
         self.digest = hashlib.sha256()
         self.files: list[Path] = []
@@ -87,7 +88,7 @@ class Shards:
                 self.close()
                 self.files.append(self.folder / f"{self.prefix}-{len(self.files):05d}.parquet")
                 self._writer = pq.ParquetWriter(self.files[-1], self.schema, compression="zstd")
-                self._room = SHARD_ROWS
+                self._room = self.shard_rows
             head, table = table.slice(0, self._room), table.slice(self._room)
             assert self._writer is not None
             self._writer.write_table(head)

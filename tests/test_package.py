@@ -45,7 +45,7 @@ LAYERS = [
     ("report", "baselines"),
     ("audit",),
     ("leaks", "retries", "reproduce"),
-    ("hub", "collection", "deploy", "inspected", "tables"),
+    ("hub", "collection", "deploy", "inspected", "images", "tables"),
     ("commands",),
 ]
 RANK = {name: at for at, names in enumerate(LAYERS) for name in names}

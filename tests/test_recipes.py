@@ -7,6 +7,7 @@ import yaml
 
 from hf_synth.commands.options import parse
 from hf_synth.fit import trainer_config
+from hf_synth.images.settings import FuseConfig, IllustrateConfig
 from hf_synth.produce import Plan
 from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.tables.schema import read_schema
@@ -16,8 +17,9 @@ from hf_synth.tasks import load_task
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if p.parent.name not in ("accelerate", "cluster"))
 TASKS = [p for p in FILES if p.stem.endswith("_task")]
-TABLES = [p for p in FILES if p.stem in ("impute", "schema")]
-RECIPES = [p for p in FILES if p not in TASKS and p not in TABLES]
+TABLES = [p for p in FILES if p.stem in ("impute", "schema") and p.parent.name != "images"]
+IMAGES = [p for p in FILES if p.parent.name == "images"]
+RECIPES = [p for p in FILES if p not in TASKS and p not in TABLES and p not in IMAGES]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -54,6 +56,18 @@ def test_recipes_of_tables_parse():
         names = list(yaml.safe_load(Path(found.schema).read_text())["columns"])
         assert read_schema(found.schema, names).columns[found.label_column].type == "category"
         assert found.output_dir == f"outputs/{path.parent.name}-impute"
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda p: p.stem)
+def test_recipes_of_images_parse_and_say_that_they_were_not_run(path):
+    told = path.read_text()
+    verb, kind = ("fuse", FuseConfig) if path.stem == "fuse" else ("illustrate", IllustrateConfig)
+    command = next(line for line in told.splitlines() if line.startswith(f"#   hf-synth {verb}"))
+    words = command.removeprefix(f"#   hf-synth {verb} ").split()
+    assert words[:2] == ["--config", str(path.relative_to(ROOT))]
+    found = parse(words, f"hf-synth {verb}", kind, method=False)[kind]
+    assert found.output_dir == f"outputs/images-{path.stem}"
+    assert "Not run here" in told.splitlines()[0]
 
 
 def test_there_are_recipes():

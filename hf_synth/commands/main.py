@@ -15,6 +15,8 @@ VERBS = {
     "train": "train a student on a generated data set",
     "evaluate": "judge a trained student on real data",
     "impute": "complete a table with missing cells",
+    "illustrate": "make images beside texts, and captions beside images",
+    "fuse": "train a classifier of texts beside images, on generated and real pairs",
     "inspect": "say whether a labelled data set can be trusted",
     "export": "write a trained student as ONNX, checked for equal logits",
     "reproduce": "redo random chunks of a data set and compare",
@@ -23,7 +25,7 @@ VERBS = {
     "methods": "list the methods, or show one",
 }
 
-RESUMED = ("run", "generate", "train", "impute")  # go on where they were stopped
+RESUMED = ("run", "generate", "train", "impute", "illustrate")  # go on where they were stopped
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print("usage: hf-synth VERB [--config recipe.yaml] [--key value ...]\n")
-        print("\n".join(f"  {verb:<10}{text}" for verb, text in VERBS.items()))
+        print("\n".join(f"  {verb:<11}{text}" for verb, text in VERBS.items()))
         print("\n`hf-synth VERB --help` lists a verb's keys; they are the same in YAML and on the command line.")
         return 0
     if argv[0] == "--version":

@@ -1,0 +1,30 @@
+"""`hf-synth fuse`: train a classifier of texts beside images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..home import locked
+from ..images.settings import FuseConfig
+from .generate import console
+from .options import parse
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; the data set may stand without its flag."""
+    if argv and not argv[0].startswith("-"):
+        argv = ["--dataset", *argv]
+    config = parse(argv, "hf-synth fuse", FuseConfig, method=False)[FuseConfig]
+    from ..images.fuse import fuse
+
+    folder = Path(config.output_dir or f"outputs/{Path(config.dataset).name}-fuse")
+    with locked(folder):
+        report = fuse(config, folder)
+    pairs, metrics = report["pairs"], report["metrics"]
+    console.print(f"trained on {pairs['generated']} generated and {pairs['real']} real pairs", markup=False)
+    if metrics:
+        low, high = metrics["accuracy_interval"]
+        told = f"accuracy {metrics['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {metrics['rows']} real pairs"
+        console.print(told, markup=False)
+    console.print(f"in {folder / 'model'}", markup=False)
+    return 0

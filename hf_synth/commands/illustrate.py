@@ -1,0 +1,35 @@
+"""`hf-synth illustrate`: images beside texts, and texts beside images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..home import locked
+from ..images.settings import IllustrateConfig
+from .generate import console
+from .options import parse
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; the data set may stand without its flag."""
+    if argv and not argv[0].startswith("-"):
+        argv = ["--dataset", *argv]
+    config = parse(argv, "hf-synth illustrate", IllustrateConfig, method=False)[IllustrateConfig]
+    from ..images.produce import Request, produce_images, sentences
+
+    if config.hub_id:
+        from ..hub import check_access
+
+        check_access(config.hub_id)
+    request = Request.of(config)
+    folder = Path(config.output_dir or f"outputs/{Path(config.dataset).name}-illustrate")
+    with locked(folder):
+        facts = produce_images(request, folder)
+    for sentence in sentences(facts):
+        console.print(sentence, markup=False)
+    console.print(f"in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})", markup=False)
+    if config.hub_id:
+        from ..hub import push
+
+        console.print(push(folder / "dataset", config.hub_id, private=config.private))
+    return 0

@@ -1,0 +1,267 @@
+"""Training a classifier of texts beside images on generated and real pairs, by rounds.
+
+The rounds are those of CAMEL (https://huggingface.co/papers/2306.08966): first everything moves, then the
+cross-attention and the head, then the head alone. CAMEL alternates between its image task and its text task, with a
+head for each; here there is one task on pairs, and what alternates is generated and real ones. CAMEL moves only the
+layer norms of the image encoder in its first round, here all of it moves; and no visit's best epoch is chosen, for
+want of a split to choose by.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from datasets import Dataset, Features, Image, Value, concatenate_datasets
+from transformers import AutoImageProcessor, AutoTokenizer, PrinterCallback, TrainingArguments, set_seed
+
+from ..card import render
+from ..errors import InputError
+from ..journal import write_whole
+from ..metrics.classification import Classification
+from ..models import resolve
+from ..produce import DECIDING
+from ..students.two_tower import TwoTowerForSequenceClassification
+from ..trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
+from ..trainers.weighted import WeightedTrainer
+from .settings import FuseConfig, Where
+from .source import file_of, read_original
+from .store import opened
+
+FUSED = (r"^fusion\.", r"^classifier\.")
+HEAD = (r"^classifier\.",)
+CAMEL = AnnealingConfig(
+    rounds=(
+        Round("everything", "synthetic"),
+        Round("everything", "real"),
+        Round(FUSED, "synthetic"),
+        Round(FUSED, "real"),
+        Round(HEAD, "real", balanced=True),
+    )
+)
+ORIGINS = ("image_from", "text_from")  # columns of `illustrate`
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows that have a text, an image and a label.
+
+    Attributes:
+        data: Columns `text`, `image` (not decoded), `labels` and `synthetic`.
+        names: The labels, in the order of their ids.
+        left_out: Rows that lacked one of the three.
+    """
+
+    data: Dataset
+    names: tuple[str, ...]
+    left_out: int
+
+
+def read_pairs(where: Where, names: Sequence[str] | None, generated: bool) -> Pairs:
+    """Read the whole pairs of a data set.
+
+    Args:
+        where: See `Where`.
+        names: The labels whose ids count; those of the data set where None.
+        generated: Rows of which nothing says where they come from are generated ones.
+
+    Raises:
+        InputError: For a data set without pairs, or with other labels.
+    """
+    original = read_original(where, ())
+    names = tuple(names or original.names)
+    if other := sorted({*original.names} - {*names}):
+        raise InputError(f"the labels of {where.dataset!r} must be among {list(names)}; it has {other}")
+    whole = zip(original.texts, original.pictured, original.labels, strict=True)
+    rows = [at for at, (text, image, label) in enumerate(whole) if text and image and label is not None]
+    if not rows:
+        raise InputError(f"no row of {where.dataset!r}, split {where.split!r}, has a text, an image and a label")
+    data = original.data.select(rows)
+    made = [generated] * len(rows)
+    if set(ORIGINS) <= set(data.column_names):
+        made = [
+            (image, text) != ("given", "given") for image, text in zip(*(data[one] for one in ORIGINS), strict=True)
+        ]
+    columns = {where.text_column: "text", where.image_column: "image"}
+    data = data.select_columns([*columns]).rename_columns({old: new for old, new in columns.items() if old != new})
+    data = data.cast(Features({"text": Value("string"), "image": Image(decode=False)}))
+    data = data.add_column("labels", [names.index(str(original.labels[row])) for row in rows])
+    return Pairs(data.add_column("synthetic", made), names, len(original.texts) - len(rows))
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Tokenises texts and decodes images of a batch."""
+
+    tokenizer: Any
+    processor: Any
+    max_length: int
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return what the model reads, and `labels`."""
+        import torch
+
+        texts = [row["text"] for row in rows]
+        words = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
+        pixels = self.processor([opened(file_of(row["image"]) or b"") for row in rows], return_tensors="pt")
+        labels = torch.tensor([row["labels"] for row in rows])
+        told = {name: words[name] for name in ("input_ids", "attention_mask")}
+        return {**told, "pixel_values": pixels.pixel_values, "labels": labels}
+
+
+def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
+    """Train, judge and write `folder/model` and `folder/report.json`.
+
+    Returns:
+        What the report holds.
+
+    Raises:
+        InputError: For data sets that are not as asked, before a model is loaded.
+    """
+    parts, reference = _read(config)
+    data, names = concatenate_datasets([one.data for one in parts]), parts[0].names
+    _check(config, data, names)
+    sources = {"text_model": resolve(config.text_model), "vision_model": resolve(config.vision_model)}
+    text, image = (one.path for one in sources.values())
+    collator = Collator(
+        AutoTokenizer.from_pretrained(text), AutoImageProcessor.from_pretrained(image), config.max_length
+    )
+    with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
+        trainer = _trainer(config, _model(config, text, image, names), data, collator, scratch)
+        trainer.train()
+        metrics = _judged(trainer, reference) if reference else None
+    for one in (trainer.model, collator.tokenizer, collator.processor):
+        one.save_pretrained(folder / "model")
+    synthetic = int(np.sum(data["synthetic"][:]))
+    left_out = sum(one.left_out for one in parts)
+    report = {
+        "metrics": metrics,
+        "labels": list(names),
+        "pairs": {"generated": synthetic, "real": len(data) - synthetic, "left_out": left_out},
+        "rounds": _told(trainer),
+        "settings": _settings(config),
+        "models": {name: one.facts() for name, one in sources.items()},
+        "versions": {name: version(name) for name in DECIDING},
+    }
+    write_whole(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / "model" / "README.md", fused_card(report))
+    return report
+
+
+def fused_card(report: Mapping[str, Any]) -> str:
+    """Return the model's README.md.
+
+    Args:
+        report: What `report.json` holds.
+    """
+    header = {"library_name": "transformers", "tags": ["hf_synth", "image-text-classification", "synthetic-data"]}
+    return render(
+        "fused.md",
+        header=yaml.safe_dump(header, sort_keys=False),
+        report=report,
+        settings=yaml.safe_dump(report["settings"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def _settings(config: FuseConfig) -> dict[str, Any]:
+    """Return the settings; of folders their last part, since their path is nobody's business."""
+    told = {name: value for name, value in asdict(config).items() if name != "output_dir"}
+    for name in ("dataset", "real", "reference", "text_model", "vision_model"):
+        if told[name] and Path(told[name]).exists():
+            told[name] = Path(told[name]).resolve().name
+    return told
+
+
+def _read(config: FuseConfig) -> tuple[list[Pairs], Pairs | None]:
+    """Return the pairs to train on, those of `dataset` first, and those to judge on, if any."""
+
+    def pairs(name: str, split: str, names: Sequence[str] | None, generated: bool) -> Pairs:
+        where = Where(name, split, config.text_column, config.image_column, config.label_column)
+        return read_pairs(where, names, generated)
+
+    parts = [pairs(config.dataset, config.split, None, True)]
+    names = parts[0].names
+    if config.real is not None:
+        parts.append(pairs(config.real, config.real_split, names, False))
+    reference = pairs(config.reference, config.reference_split, names, False) if config.reference else None
+    return parts, reference
+
+
+def _model(config: FuseConfig, text: str, image: str, names: Sequence[str]) -> Any:
+    set_seed(config.seed)
+    return TwoTowerForSequenceClassification.of_towers(
+        text,
+        image,
+        fusion_size=config.fusion_size,
+        fusion_heads=config.fusion_heads,
+        id2label=dict(enumerate(names)),
+        label2id={name: at for at, name in enumerate(names)},
+    )
+
+
+def _check(config: FuseConfig, data: Dataset, names: Sequence[str]) -> None:
+    kinds = set(data["synthetic"][:])
+    if config.anneal and len(kinds) < 2:
+        there = "generated" if True in kinds else "real"
+        raise InputError(
+            f"rounds go between generated and real pairs; all {len(data)} are {there}: give `real`, or `anneal: false`"
+        )
+    if len(names) < 2:
+        raise InputError(f"a classifier needs two labels or more; {config.dataset!r} has {list(names)}")
+
+
+def _trainer(config: FuseConfig, model: Any, data: Dataset, collator: Collator, scratch: str) -> WeightedTrainer:
+    args = TrainingArguments(
+        scratch,
+        seed=config.seed,
+        num_train_epochs=config.num_train_epochs,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.train_batch_size,
+        per_device_eval_batch_size=config.train_batch_size,
+        lr_scheduler_type="cosine",  # as in CAMEL's code, without warm-up
+        weight_decay=0.05,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,  # the collator makes the model's inputs of them
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=False,
+    )
+    trainer: WeightedTrainer
+    if config.anneal:
+        trainer = AnnealingTrainer(model, args, collator, data, config=CAMEL)
+    else:
+        trainer = WeightedTrainer(model, args, collator, data)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _judged(trainer: WeightedTrainer, reference: Pairs) -> dict[str, Any]:
+    logits = np.asarray(trainer.predict(reference.data).predictions)
+    found = logits.argmax(axis=1).tolist()
+    labels = reference.data["labels"][:]
+    return Classification().compute(predictions=found, references=labels, labels=list(reference.names)) or {}
+
+
+def _told(trainer: WeightedTrainer) -> list[dict[str, Any]]:
+    """Return of each visit which rows it saw and how many numbers moved."""
+    if not isinstance(trainer, AnnealingTrainer):
+        return []
+    sizes = {name: parameter.numel() for name, parameter in trainer.model.named_parameters()}
+    return [
+        {
+            "rows": visit.round.rows,
+            "balanced": visit.round.balanced,
+            "trainable": visit.round.trainable if isinstance(visit.round.trainable, str) else [*visit.round.trainable],
+            "parameters": sum(sizes[name] for name in visit.trainable),
+        }
+        for visit in trainer.visits
+    ]
