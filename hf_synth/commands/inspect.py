@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,9 +43,13 @@ def show(report: Mapping[str, Any], where: Path) -> None:
         reason = escape(found["reason"]) + _rows(found)
         table.add_row(found["check"], verdict, _number(found["value"]), _number(found["limit"]), reason)
     console.print(table)
-    skipped = [one["check"] for one in report["verdicts"] if one["verdict"] == "skipped" and one["check"] not in first]
+    skipped = [one for one in report["verdicts"] if one["verdict"] == "skipped" and one["check"] not in first]
     if skipped:
-        console.print(f"not judged: {', '.join(skipped)} (why: in the report)", soft_wrap=True)
+        names = ", ".join(one["check"] for one in skipped)
+        needed = sorted({found for one in skipped for found in re.findall(r"pip install '[^']+'", one["reason"])})
+        console.print(f"not judged: {names} (why: in the report)", soft_wrap=True)
+        if needed:
+            console.print(f"some need packages: {'; '.join(needed)}", markup=False, soft_wrap=True)
     console.print(f"{where / 'report.html'}: to be read; {where / 'inspect.json'}: every figure", soft_wrap=True)
 
 
