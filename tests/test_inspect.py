@@ -47,12 +47,12 @@ def rows_of(count, seed):
     return Rows([sentence(rng, NAMES[own]) for own in labels], np.array(labels), list(NAMES), np.arange(count))
 
 
-def loaded(rows, name="made"):
-    facts = {"name": name, "split": "train", "text_columns": ["text"], "label_column": "label"}
+def loaded(rows, name="made", split="train"):
+    facts = {"name": name, "split": split, "text_columns": ["text"], "label_column": "label"}
     return Loaded(rows, facts | {"rows": len(rows), "read": len(rows), "unlabelled": 0, "classes": list(rows.names)})
 
 
-REAL = Real(loaded(rows_of(400, 1), "real"), loaded(rows_of(400, 2), "real"))
+REAL = Real(loaded(rows_of(400, 1), "real", "test"), loaded(rows_of(400, 2), "real"))
 
 
 def judged(texts, labels, names=NAMES, index=None, **more):
@@ -558,3 +558,20 @@ def test_many_canaries_are_not_exposed_by_chance(clean):
 
     found = inspect(loaded(rows), REAL, instruments=Instruments(score=score), canaries=secrets)
     assert {own["check"]: own["verdict"] for own in found["verdicts"]}["canaries"] == "good"
+
+
+def test_a_reference_of_train_rows_alone_has_no_test_split(clean):
+    texts, labels = clean
+    texts[3] = REAL.test.rows.texts[5]
+    only = Real(Loaded(REAL.test.rows, {**REAL.test.facts, "split": "train"}), None)
+    found = judged(texts, labels, real=only)["test rows"]
+    assert found["verdict"] == "look"
+    assert "train split" in found["reason"]
+
+
+def test_the_rows_that_the_oracle_is_surest_of_come_first(clean):
+    texts, labels = clean
+    texts[7] = " ".join(OWN["music"].split()[:12])
+    labels[7] = 0
+    found = judged(texts, labels)["oracle"]
+    assert found["rows"][0]["row"] == 7

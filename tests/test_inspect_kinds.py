@@ -143,8 +143,9 @@ def test_what_a_generator_learnt_is_judged_first_and_without_flags(made, capsys)
     assert found["value"] > 0.75
     assert "base" in report["measures"]["memorisation"]["scores"]
     assert report["reference"]["split"] == "test"
-    lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
-    assert "memorisation" in lines[0]
+    checks = tuple(said)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip().startswith(checks)]
+    assert lines[0].startswith("memorisation")
     card = (made / "run/dataset/README.md").read_text()
     table = card[card.index("| check | verdict |") :].splitlines()
     assert table[2].startswith(f"| memorisation | {found['verdict']} |")

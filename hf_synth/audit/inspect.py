@@ -155,7 +155,7 @@ def _leaks(rows: Rows, real: Real | None, some: Sample, corpus: Sequence[str] | 
         test = leakage.read(real.test.rows.texts)
         cut = test.rows < len(real.test.rows) and f" (its first {test.rows:,} of {len(real.test.rows):,} rows)"
         copies = test.copies(rows.texts)
-        yield leakage.verbatim_test(rows, copies, cut or "")
+        yield leakage.verbatim_test(rows, copies, cut or "", real.test.facts["split"])
         yield leakage.spans_test(rows, copies, None if train is None else leakage.span_share(train, test))
         assert some.test is not None
         yield leakage.near_test(some.own, some.test, some.train)

@@ -18,22 +18,25 @@ def read(texts: Sequence[str]) -> Reference:
     return Reference(_within(texts, limits.REFERENCE_CHARACTERS))
 
 
-def verbatim_test(own: Rows, copies: Copies, of: str = "") -> Verdict:
+def verbatim_test(own: Rows, copies: Copies, of: str = "", split: str = "test") -> Verdict:
     """Rows that are a row of the reference's test split: whoever trains on them is not judged by it any more.
 
     Args:
         own: The data set.
         copies: With the test split.
         of: How much of the split was read, where not all of it was.
+        split: Its name: of a reference that has nothing but `train`, rows may well have been taken.
     """
     rows = _verbatim(own, copies)
-    reason = "no row is a row of the test split" + of
+    reason = f"no row is a row of the {split} split" + of
     if rows:
-        reason = (
-            f"{len(rows)} of {len(own):,} rows are rows of the test split, word for word: drop them before training"
+        reason = f"{len(rows)} of {len(own):,} rows are rows of the {split} split, word for word"
+        reason += (
+            "; whoever trains on them cannot be judged by it" if split == "train" else ": drop them before training"
         )
     told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
-    return Verdict("test rows", "bad" if rows else "good", len(rows), 0, reason, named, told, len(rows))
+    verdict: Level = "good" if not rows else "look" if split == "train" else "bad"
+    return Verdict("test rows", verdict, len(rows), 0, reason, named, told, len(rows))
 
 
 def spans_test(own: Rows, copies: Copies, baseline: float | None) -> Verdict:

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import InputError
 from ..metrics.classification import wilson
 from . import limits
-from .probe import features, log_probabilities
-from .records import Ints, Rows, Verdict, level, percent, skipped
+from .probe import NONE, features, log_probabilities
+from .records import Floats, Ints, Rows, Verdict, level, percent, skipped
 
 Judge = Callable[[Sequence[str], Sequence[str]], Sequence[str]]  # texts, class names -> a name a text
 
@@ -27,11 +27,14 @@ def agreement(own: Rows, train: Rows, test: Rows) -> Verdict:
         learnt, judged, beside = features(train, own, test)
     except InputError as error:
         return skipped(check, str(error))
-    mine, real = (
-        log_probabilities(learnt, train.labels, table, len(train.names)).argmax(1) for table in (judged, beside)
-    )
+    told, real = (log_probabilities(learnt, train.labels, table, len(train.names)) for table in (judged, beside))
+    known = {name: at for at, name in enumerate(train.names)}
+    sure = [
+        row[known[own.names[at]]] if own.names[at] in known else NONE for row, at in zip(told, own.labels, strict=True)
+    ]
     who = f"a light classifier trained on {len(train):,} real rows"
-    return _beside(check, who, own, [train.names[at] for at in mine], test, [train.names[at] for at in real])
+    mine, theirs = ([train.names[at] for at in side.argmax(1)] for side in (told, real))
+    return _beside(check, who, own, mine, test, theirs, np.array(sure))
 
 
 def given(check: str, judge: Judge, own: Rows, test: Rows | None) -> Verdict:
@@ -49,8 +52,15 @@ def given(check: str, judge: Judge, own: Rows, test: Rows | None) -> Verdict:
 
 
 def _beside(
-    check: str, who: str, own: Rows, guess: Sequence[str], test: Rows | None, real: Sequence[str] | None
+    check: str,
+    who: str,
+    own: Rows,
+    guess: Sequence[str],
+    test: Rows | None,
+    real: Sequence[str] | None,
+    sure: Floats | None = None,
 ) -> Verdict:
+    """Return the verdict on how often a judge agrees; rows of which it is surest come first, where that is told."""
     names = [own.names[at] for at in own.labels]
     same = np.array([mine == theirs for mine, theirs in zip(names, guess, strict=True)])
     low, high = wilson(int(same.sum()), len(same))
@@ -60,9 +70,10 @@ def _beside(
         "interval": [low, high],
         "classes": {own.names[label]: _class(same, own.labels == label) for label in np.unique(own.labels)},
     }
+    others = np.flatnonzero(~same)
+    others = others if sure is None else others[np.argsort(sure[others], kind="stable")]
     rows = [
-        {"row": int(own.index[at]), "label": names[at], "suggested": guess[at]}
-        for at in np.flatnonzero(~same)[: limits.MOST_ROWS]
+        {"row": int(own.index[at]), "label": names[at], "suggested": guess[at]} for at in others[: limits.MOST_ROWS]
     ]
     if test is None or real is None:
         reason = f"{who} gives {percent(same.mean())} of the rows their label; how good it is needs a `reference`"

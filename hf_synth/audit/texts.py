@@ -99,5 +99,7 @@ def length_tells(own: Rows, lengths: Ints, seed: int) -> Verdict:
     value = (right / len(own) - majority) / (1 - majority)
     reason = f"length alone tells {percent(right / len(own))} of the labels, the largest class has {percent(majority)}"
     told = {"rows": len(own), "seed": seed, "accuracy": right / len(own), "interval": [low, high]}
+    if value > limits.LENGTH_TELLS[0] >= (low - majority) / (1 - majority):
+        reason += ": too few rows to tell"
     verdict = level((low - majority) / (1 - majority), limits.LENGTH_TELLS)
     return Verdict(check, verdict, value, limits.LENGTH_TELLS[0], reason, (), {**told, "majority": majority})
