@@ -106,5 +106,6 @@ def test_methods_say_what_they_are():
         assert method.paper.link.startswith("https://huggingface.co/papers/")
         assert method.paper.link in method.generate.__doc__ or method.paper.arxiv
         assert method.differs
-        needs = method.config(shots="real") if "shots" in method.config.__dataclass_fields__ else None
+        real = next((key for key in ("shots", "seen_rows") if key in method.config.__dataclass_fields__), None)
+        needs = method.config(**{real: "real"}) if real else None
         assert Plan.of(SynthConfig(task="sst2", method=name), needs).method is method
