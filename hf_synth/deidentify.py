@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bio import spans_of, tags_of
+from .config import read_lines
 from .errors import InputError
 from .pii import IMPERSONAL, spans
 from .records import Example
@@ -166,17 +166,11 @@ def _joined(tokens: Sequence[str], apart: bool) -> tuple[str, list[int]]:
 
 
 def _listed(path: str) -> list[re.Pattern[str]]:
-    try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`personal`: {path!r} cannot be read as lines of text: {error}") from None
     found = []
-    for line in filter(None, lines):
+    for line in read_lines(path, "personal"):
         own = line.removeprefix(REGEX) if line.startswith(REGEX) else rf"(?<!\w){re.escape(line)}(?!\w)"
         try:
             found.append(re.compile(own, 0 if line.startswith(REGEX) else re.IGNORECASE))
         except re.error as error:
             raise InputError(f"`personal`: {line!r} is no regular expression: {error}") from None
-    if not found:
-        raise InputError(f"`personal`: {path!r} holds no line")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .adapters.folder import open_adapter
 from .deidentify import deidentified
@@ -16,6 +16,9 @@ from .run import Run
 from .settings import ShotsConfig
 from .shots import Shot, shots_of, tuned
 from .task import Corpus, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Train = Callable[..., dict[str, Any]]
 
@@ -48,7 +51,13 @@ def shots_first(given: Mapping[str, Any], epochs: float) -> dict[str, Any]:
 def few_shots(run: Run, task: Task, config: ShotsConfig) -> list[Shot]:
     """Load real rows and return them as shots of a task that `tuned` gave, masked where the run has masks."""
     assert config.shots is not None
-    rows = load_real_rows(task, config.shots, config.shots_per_class, config.shots_seed, "shots").data
+    return shown(
+        run, task, load_real_rows(task, config.shots, config.shots_per_class, config.shots_seed, "shots").data
+    )
+
+
+def shown(run: Run, task: Task, rows: Dataset) -> list[Shot]:
+    """Return real rows as shots of a task that `tuned` gave, masked where the run has masks."""
     if run.masks:
         rows, told = deidentified(task, rows, run.masks)
         run.note("de-identification", told)

@@ -238,14 +238,20 @@ def rewriting(folder: Path) -> Iterator[Path]:
 def write_card(fresh: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> None:
     """Record the facts in a folder being written and state them on its card, with a person's words of the old one."""
     from .card import dataset_card
+
+    report = fresh / "hf_synth" / "inspect.json"
+    inspection = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+    write_stated(fresh, folder, facts, dataset_card(task, facts, inspection))
+
+
+def write_stated(fresh: Path, folder: Path, facts: Mapping[str, Any], card: str) -> None:
+    """Write facts and the card that states them; what a person wrote in the card of the folder stays."""
     from .card_merge import merge_card
 
     write_whole(fresh / "hf_synth" / "facts.json", _json(facts))
     before = folder / "README.md"
     theirs = before.read_text(encoding="utf-8") if before.exists() else None
-    report = fresh / "hf_synth" / "inspect.json"
-    inspection = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
-    write_whole(fresh / "README.md", merge_card(dataset_card(task, facts, inspection), theirs))
+    write_whole(fresh / "README.md", merge_card(card, theirs))
 
 
 def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:

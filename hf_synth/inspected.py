@@ -18,7 +18,6 @@ from .journal import write_whole
 from .weighted import BLOCK, copied, recorded, suspect_features, write_suspects
 
 SHOWN = 1_000  # suspected rows that are written
-REPORT = "hf_synth/inspect.json"
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
@@ -28,8 +27,8 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether a folder is a data set that `generate` wrote."""
-    return (folder / "hf_synth" / "facts.json").is_file()
+    """Tell whether a folder is a data set that `generate` wrote; completed tables and images are others."""
+    return (folder / "hf_synth" / "chunks.parquet").is_file()
 
 
 def write_inspection(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:

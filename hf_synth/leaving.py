@@ -10,7 +10,12 @@ from .settings import SynthConfig
 
 def reads_real(config: SynthConfig, method_config: Any) -> bool:
     """Tell whether settings name real text that a generator learns from or is shown."""
-    return any((config.adapter, config.corpus, getattr(method_config, "shots", None)))
+    return any((config.adapter, config.corpus, real_rows(method_config)))
+
+
+def real_rows(method_config: Any) -> str | None:
+    """Return the real rows that a method learns from or quotes, where its settings name such."""
+    return getattr(method_config, "shots", None) or getattr(method_config, "seen_rows", None)
 
 
 def real_texts(plan: Plan) -> list[str]:
@@ -20,9 +25,10 @@ def real_texts(plan: Plan) -> list[str]:
         found.append(f"the adapter {known_as(plan.config.adapter)!r}, which has learnt from real rows")
     config, labels = plan.method_config, len(plan.task.labels)
     for source in plan.method.sources(plan.task, config):
-        if source.path == getattr(config, "shots", None):
+        if source.path == real_rows(config):
             does = "prompts that quote" if plan.method.quotes else "a generator that has learnt from"
-            found.append(f"{does} up to {config.shots_per_class * labels} real rows of {known_as(source.path)!r}")
+            most = f"up to {config.shots_per_class * labels} " if hasattr(config, "shots_per_class") else ""
+            found.append(f"{does} {most}real rows of {known_as(source.path)!r}")
         else:
             found.append(f"texts of the corpus {known_as(source.path)!r}")
     return found

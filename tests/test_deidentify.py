@@ -3,6 +3,7 @@
 import json
 import random
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import WORDS
 from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
@@ -13,6 +14,8 @@ from hf_synth.commands.main import main
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import write_folder
 from hf_synth.hub import push
+from hf_synth.leaving import reads_real, real_texts
+from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
 from hf_synth.shots import shots_of, tuned
@@ -310,3 +313,25 @@ def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
     assert facts["ledger"]["notes"]["de-identification"]["masked"] == {"PHONE_NUMBER": 4}
     with pytest.raises(InputError, match="holds rows made with prompts that quote up to 4 real rows of 'calls'"):
         push(tmp_path / "o/dataset", "me/x", token="t")
+
+
+@pytest.mark.extras
+def test_rows_that_a_long_tail_quotes_are_masked(tmp_path, student_folder):
+    pytest.importorskip("presidio_analyzer")
+    folder = tmp_path / "seen"
+    (folder / "data").mkdir(parents=True)
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=["negative", "positive"])})
+    texts = [f"a film of jane.doe{at}@example.org again" for at in range(8)]
+    rows = Dataset.from_dict({"sentence": texts, "label": [0, 1] * 4}, features=features)
+    rows.to_parquet(folder / "data/train-0.parquet")
+    writer = ScriptedGenerator(lambda prompt, rng: f'a film seen {rng.random()} times"', name="writer")
+    config = LongTailConfig(seen_rows=str(folder), planner=str(student_folder), first_round=4)
+    plan = Plan.of(SynthConfig(task="sst2", method="longtail", num_rows=4, deidentify=True), config)
+    assert real_texts(plan) == ["prompts that quote real rows of 'seen'"]
+    assert reads_real(plan.config, config)
+    made = tmp_path / "set"
+    facts = produce(plan, writer, tmp_path / "out", lambda work, told: write_folder(work, made, plan.task, told))
+    prompts = pq.read_table(made / "hf_synth/prompts.parquet")["text"].to_pylist()
+    assert any("[EMAIL_ADDRESS]" in prompt for prompt in prompts)
+    assert "jane" not in "".join(prompts)
+    assert facts["ledger"]["notes"]["de-identification"]["rows_with_some"] == 8

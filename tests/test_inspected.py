@@ -164,3 +164,13 @@ def test_a_student_stands_on_the_card_and_stays(folder, reference):
 def test_what_is_not_ours_is_refused(tmp_path):
     with pytest.raises(InputError, match="no data set folder"):
         write_inspection(tmp_path, {})
+
+
+def test_a_folder_of_another_verb_is_judged_like_any_data_set(folder, tmp_path, monkeypatch):
+    """Completed tables and images have facts of their own, and no card that states verdicts."""
+    (folder / "hf_synth/facts.json").write_text('{"settings": {}}')
+    (folder / "hf_synth/chunks.parquet").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", str(folder), "--encoder", "none"]) == 0
+    assert (tmp_path / "inspect/dataset/report.html").exists()
+    assert not (folder / "hf_synth/inspect.json").exists()

@@ -249,21 +249,6 @@ def prompts_of(folder: Path) -> list[str] | None:
     return pq.read_table(file, columns=["text"])["text"].to_pylist() if file.is_file() else None
 
 
-def lines_of(path: str, key: str) -> list[str]:
-    """Return the lines of a text file that are not empty.
-
-    Raises:
-        InputError: If it cannot be read or has none.
-    """
-    try:
-        found = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`{key}`: {path!r} cannot be read as lines of text: {error}") from None
-    if not found:
-        raise InputError(f"`{key}`: {path!r} holds no line")
-    return found
-
-
 def _joined(columns: Sequence[Sequence[str | None]]) -> list[str]:
     own = [[" ".join(value) if isinstance(value, list) else value for value in column] for column in columns]
     return ["\n".join(value for value in values if value) for values in zip(*own, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -114,7 +114,8 @@ def inspect(
     ]
     first = FIRST if learnt else ()
     found.sort(key=lambda verdict: first.index(verdict.check) if verdict.check in first else len(first))
-    verdicts = [_shown(verdict, rows) for verdict in found]
+    place = {int(row): at for at, row in enumerate(rows.index)}
+    verdicts = [_shown(verdict, rows, place) for verdict in found]
     return {
         "dataset": own.facts,
         "reference": test and test.facts,
@@ -127,7 +128,7 @@ def inspect(
         "first": list(first),
         "figures": {
             "lengths": histograms(rows, lengths, real_lengths),
-            "map": _excerpts(text_map(some.own, some.test, seed), rows),
+            "map": _excerpts(text_map(some.own, some.test, seed), rows, place),
             "data_map": drawn_map[1],
         },
         "versions": {name: _version(name) for name in PACKAGES},
@@ -256,9 +257,8 @@ def _used(some: Sample, seed: int) -> Iterator[Verdict]:
         yield from usefulness.learnt(some.own, some.train, some.test, seed)
 
 
-def _shown(verdict: Verdict, rows: Rows) -> Verdict:
+def _shown(verdict: Verdict, rows: Rows, place: Mapping[int, int]) -> Verdict:
     """Add a masked excerpt to each row that a verdict names; nothing else of a text is ever written."""
-    place = {int(row): at for at, row in enumerate(rows.index)}
     named = [{**row, "text": _excerpt(rows.texts[place[row["row"]]])} if "row" in row else row for row in verdict.rows]
     found = verdict.measures.get("classes", {})
     measures = {
@@ -271,11 +271,10 @@ def _shown(verdict: Verdict, rows: Rows) -> Verdict:
     )
 
 
-def _excerpts(drawn_map: dict[str, Any] | None, rows: Rows) -> dict[str, Any] | None:
+def _excerpts(drawn_map: dict[str, Any] | None, rows: Rows, place: Mapping[int, int]) -> dict[str, Any] | None:
     """Add a masked excerpt to each point."""
     if drawn_map is None:
         return None
-    place = {int(row): at for at, row in enumerate(rows.index)}
     own = [{**point, "text": _excerpt(rows.texts[place[point["row"]]])} for point in drawn_map["own"]]
     return {**drawn_map, "own": own}
 

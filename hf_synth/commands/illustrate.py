@@ -8,6 +8,7 @@ from ..home import locked
 from ..images.settings import IllustrateConfig
 from .generate import console
 from .options import parse
+from .sharing import hand_over
 
 
 def main(argv: list[str]) -> int:
@@ -25,11 +26,5 @@ def main(argv: list[str]) -> int:
     folder = Path(config.output_dir or f"outputs/{Path(config.dataset).name}-illustrate")
     with locked(folder):
         facts = produce_images(request, folder)
-    for sentence in sentences(facts):
-        console.print(sentence, markup=False)
-    console.print(f"in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})", markup=False)
-    if config.hub_id:
-        from ..hub import push
-
-        console.print(push(folder / "dataset", config.hub_id, private=config.private))
+    hand_over(folder / "dataset", sentences(facts), config.hub_id, config.private, console)
     return 0

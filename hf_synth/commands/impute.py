@@ -8,6 +8,7 @@ from ..home import locked
 from ..tables.settings import ImputeConfig, ImputerConfig
 from .generate import console
 from .options import parse
+from .sharing import hand_over
 
 
 def main(argv: list[str]) -> int:
@@ -26,11 +27,5 @@ def main(argv: list[str]) -> int:
     request = Request.of(task, config)
     with locked(folder):
         facts = produce_table(request, folder)
-    for sentence in sentences(facts):
-        console.print(sentence, markup=False)
-    console.print(f"in {folder / 'dataset'}: load_dataset({str(folder / 'dataset')!r})", markup=False)
-    if task.hub_id:
-        from ..hub import push
-
-        console.print(push(folder / "dataset", task.hub_id, private=task.private))
+    hand_over(folder / "dataset", sentences(facts), task.hub_id, task.private, console)
     return 0

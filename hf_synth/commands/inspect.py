@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..audit.settings import InspectConfig
+from ..config import read_lines
 from ..errors import InputError
 from .options import parse
 
@@ -66,18 +67,23 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def report_of(config: InspectConfig) -> dict[str, Any]:
+def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | None = None) -> dict[str, Any]:
     """Load what the settings name and run all checks.
+
+    Args:
+        config: The settings.
+        task: The data set's, where it is known.
+        judge: Real rows that judge, where they are loaded already; `config.reference` then says where from, if known.
 
     Raises:
         InputError: If something cannot be loaded, or has no texts or labels.
     """
-    from ..audit.data import lines_of, load, load_corpus_texts, load_real_rows, prompts_of
+    from ..audit.data import load, load_corpus_texts, load_real_rows, prompts_of, real_of
     from ..audit.inspect import inspect
     from ..audit.instruments import open_instruments
     from ..inspected import is_ours
 
-    task, learnt = _task_of(config), None
+    task, learnt = task or _task_of(config), None
     if task is not None and is_ours(Path(config.dataset)):
         learnt, config = _conditioned(Path(config.dataset), task, config)
     given = [config.text_columns] if isinstance(config.text_columns, str) else config.text_columns
@@ -86,11 +92,13 @@ def report_of(config: InspectConfig) -> dict[str, Any]:
     most, seed = config.max_rows, config.seed
     own = load(config.dataset, "dataset", ("train",), most, seed, split=config.split, texts=columns, label=label)
     real = corpus = None
-    if config.reference is not None:
+    if task is not None and judge is not None:
+        real = real_of(judge, config.reference, task, most, seed)
+    elif config.reference is not None:
         real = load_real_rows(config.reference, task, own, config.reference_split, most, seed)
     if config.corpus is not None:
         corpus = load_corpus_texts(config.corpus, own, most, seed)
-    canaries = lines_of(config.canaries, "canaries") if config.canaries else None
+    canaries = read_lines(config.canaries, "canaries") if config.canaries else None
     through = open_instruments(config)
     asked = prompts_of(Path(config.dataset))
     more: Any = {"canaries": canaries, "prompts": asked, "learnt": learnt, "embedded": config.embedded, "seed": seed}
@@ -134,20 +142,11 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
         encoder: See `InspectConfig`.
         seed: Decides every draw.
     """
-    from ..audit.data import load, prompts_of, real_of
-    from ..audit.inspect import inspect
-    from ..audit.instruments import open_instruments
     from ..inspected import write_inspection
 
-    config = InspectConfig(dataset=str(folder), encoder=encoder)
-    columns, most = task.columns, config.max_rows
+    config = InspectConfig(dataset=str(folder), reference=path, encoder=encoder, seed=seed)
     try:
-        own = load(str(folder), "dataset", ("train",), most, seed, texts=columns, label=task.label_column)
-        real = None if isinstance(reference, str) else real_of(reference, path, task, most, seed)
-        learnt, config = _conditioned(folder, task, config)
-        report = inspect(
-            own, real, None, open_instruments(config), prompts=prompts_of(folder), learnt=learnt, seed=seed
-        )
+        report = report_of(config, task, None if isinstance(reference, str) else reference)
     except InputError as error:  # the run is done: what it made is not lost with this
         console.print(f"not inspected: {error}", markup=False)
         return

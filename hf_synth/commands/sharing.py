@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +66,14 @@ def share(
     console.print(push(folder, hub_id, create_pr=output.create_pr, overrule=names, **settings), markup=False)
     if output.collection:
         console.print(collect(output.collection, hub_id, **settings), markup=False)
+
+
+def hand_over(folder: Path, told: Iterable[str], hub_id: str | None, private: bool, console: Console) -> None:
+    """Print what is known of a data set that is done, and where it is; push it where a repository is named."""
+    for sentence in told:
+        console.print(sentence, markup=False)
+    console.print(f"in {folder}: load_dataset({str(folder)!r})", markup=False)
+    if hub_id:
+        from ..hub import push
+
+        console.print(push(folder, hub_id, private=private))

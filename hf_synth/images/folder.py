@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import yaml
 from datasets import Dataset, Features, Image, Value
 
 from ..card import render, size_category
-from ..card_merge import merge_card
-from ..folder import Shards, config_header, rewriting
+from ..folder import Shards, config_header, rewriting, write_stated
 from ..journal import write_whole
 from .chain import Link
 from .source import Original
@@ -172,10 +170,7 @@ def write_image_folder(
             configs["rejects"] = (REJECTS, {"train": rejects})
         shown = write_thumbnails(fresh, added, original.labels, store)
         whole = {**facts, "rows": rows.rows, "thumbnails": shown, "header": config_header(configs)}
-        write_whole(fresh / "hf_synth" / "facts.json", json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
-        before = folder / "README.md"
-        theirs = before.read_text(encoding="utf-8") if before.exists() else None
-        write_whole(fresh / "README.md", merge_card(image_card(whole), theirs))
+        write_stated(fresh, folder, whole, image_card(whole))
     return whole
 
 

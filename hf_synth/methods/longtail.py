@@ -10,6 +10,7 @@ from pydantic import Field
 from ..config import part, strict
 from ..errors import InputError
 from ..exemplars import Seeds, parser_of
+from ..few_shot import shown
 from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
 from ..planner import PlanConfig
@@ -18,7 +19,7 @@ from ..real import SPLIT, load_real_rows
 from ..records import Example, Prompt
 from ..rounds import RoundsConfig, round_sizes
 from ..run import Run
-from ..shots import shots_of, tuned
+from ..shots import tuned
 from ..task import Corpus, Task
 from . import Method, Paper
 
@@ -51,7 +52,7 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
     assert config.seen_rows is not None
     run.task = task = tuned(run.task)
     real = load_real_rows(task, config.seen_rows, None, key="seen_rows").data
-    shots = shots_of(task, real, run.seed)
+    shots = shown(run, task, real)
     plans = Plans(run, part(PlanConfig, config), [(shot.text, shot.label) for shot in shots])
     seeds = Seeds(task, shots, config.exemplars)
     streams = {label: seeds.prompts(label, run.rng(f"exemplars:{label}")) for label in task.labels}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import yaml
 from datasets import ClassLabel, Features, List, Value
 
 from ..card import render, size_category
-from ..card_merge import merge_card
-from ..folder import Shards, config_header, rewriting
+from ..folder import Shards, config_header, rewriting, write_stated
 from ..journal import write_whole
 from .impute import Cell, Completed
 from .schema import Column, Schema
@@ -105,12 +103,9 @@ def write_table_folder(
             for config, kind, splits in _parts(schema, original, completed, synthetic)
         }
         whole = {**facts, "header": config_header(configs)}
-        write_whole(fresh / "hf_synth" / "facts.json", json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
         schema_yaml = yaml.safe_dump(schema.facts(), sort_keys=False, allow_unicode=True)
         write_whole(fresh / "hf_synth" / "schema.yaml", schema_yaml)
-        before = folder / "README.md"
-        theirs = before.read_text(encoding="utf-8") if before.exists() else None
-        write_whole(fresh / "README.md", merge_card(table_card(whole), theirs))
+        write_stated(fresh, folder, whole, table_card(whole))
     return whole
 
 
