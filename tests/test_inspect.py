@@ -2,10 +2,12 @@
 
 import json
 import random
+import zlib
 
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
+from scipy.stats.contingency import association
 
 from hf_synth.audit.data import Loaded, Real
 from hf_synth.audit.inspect import inspect
@@ -445,7 +447,11 @@ def test_attributes_that_are_always_the_same(clean):
         rows = Rows(texts, labels, NAMES, np.arange(len(texts)), attributes=given)
         found = inspect(loaded(rows), REAL)
         assert {own["check"]: own["verdict"] for own in found["verdicts"]}["attributes"] == verdict
-    assert found["measures"]["attributes"]["attributes"]["style"]["with_label"] < 0.2
+    told = found["measures"]["attributes"]["attributes"]["style"]["with_label"]
+    table = np.zeros((2, len(NAMES)), int)
+    for at, label in enumerate(labels):
+        table[int(at % 50 > 0), label] += 1
+    assert told == pytest.approx(association(table, "cramer"))
 
 
 def test_texts_near_a_test_row_are_found_by_their_embedding(clean):
@@ -464,6 +470,24 @@ def test_texts_near_a_test_row_are_found_by_their_embedding(clean):
     assert all(row["reference_row"] == row["row"] for row in near["rows"])
 
 
+def test_texts_near_the_few_shots_are_found_where_real_rows_are_not(clean):
+    def encode(texts):
+        return np.stack([np.random.default_rng(zlib.crc32(text.lower().encode())).normal(size=16) for text in texts])
+
+    texts, labels = clean
+    shots = rows_of(40, 9).texts
+    for at in range(30):
+        texts[at] = shots[at].upper()
+    rows = Rows(texts, labels, NAMES, np.arange(len(texts)))
+    said = {}
+    for corpus in (shots, rows_of(40, 10).texts):
+        found = inspect(loaded(rows), REAL, corpus, Instruments(encode=encode))
+        said[len(said)] = {own["check"]: own for own in found["verdicts"]}["corpus rows"]
+    assert [one["verdict"] for one in said.values()] == ["look", "good"]
+    assert {row["row"] for row in said[0]["rows"]} == set(range(30))
+    assert "mean nearly what one of 40" in said[0]["reason"]
+
+
 def test_canaries_and_what_a_model_has_kept(clean):
     texts, labels = clean
     secret = "the code of the safe is 4711"
@@ -474,7 +498,7 @@ def test_canaries_and_what_a_model_has_kept(clean):
     def score(asked):
         return [-0.2 - len(text) % 3 * 0.01 if text in known else -3.0 for text in asked]
 
-    found = inspect(loaded(rows), REAL, corpus, Instruments(score=score), canaries=[secret])
+    found = inspect(loaded(rows), REAL, corpus, Instruments(score=score, total=score), canaries=[secret])
     said = {own["check"]: own for own in found["verdicts"]}
     assert (said["canaries"]["verdict"], said["canaries"]["rows"][0]["row"]) == ("bad", 3)
     assert found["measures"]["canaries"]["exposure"] > 7
@@ -492,7 +516,7 @@ def test_a_canary_of_one_digit_or_of_no_word_says_little(clean):
         return [-0.1 if text == "the code is 7" else -3.0 for text in asked]
 
     rows = Rows(texts, labels, NAMES, np.arange(len(texts)))
-    found = inspect(loaded(rows), instruments=Instruments(score=score), canaries=["the code is 7", "***"])
+    found = inspect(loaded(rows), instruments=Instruments(total=score), canaries=["the code is 7", "***"])
     assert {own["check"]: own for own in found["verdicts"]}["canaries"]["verdict"] == "good"
     assert found["measures"]["canaries"]["exposure"] == pytest.approx(np.log2(10))
 
@@ -556,7 +580,7 @@ def test_many_canaries_are_not_exposed_by_chance(clean):
     def score(asked):
         return [likely.setdefault(text, -rng.expovariate(1)) for text in asked]
 
-    found = inspect(loaded(rows), REAL, instruments=Instruments(score=score), canaries=secrets)
+    found = inspect(loaded(rows), REAL, instruments=Instruments(total=score), canaries=secrets)
     assert {own["check"]: own["verdict"] for own in found["verdicts"]}["canaries"] == "good"
 
 

@@ -4,9 +4,13 @@ import json
 import random
 
 import pytest
+import torch
 from conftest import WORDS
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_synth.audit.instruments import open_instruments
+from hf_synth.audit.settings import InspectConfig
 from hf_synth.commands.main import main
 
 TAGS = ["O", "B-Disease", "I-Disease"]
@@ -161,3 +165,18 @@ def test_an_adapter_that_is_gone_is_said(made, tmp_path, capsys):
     finally:
         (tmp_path / "aside").rename(made / "adapter/.local.json")
     assert "memorisation is not judged by itself: no .local.json in" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_secret_is_ranked_by_all_its_tokens(causal_folder):
+    """Candidates with other digits may be other numbers of tokens; a mean would rank the longer ones too high."""
+    through = open_instruments(InspectConfig(dataset="x", encoder="none", scorer=str(causal_folder)))
+    texts = [" ".join(WORDS[:3]), " ".join(WORDS[:7])]
+    means, totals = through.score(texts), through.total(texts)
+    tokens = AutoTokenizer.from_pretrained(causal_folder)
+    model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
+    for text, mean, total in zip(texts, means, totals, strict=True):
+        ids = torch.tensor([[tokens.eos_token_id, *tokens(text, add_special_tokens=False).input_ids]])
+        with torch.no_grad():
+            own = model(ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None]).sum().item()
+        assert total == pytest.approx(own, rel=1e-3)
+        assert total / mean == pytest.approx(ids.shape[1] - 1, rel=1e-4)

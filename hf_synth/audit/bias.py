@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import log
+from math import log, sqrt
 from typing import Any
 
 import numpy as np
@@ -107,14 +107,11 @@ def attributes(own: Rows, values: Sequence[str | None] | None) -> Verdict:
 
 
 def _attribute(found: list[tuple[str, int]]) -> dict[str, Any]:
-    counts, labels = Counter(value for value, _ in found), sorted({label for _, label in found})
-    table = np.array([[0] * len(labels) for _ in counts], dtype=np.float64)
-    at = {value: place for place, value in enumerate(counts)}
-    for value, label in found:
-        table[at[value], labels.index(label)] += 1
-    expected = np.outer(table.sum(1), table.sum(0)) / len(found)
-    least = min(table.shape) - 1
-    v = float(np.sqrt(((table - expected) ** 2 / expected).sum() / len(found) / least)) if least else None
+    counts, labels = Counter(value for value, _ in found), Counter(label for _, label in found)
+    least = min(len(counts), len(labels)) - 1
+    # chi-square over rows, from the cells that hold something: of free texts nearly all cells are empty
+    square = sum(n * n / (counts[value] * labels[label]) for (value, label), n in Counter(found).items()) - 1
+    v = sqrt(max(0.0, square) / least) if least else None
     entropy = -sum(count / len(found) * log(count / len(found)) for count in counts.values())
     return {
         "rows": len(found),

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..filters.refusal import is_refusal
 from ..metrics.classification import wilson
+from ..metrics.sampling import drawn
 from ..metrics.tokens import words
 from . import limits
 from .records import Ints, Rows, Verdict, level, percent, share_of, skipped
@@ -68,7 +69,7 @@ def _commonest(
     if not found:
         return skipped(check, f"no class has {limits.LEAST} texts that are long enough")
     low, piece, label = worst
-    theirs = _share(real, own.names[label], piece, pieces)
+    theirs = _share(real, own.names[label], piece, pieces, seed)
     times = max(1.0, limits.BOILERPLATE_TIMES * (theirs or 0.0) / shares[0])
     share, name = found[own.names[label]]["share"], own.names[label]
     mine = np.flatnonzero(own.labels == label)
@@ -93,10 +94,11 @@ def _classes(own: Rows, seed: int) -> Iterator[tuple[int, Ints]]:
             yield label, places
 
 
-def _share(real: Rows | None, name: str, piece: str, pieces: Pieces) -> float | None:
+def _share(real: Rows | None, name: str, piece: str, pieces: Pieces, seed: int) -> float | None:
     """Return the share of the reference's texts of a class that have the piece; of all, where it has few of that."""
     if real is None:
         return None
     mine = [text for text, label in zip(real.texts, real.labels, strict=True) if real.names[label] == name]
-    texts: Sequence[str] = (mine if len(mine) >= limits.FEW else real.texts)[:TEXTS]
-    return sum(piece in pieces(text) for text in texts) / len(texts)
+    texts: Sequence[str] = mine if len(mine) >= limits.FEW else real.texts
+    places = drawn(len(texts), TEXTS, seed)
+    return sum(piece in pieces(texts[at]) for at in places) / len(places)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,7 +35,7 @@ from .data import Loaded, Real
 from .figures import histograms, text_map
 from .instruments import Instruments
 from .learnt import Learnt
-from .records import Ints, Rows, Verdict, skipped
+from .records import Ints, Rows, Sample, Verdict, skipped
 
 PACKAGES = (
     "hf_synth",
@@ -52,15 +52,6 @@ FIRST = ("memorisation", "canaries", "corpus rows", "personal data")  # where a 
 ONE_LABEL = "rows have no one label each"
 LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "group words", "attributes")
 EXCERPT = 100  # characters of a row that are shown
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What is encoded, and whose labels are judged: some rows of the data set and of the reference's splits."""
-
-    own: Rows
-    test: Rows | None
-    train: Rows | None
 
 
 def inspect(
@@ -95,14 +86,17 @@ def inspect(
     rows, through = own.rows, instruments or Instruments()
     corpus = learnt.texts if corpus is None and learnt else corpus
     test, train = (None, None) if real is None else (real.test, real.train)
-    beside = [None if side is None else _encoded(side.rows, through, embedded, seed) for side in (test, train)]
+    others = learnt.others if real is None and learnt else None
+    parts = [None if side is None else side.rows for side in (test, train)]
+    parts += [Rows.plain(texts) if texts else None for texts in (corpus, others)]
+    beside = [None if part is None else _encoded(part, through, embedded, seed) for part in parts]
     some = Sample(_encoded(rows, through, embedded, seed), *beside)
     lengths, drawn_map = texts.counted(rows), usefulness.data_map(some.own, seed)
     real_lengths = None if test is None else (test.rows, texts.counted(test.rows))
     found = [
         *_leaks(rows, real, some, corpus),
-        memorisation.canaries(rows, canaries, through.score, seed),
-        memorisation.extracted(corpus, _others(some, learnt), through.score, seed, through.base),
+        memorisation.canaries(rows, canaries, through.total, seed),
+        memorisation.extracted(corpus, some.unseen, through.score, seed, through.base),
         privacy.personal(rows),
         *([] if prompts is None else [privacy.personal_prompts(prompts)]),
         *_repeats(rows, some, real, seed),
@@ -136,11 +130,6 @@ def inspect(
     }
 
 
-def _others(some: Sample, learnt: Learnt | None) -> Sequence[str] | None:
-    """Return texts that no generator has learnt: the reference's or, without one, others of the same source."""
-    return some.test.texts if some.test is not None else learnt.others if learnt else None
-
-
 def _encoded(rows: Rows, through: Instruments, most: int, seed: int) -> Rows:
     some = rows.take(drawn(len(rows), most, seed))
     if through.encode is None:
@@ -158,12 +147,13 @@ def _leaks(rows: Rows, real: Real | None, some: Sample, corpus: Sequence[str] | 
         copies = test.copies(rows.texts)
         yield leakage.verbatim_test(rows, copies, cut or "", real.test.facts["split"])
         yield leakage.spans_test(rows, copies, None if train is None else leakage.span_share(train, test))
-        assert some.test is not None
-        yield leakage.near_test(some.own, some.test, some.train)
+        yield leakage.near_test(leakage.alike(some.own, some.test, some.train))
         if train is not None:
-            yield leakage.train_rows(rows, leakage.read(train.texts).copies(rows.texts))
+            near = leakage.alike(some.own, some.train, some.test)
+            yield leakage.train_rows(rows, leakage.read(train.texts).copies(rows.texts), near)
     if corpus is not None:
-        yield leakage.corpus_rows(rows, leakage.read(corpus).copies(rows.texts))
+        near = leakage.alike(some.own, some.corpus, some.unseen)
+        yield leakage.corpus_rows(rows, leakage.read(corpus).copies(rows.texts), near)
 
 
 def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator[Verdict]:

@@ -23,6 +23,7 @@ class Instruments:
     Attributes:
         encode: Gives texts their vectors, [N, D].
         score: Mean log-probability per token of each text.
+        total: Log-probability of each text, of all its tokens together.
         base: The same under the model without its adapter.
         judge: Gives each text one of the class names.
         toxic: Probability that a text is toxic.
@@ -31,6 +32,7 @@ class Instruments:
 
     encode: Callable[[Sequence[str]], Floats] | None = None
     score: Score | None = None
+    total: Score | None = None
     base: Score | None = None
     judge: Judge | None = None
     toxic: Callable[[Sequence[str]], Sequence[float]] | None = None
@@ -63,7 +65,7 @@ def open_instruments(config: InspectConfig) -> Instruments:
         beside = open_adapter(config.adapter, source.sha256) if config.adapter else None
         known: Any = {"name": source.name, "digest": source.sha256, "source": source.facts()}
         model = LocalGenerator(source.path, **known, adapter=beside)
-        found["score"] = partial(_scores, model)
+        found["score"], found["total"] = partial(_scores, model), partial(_totals, model)
         if beside:
             found["base"] = partial(_scores, LocalGenerator(source.path, **known))
         facts["scorer"] = dict(model.source)
@@ -77,6 +79,12 @@ def open_instruments(config: InspectConfig) -> Instruments:
 
 def _scores(model: Any, texts: Sequence[str]) -> list[float]:
     return model.score([""] * len(texts), list(texts), batch_size=SCORED)
+
+
+def _totals(model: Any, texts: Sequence[str]) -> list[float]:
+    means = _scores(model, texts)
+    pairs = model.encoding.pairs([""] * len(texts), list(texts), False)
+    return [mean * len(own) for mean, (_, own) in zip(means, pairs, strict=True)]
 
 
 def _classifier(path: str, key: str) -> Any:

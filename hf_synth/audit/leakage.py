@@ -1,8 +1,9 @@
-"""Rows that stand in the reference's splits, in the few shots or in a corpus, word for word."""
+"""Rows that stand in the reference's splits, in the few shots or in a corpus, word for word or by meaning."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,33 +64,86 @@ def span_share(rows: Rows, reference: Reference) -> float:
     return float((reference.copies(rows.texts).longest >= SPAN).mean())
 
 
-def near_test(own: Rows, test: Rows, train: Rows | None) -> Verdict:
-    """Rows whose embedding is nearly that of a test row, beyond the share of the reference's own train rows."""
-    check = "near test rows"
-    if own.vectors is None or test.vectors is None:
-        return skipped(check, "needs an encoder")
-    near, place = _nearest(own.vectors, test.vectors)
+@dataclass(frozen=True)
+class Alike:
+    """Rows whose embedding is nearly that of one of other texts.
+
+    Attributes:
+        rows: Which (`row`, `reference_row`, `cosine`), nearest first.
+        told: Their share with its interval, and `usual`: that of rows which were not made from those texts.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    told: dict[str, Any]
+
+    @property
+    def limit(self) -> float:
+        """The share beyond which it is worth a look."""
+        return limits.NEAR_TEST + (self.told["usual"] or 0.0)
+
+    @property
+    def many(self) -> bool:
+        """Whether there are more than rows that were not made from those texts would have."""
+        return self.told["interval"][0] > self.limit
+
+    def said(self, of: str, whose: str) -> str:
+        """Return the share in words: that of rows near `of`, beside that of `whose` rows."""
+        beside = "" if self.told["usual"] is None else f" ({percent(self.told['usual'])} of {whose})"
+        return f"{percent(self.told['share'])} mean nearly what one of {self.told['texts']:,} {of} does{beside}"
+
+
+def alike(own: Rows, others: Rows | None, usual: Rows | None) -> Alike | None:
+    """Return the rows that are nearly one of the others by meaning; None where one side has no embeddings."""
+    if own.vectors is None or others is None or others.vectors is None:
+        return None
+    near, place = _nearest(own.vectors, others.vectors)
     baseline = None
-    if train is not None and train.vectors is not None:
-        baseline = float((_nearest(train.vectors, test.vectors)[0] >= COSINE).mean())
+    if usual is not None and usual.vectors is not None:
+        baseline = float((_nearest(usual.vectors, others.vectors)[0] >= COSINE).mean())
     hits = np.flatnonzero(near >= COSINE)
-    told = {
-        **share_of(len(hits), len(own)),
-        "cosine": COSINE,
-        "reference_rows": len(test),
-        "reference_train": baseline,
-    }
-    limit = limits.NEAR_TEST + (baseline or 0.0)
-    order = hits[np.argsort(-near[hits], kind="stable")]
+    order = hits[np.argsort(-near[hits], kind="stable")].tolist()
     rows = [
-        {"row": int(own.index[at]), "reference_row": int(test.index[place[at]]), "cosine": round(float(near[at]), 4)}
-        for at in order[: limits.MOST_ROWS]
+        {"row": int(own.index[at]), "reference_row": int(others.index[place[at]]), "cosine": round(float(near[at]), 4)}
+        for at in order
     ]
-    reason = f"{percent(told['share'])} of the rows mean nearly what one of {len(test):,} test rows does"
-    if baseline is not None:
-        reason += f" ({percent(baseline)} of the reference's train rows)"
-    verdict: Level = "look" if told["interval"][0] > limit else "good"
-    return Verdict(check, verdict, told["share"], limit, reason, rows, told, len(order))
+    return Alike(rows, {**share_of(len(hits), len(own)), "cosine": COSINE, "texts": len(others), "usual": baseline})
+
+
+def near_test(near: Alike | None) -> Verdict:
+    """Rows that mean what a test row does, beyond the share of the reference's own train rows."""
+    check = "near test rows"
+    if near is None:
+        return skipped(check, "needs an encoder")
+    reason = "of the rows, " + near.said("test rows", "the reference's train rows")
+    rows, share = near.rows[: limits.MOST_ROWS], near.told["share"]
+    return Verdict(check, "look" if near.many else "good", share, near.limit, reason, rows, near.told, len(near.rows))
+
+
+def train_rows(own: Rows, copies: Copies, near: Alike | None) -> Verdict:
+    """Rows that are a row of the reference's train split: information, since only the maker knows if they may be."""
+    rows = _verbatim(own, copies)
+    told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
+    reason = f"{percent(told['share'])} of the rows are rows of the reference's train split"
+    if near is not None:
+        told["meaning"], reason = near.told, f"{reason}; {near.said('of them', 'its test rows')}"
+    return Verdict("train rows", "good", told["share"], None, reason + " (information)", named, told, len(rows))
+
+
+def corpus_rows(own: Rows, copies: Copies, near: Alike | None) -> Verdict:
+    """Rows that repeat a text of what conditioned the generation: a copy is nothing new, and may be private.
+
+    What only means the same is judged beside rows that the generator never saw, where there are such.
+    """
+    rows = _verbatim(own, copies)
+    told = share_of(len(rows), len(own))
+    reason = f"{len(rows)} of {len(own):,} rows are texts of the corpus, word for word"
+    verdict: Level = "look" if rows else "good"
+    if near is not None:
+        told["meaning"], reason = near.told, f"{reason}; {near.said('of them', 'rows it was not made from')}"
+        if near.many and near.told["usual"] is not None:
+            known = {row["row"] for row in rows}
+            verdict, rows = "look", [*rows, *(row for row in near.rows if row["row"] not in known)]
+    return Verdict("corpus rows", verdict, told["count"], 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
 
 def _nearest(vectors: Floats, others: Floats) -> tuple[Floats, Ints]:
@@ -98,22 +152,6 @@ def _nearest(vectors: Floats, others: Floats) -> tuple[Floats, Ints]:
     unit = [own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12) for own in unit]
     blocks = [part @ unit[1].T for part in np.array_split(unit[0], max(1, len(vectors) // 1_000))]
     return np.concatenate([b.max(1) for b in blocks]), np.concatenate([b.argmax(1) for b in blocks])
-
-
-def train_rows(own: Rows, copies: Copies) -> Verdict:
-    """Rows that are a row of the reference's train split: information, since only the maker knows if they may be."""
-    rows = _verbatim(own, copies)
-    told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
-    reason = f"{percent(told['share'])} of the rows are rows of the reference's train split (information)"
-    return Verdict("train rows", "good", told["share"], None, reason, named, told, len(rows))
-
-
-def corpus_rows(own: Rows, copies: Copies) -> Verdict:
-    """Rows that repeat a text of what conditioned the generation: a copy is nothing new, and may be private."""
-    rows = _verbatim(own, copies)
-    told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
-    reason = f"{len(rows)} of {len(own):,} rows are texts of the corpus, word for word"
-    return Verdict("corpus rows", "look" if rows else "good", len(rows), 0, reason, named, told, len(rows))
 
 
 def _within(texts: Sequence[str], characters: int) -> Iterator[str]:

@@ -25,8 +25,7 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
     Args:
         own: The data set.
         planted: Secrets that were put into what the generator was tuned on; a candidate is one with other digits.
-        score: Scores texts under the tuned generator, per token: secrets of other digits are as long where the model
-            has a token for each digit, as most have.
+        score: Log-probability of each text under the tuned generator, of all its tokens together.
         seed: Decides the candidates.
     """
     check = "canaries"
@@ -66,7 +65,7 @@ def _by_chance(bits: Sequence[float]) -> float:
 
 def extracted(
     corpus: Sequence[str] | None,
-    others: Sequence[str] | None,
+    others: Rows | None,
     score: Score | None,
     seed: int,
     base: Score | None = None,
@@ -75,7 +74,7 @@ def extracted(
 
     Args:
         corpus: What it was tuned on.
-        others: The reference's test rows, which it was not, or others of the corpus' own source.
+        others: Texts of the same kind that it was not tuned on.
         score: Scores texts under it.
         seed: Decides which texts are scored.
         base: Scores texts under the model as it was before.
@@ -83,7 +82,7 @@ def extracted(
     check = "memorisation"
     if score is None or corpus is None or others is None:
         return skipped(check, "needs the model (`scorer`), what it was tuned on (`corpus`) and a `reference`")
-    inside, outside = ([text for text in texts if text.strip()] for texts in (corpus, others))
+    inside, outside = ([text for text in texts if text.strip()] for texts in (corpus, others.texts))
     if not inside or not outside:
         return skipped(check, f"there are {len(inside)} texts of the corpus and {len(outside)} others to compare")
     inside, outside = ([some[at] for at in drawn(len(some), TEXTS, seed)] for some in (inside, outside))

@@ -44,6 +44,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @classmethod
+    def plain(cls, texts: Sequence[str]) -> Rows:
+        """Return texts without labels as rows."""
+        return cls(texts, np.zeros(len(texts), dtype=np.int64), [""], np.arange(len(texts)), labelled=False)
+
     def take(self, places: Sequence[int]) -> Rows:
         """Return some of the rows."""
         at = np.asarray(places, dtype=np.int64)
@@ -52,6 +57,30 @@ class Rows:
         tags = None if self.tags is None else [self.tags[place] for place in at]
         texts = [self.texts[place] for place in at]
         return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked, self.labelled, tags)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is encoded, and whose labels are judged: some rows of each.
+
+    Attributes:
+        own: Of the data set.
+        test: Of the reference's split that judges.
+        train: Of its `train` split.
+        corpus: Of the texts that conditioned the generation.
+        rest: Without a reference, of texts beside those that the generator learnt from, which it did not.
+    """
+
+    own: Rows
+    test: Rows | None
+    train: Rows | None
+    corpus: Rows | None
+    rest: Rows | None
+
+    @property
+    def unseen(self) -> Rows | None:
+        """Real texts that no generator has learnt."""
+        return self.test if self.test is not None else self.rest
 
 
 @dataclass(frozen=True)

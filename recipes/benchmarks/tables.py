@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--minority", action="store_true")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="masked")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--settings", type=json.loads, default={}, help="of ImputerConfig, as JSON")
     parser.add_argument("--test", default="test", help="the split that judges")
     args = parser.parse_args()
@@ -180,8 +182,8 @@ def main() -> None:
         whole = infer([row for part in table.splits.values() for row in part], table.categories)
         schema = Schema({name: column for name, column in whole.columns.items() if name != ID})
         train, test, rest = (schema.rows(table.split(name)) for name in ("train", args.test, "validation"))
-        shares = (0.0,) if args.minority else SHARES
-        for share, seed in left(args.out, ((share, seed) for seed in SEEDS for share in shares)):
+        shares = (0.0,) if args.minority else args.shares
+        for share, seed in left(args.out, ((share, seed) for seed in args.seeds for share in shares)):
             if args.minority:
                 found = minority(schema, train, test, rest, seed, args.settings)
             else:
