@@ -84,22 +84,3 @@ def strict(kind: type[T]) -> type[T]:
 def part(kind: type[T], settings: Any) -> T:
     """Return the settings of a kind that others hold among theirs."""
     return kind(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(kind)})  # type: ignore[arg-type]
-
-
-def read_lines(path: str, key: str) -> list[str]:
-    """Return the lines of a text file that are not empty.
-
-    Args:
-        path: The file.
-        key: The setting that names it, for messages.
-
-    Raises:
-        InputError: If it cannot be read or has none.
-    """
-    try:
-        found = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`{key}`: {path!r} cannot be read as lines of text: {error}") from None
-    if not found:
-        raise InputError(f"`{key}`: {path!r} holds no line")
-    return found

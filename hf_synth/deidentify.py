@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .bio import spans_of, tags_of
-from .config import read_lines
 from .errors import InputError
+from .files import read_lines
 from .pii import IMPERSONAL, spans
 from .records import Example
 from .task import Task

@@ -336,6 +336,17 @@ def test_eighty_columns_are_enough_to_read_a_reason(tmp_path, monkeypatch, capsy
     assert len(printed.splitlines()) < 80
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_need_not_be_separated_by_commas(between, tmp_path):
+    rows = rows_of(60, 0)
+    names = [NAMES[at] for at in rows.labels]
+    texts = [f"well, {text}, or so" for text in rows.texts]
+    Dataset.from_dict({"text": texts, "label": names}).to_csv(tmp_path / "a.csv", sep=between)
+    assert main(["inspect", str(tmp_path / "a.csv"), "--encoder", "none", "--output_dir", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out/inspect.json").read_text())["dataset"]
+    assert (told["rows"], told["text_columns"], told["label_column"]) == (60, ["text"], "label")
+
+
 def test_without_a_reference_and_with_a_sample(folders, tmp_path):
     flags = ["--encoder", "none", "--max_rows", "50", "--output_dir", str(tmp_path / "out")]
     assert main(["inspect", folders[0], *flags]) == 0

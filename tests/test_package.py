@@ -13,7 +13,7 @@ PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
     ("errors", "version"),
-    ("config", "losses", "bio", "card_merge"),
+    ("config", "files", "losses", "bio", "card_merge"),
     ("trees", "licences", "pii"),
     ("directional", "sources", "augment", "mixture_settings"),
     ("mixture",),

@@ -21,6 +21,7 @@ from hf_synth.tables.pool import rubin, student
 from hf_synth.tables.schema import Column, Schema, infer
 from hf_synth.tables.serialise import Distribution, Serialiser, codings
 from hf_synth.tables.settings import ImputeConfig, ImputerConfig
+from hf_synth.tables.source import read_table
 from hf_synth.tables.tune import UNASKED, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -238,6 +239,13 @@ def test_hidden_cells_leave_every_row_and_column_something():
     for at, (row, before) in enumerate(zip(left, rows, strict=True)):
         assert {name for name in row if row[name] != before[name]} == {name for row_at, name in hidden if row_at == at}
         assert any(row[name] is not None for name in ("age", "waist_cm", "sex"))
+
+
+@pytest.mark.parametrize("between", [";", "\t", "|"])
+def test_a_table_need_not_be_separated_by_commas(csv_file, between, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(csv_file.read_text().replace(",", between))
+    assert read_table(str(other)).splits == read_table(str(csv_file)).splits
 
 
 # Whole

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..columns import names_of
 from ..errors import InputError, unknown
+from ..files import delimiter
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
 from ..reference import Judge, load_labelled, load_real, load_reference, readable
@@ -62,7 +63,8 @@ def splits_of(path: str, key: str) -> dict[str, Dataset]:
             if file.suffix not in FILES:
                 raise unknown(f"`{key}`: the ending of a file", file.suffix, FILES)
             with readable():
-                return dict(load_dataset(FILES[file.suffix], data_files=path))
+                between = {"sep": delimiter(file)} if file.suffix == ".csv" else {}
+                return dict(load_dataset(FILES[file.suffix], data_files=path, **between))
         name, _, config = (path, "", "") if file.exists() else path.partition(":")
         return dict(load_real(name, config or None))
     except InputError:

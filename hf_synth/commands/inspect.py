@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..audit.settings import InspectConfig
-from ..config import read_lines
 from ..errors import InputError
+from ..files import read_lines
 from .options import parse
 
 if TYPE_CHECKING:

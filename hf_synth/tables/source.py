@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, unknown
+from ..files import delimiter
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _csv(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream, strict=True)
+            lines = csv.reader(stream, strict=True, delimiter=delimiter(path))
             names = [name.strip() for name in next(lines, [])]
             _check_names(path, names)
             rows = []

@@ -1,5 +1,9 @@
 """`--push_every`: rows go to the Hub while they are written, and what is written does not depend on it."""
 
+import os
+import subprocess
+import sys
+
 import yaml
 from datasets import ClassLabel, Dataset, Features, Value, load_dataset
 
@@ -98,3 +102,23 @@ def test_a_run_pushes_data_set_and_model_and_links_both(hub, server, causal_fold
     assert "model.safetensors" in server.repo("user/ran-model", "model").head.files
     [collection] = [one for one in server.collections.values() if one.title == "Ran"]
     assert [item["id"] for item in collection.items] == ["user/ran", "user/ran-model"]
+
+
+def test_of_two_ranks_one_pushes(environment, server, tmp_path, causal_folder):
+    flags = ["--task=sst2", "--num_rows=120", "--chunk_size=16", "--min_words=1", "--max_new_tokens=8"]
+    flags += [f"--model={causal_folder}", f"--output_dir={tmp_path / 'a'}", "--hub_id=user/ranks", "--push_every=50"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "hf_synth.commands.generate", *flags],
+        env={**os.environ, **environment, "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [one.title for one in server.repo("user/ranks").commits[1:]] == [
+        "Push 50 rows with hf_synth, unfinished",
+        "Push 100 rows with hf_synth, unfinished",
+        "Push with hf_synth",
+    ]
+    assert done.stdout.count("50 rows pushed") == 1
