@@ -39,6 +39,12 @@ def label_column(data: Dataset, given: str | None, key: str) -> str:
     )
 
 
+def texts_among(data: Dataset, names: Sequence[str]) -> list[str]:
+    """Return those of some columns that hold texts of several words."""
+    some = data.select(range(min(len(data), LOOKED_AT)))
+    return [name for name in names if sum(" " in str(text or "").strip() for text in some[name]) * 2 >= len(some)]
+
+
 def text_columns(data: Dataset, given: Sequence[str], label: str | None, key: str) -> list[str]:
     """Return the text columns: the given ones, else those with texts of several words, or of tokens.
 
@@ -58,8 +64,7 @@ def text_columns(data: Dataset, given: Sequence[str], label: str | None, key: st
         if isinstance(feature, Value) and feature.dtype in ("string", "large_string")
     ]
     able = [name for name in strings if name != label and name not in NO_TEXTS]
-    some = data.select(range(min(len(data), LOOKED_AT)))
-    found = [name for name in able if sum(" " in (text or "") for text in some[name]) * 2 >= len(some)]
+    found = texts_among(data, able)
     tokens = [name for name, feature in data.features.items() if getattr(feature, "feature", None) == Value("string")]
     if not (found or able) and tokens:
         return tokens[:1]

@@ -34,7 +34,7 @@ def two_samples(own: Rows, real: Rows, seed: int) -> Verdict:
     right = int((probabilities.argmax(1) == both.labels).sum())
     accuracy, (low, high) = right / len(both), wilson(right, len(both))
     surest = own.index[np.argsort(-probabilities[: len(own), 0], kind="stable")[:20]]
-    reason = f"a light classifier tells the data set's texts from the reference's in {accuracy:.3f} (chance 0.5)"
+    reason = f"a light classifier tells the data set's rows from the reference's in {accuracy:.3f} (chance 0.5)"
     told = {"rows": len(own), "reference_rows": len(real), "seed": seed, "interval": [low, high]}
     verdict: Level = "look" if low > limits.TOLD_APART else "good"
     rows = [{"row": int(at)} for at in surest]

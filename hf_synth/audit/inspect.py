@@ -125,7 +125,7 @@ def inspect(
             "map": _excerpts(text_map(some.own, some.test, seed), rows, place),
             "data_map": drawn_map[1],
         },
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: known_version(name) for name in PACKAGES},
         "instruments": through.facts,
     }
 
@@ -278,7 +278,8 @@ def _excerpt(text: str) -> str:
     return masked if len(masked) <= EXCERPT else masked[:EXCERPT] + "…"
 
 
-def _version(name: str) -> str | None:
+def known_version(name: str) -> str | None:
+    """Return the version of a package, if it is installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -110,7 +110,7 @@ def swapped(own: Rows, real: Rows) -> Verdict:
     gains = {at: shares[at, best[at]] - shares[at, known[own.names[at]]] for at in enough if own.names[at] in known}
     wrong = {at: gain for at, gain in gains.items() if best[at] != known[own.names[at]] and gain > limits.SWAPPED}
     value = max(gains.values(), default=0.0)
-    reason = "the texts of each class look like the reference's class of that name"
+    reason = "the rows of each class look like the reference's class of that name"
     if wrong:
         pairs = ", ".join(f"{own.names[at]!r} looks like {real.names[best[at]]!r}" for at in wrong)
         reason = f"class names seem swapped: {pairs}"

@@ -87,6 +87,12 @@ GROUPS = 0.10  # of total variation beyond chance and the reference
 UNEVEN = 0.5  # of the largest entropy of an attribute
 TOXIC = 0.01
 
+# Tables: beyond chance, which is known from the numbers of rows.
+CELLS = (0.01, 0.10)  # rows with a cell that no real row could have, lower end; a test split exceeds its train split's
+HOLES = 0.05  # of a column's missing cells, either way
+SPREAD = 0.10  # of a column's distance, and of a rank correlation
+NEARER = 0.60  # share of rows nearer to train than to test rows, lower end
+
 # Memorisation. A canary that was never seen has x bits or more in one case of 2^x: a set of them is worth a look where
 # they would have as many bits together by chance in fewer cases than this.
 EXPOSED = 0.05

@@ -51,7 +51,7 @@ def page(report: Mapping[str, Any]) -> str:
         shown=SHOWN,
         colours=_colours(figures),
         drawn_map=figures["map"],
-        lengths=_lengths(figures["lengths"]),
+        lengths=figures["lengths"] and _lengths(figures["lengths"]),
         curve=_curve(report["measures"].get("more rows", {}).get("curve"), found.get("more rows")),
         data_map=figures["data_map"][:POINTS],
         groups=_groups(found.get("near-duplicates"), report["measures"].get("near-duplicates", {})),
@@ -62,7 +62,9 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def _colours(figures: Mapping[str, Any]) -> dict[str, str]:
-    names = list(figures["lengths"]["own"])
+    """Return a colour for each class; of tables, whose texts have no length, those on the map."""
+    shown = {point["label"]: None for point in (figures["map"] or {"own": ()})["own"]}
+    names = list(figures["lengths"]["own"] if figures["lengths"] else shown)
     hues = [f"hsl({360 * at // max(len(names), 1)} 60% 45%)" for at in range(len(names))]
     return dict(zip(names, COLOURS if len(names) <= len(COLOURS) else hues, strict=False))
 

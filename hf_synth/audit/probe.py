@@ -15,7 +15,7 @@ from ..trainers.folds import out_of_fold
 from .records import Floats, Ints, Rows
 
 FOLDS = 5
-NONE = -30.0  # log-probability of a class that the training rows lack
+NONE = -30.0  # log-probability of a class that the training rows lack, and the least of any
 
 
 def check_sklearn() -> None:
@@ -71,7 +71,7 @@ def log_probabilities(train: Any, labels: Ints, test: Any, classes: int) -> Floa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # 200 steps are enough; that the last digits still move is no news
         model = LogisticRegression(max_iter=200).fit(train, labels)
-    found[:, model.classes_] = model.predict_log_proba(test)
+        found[:, model.classes_] = np.maximum(model.predict_log_proba(test), NONE)  # a probability of 0 has no log
     return found - np.logaddexp.reduce(found, axis=1, keepdims=True)
 
 

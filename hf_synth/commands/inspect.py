@@ -78,11 +78,17 @@ def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | No
     Raises:
         InputError: If something cannot be loaded, or has no texts or labels.
     """
-    from ..audit.data import load, load_corpus_texts, load_real_rows, prompts_of, real_of
+    from ..audit.data import load, load_corpus_texts, load_real_rows, prompts_of, real_of, splits_of
     from ..audit.inspect import inspect
     from ..audit.instruments import open_instruments
     from ..inspected import is_ours
+    from ..tables.inspect import inspect_table
+    from ..tables.parts import is_table
 
+    if task is None and config.task is None and not config.text_columns and not is_ours(Path(config.dataset)):
+        first = next(iter(splits_of(config.dataset, "dataset").values()))
+        if is_table(first):
+            return inspect_table(config)
     task, learnt = task or _task_of(config), None
     if task is not None and is_ours(Path(config.dataset)):
         learnt, config = _conditioned(Path(config.dataset), task, config)

@@ -6,10 +6,13 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
 from ..files import delimiter
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,31 @@ class Table:
     name: str
     splits: Mapping[str, list[dict[str, Any]]]
     categories: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, name: str, data: Mapping[Any, Dataset]) -> Table:
+        """Return data sets, by split, as a table.
+
+        Raises:
+            InputError: If none has rows.
+        """
+        from datasets import ClassLabel
+
+        labels, splits = {}, {}
+        for split, part in data.items():
+            for column, feature in part.features.items():
+                if isinstance(feature, ClassLabel):
+                    labels[column] = tuple(feature.names)
+            rows = part.to_list()
+            for column in labels:
+                for row in rows:
+                    at = row[column]
+                    row[column] = None if at is None or at < 0 else labels[column][at]
+            if rows:
+                splits[str(split)] = rows
+        if not splits:
+            raise InputError(f"the table {name!r} has no rows")
+        return cls(name, splits, labels)
 
     @property
     def names(self) -> list[str]:
@@ -51,28 +79,14 @@ def read_table(name: str) -> Table:
     path = Path(name).expanduser()
     if path.suffix.lower() == ".csv" or path.is_file():
         return Table(path.name, {"train": _csv(path)}, {})
-    from datasets import ClassLabel, DatasetDict, load_dataset
+    from datasets import DatasetDict, load_dataset
 
     try:
         data = load_dataset(str(path) if path.is_dir() else name)
     except Exception as error:  # of whichever kind: no such set, no network, no data files
         raise InputError(f"cannot load the table {name!r}: {str(error).splitlines()[0]}") from None
     assert isinstance(data, DatasetDict)
-    labels, splits = {}, {}
-    for split, part in data.items():
-        for column, feature in part.features.items():
-            if isinstance(feature, ClassLabel):
-                labels[column] = tuple(feature.names)
-        rows = part.to_list()
-        for column in labels:
-            for row in rows:
-                at = row[column]
-                row[column] = None if at is None or at < 0 else labels[column][at]
-        if rows:
-            splits[str(split)] = rows
-    if not splits:
-        raise InputError(f"the table {name!r} has no rows")
-    return Table(path.resolve().name if path.is_dir() else name, splits, labels)
+    return Table.of(path.resolve().name if path.is_dir() else name, data)
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:

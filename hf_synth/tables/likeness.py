@@ -1,0 +1,210 @@
+"""Checks of a table beside a real one: its cells, its rows, its columns, and what its rows give away."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..audit import limits
+from ..audit.records import Level, Verdict, level, percent, share_of, skipped
+from ..metrics.closest_record import closest_record
+from ..metrics.membership import membership
+from .schema import Schema
+
+Rows = Sequence[Mapping[str, Any]]
+DRAWS = 500  # by which chance is known
+
+
+def allowed(wrong: Sequence[tuple[int, str, Any]], rows: int) -> Verdict:
+    """Rows with a cell that no real row could have: out of its column's range, or of no known category.
+
+    Args:
+        wrong: Row, column and what stands there.
+        rows: How many there are.
+    """
+    bad, by_column = sorted({row for row, _, _ in wrong}), Counter(column for _, column, _ in wrong)
+    told = {**share_of(len(bad), rows), "columns": dict(by_column)}
+    reason = f"{len(bad)} of {rows:,} rows have a cell beyond the ranges and categories of real rows"
+    reason += "".join(f"; {count} in {name!r}" for name, count in by_column.most_common(3))
+    named = [{"row": row, "column": column, "cell": str(cell)} for row, column, cell in wrong[: limits.MOST_ROWS]]
+    return Verdict(
+        "cells",
+        level(told["interval"][0], limits.CELLS),
+        told["share"],
+        limits.CELLS[0],
+        reason,
+        named,
+        told,
+        len(bad),
+    )
+
+
+def missing(own: Rows, real: Rows, schema: Schema) -> Verdict:
+    """The column whose share of missing cells differs most from the reference's."""
+    found = {
+        name: [share_of(sum(row[name] is None for row in part), len(part)) for part in (own, real)]
+        for name in schema.columns
+    }
+    gaps = {name: mine["share"] - theirs["share"] for name, (mine, theirs) in found.items()}
+    worst = max(gaps, key=lambda name: abs(gaps[name]))
+    mine, theirs = found[worst]
+    apart = max(mine["interval"][0] - theirs["share"], theirs["share"] - mine["interval"][1])
+    reason = (
+        f"{percent(mine['share'])} of the cells of {worst!r} are missing, in the reference {percent(theirs['share'])}"
+    )
+    verdict: Level = "look" if apart > limits.HOLES else "good"
+    return Verdict("missing cells", verdict, abs(gaps[worst]), limits.HOLES, reason, (), {"columns": found})
+
+
+def repeated(own: Rows, index: Sequence[int], real: Rows | None) -> Verdict:
+    """Rows that are an earlier row, cell for cell.
+
+    Args:
+        own: The table.
+        index: The places of its rows in the split.
+        real: The reference.
+    """
+    again = [index[at] for at in _again(own)]
+    baseline = None if real is None else len(_again(real)) / len(real)
+    told = {**share_of(len(again), len(own)), "reference": baseline}
+    times = max(1.0, limits.DUPLICATES_TIMES * (baseline or 0.0) / limits.EXACT[0])
+    reason = f"{percent(told['share'])} of the rows are an earlier row, cell for cell"
+    if baseline is not None:
+        reason += f" (reference {percent(baseline)})"
+    verdict, named = level(told["interval"][0], limits.EXACT, times), [{"row": at} for at in again[: limits.MOST_ROWS]]
+    limit = limits.EXACT[0] * times
+    return Verdict("exact duplicates", verdict, told["share"], limit, reason, named, told, len(again))
+
+
+def copied(own: Rows, index: Sequence[int], real: Rows, beside: Rows | None, split: str) -> Verdict:
+    """Rows that are a row of the reference, cell for cell.
+
+    Args:
+        own: The table.
+        index: The places of its rows in the split.
+        real: Rows of one of the reference's splits.
+        beside: Those of its other split, of which some are by chance.
+        split: The name of the first.
+    """
+    held = {_key(row) for row in real}
+    known = [at for at, row in zip(index, own, strict=True) if _key(row) in held]
+    chance = sum(_key(row) in held for row in beside) / len(beside) if beside else 0.0
+    told = {**share_of(len(known), len(own)), "by chance": chance}
+    reason = f"{len(known)} of {len(own):,} rows are rows of the {split} split, cell for cell"
+    if chance:
+        reason += f" ({percent(chance)} of its other rows are)"
+    more = told["interval"][0] > limits.DUPLICATES_TIMES * chance if chance else bool(known)
+    verdict: Level = "good" if split == "train" or not more else "bad"
+    named = [{"row": at} for at in known[: limits.MOST_ROWS]]
+    if split == "train":
+        reason += " (information)"
+    return Verdict(f"{split} rows", verdict, len(known), 0, reason, named, told, len(known))
+
+
+def columns(own: Rows, real: Rows, schema: Schema, seed: int) -> Verdict:
+    """The column whose values are spread least as the reference's.
+
+    The distance is Kolmogorov and Smirnov's of numbers, the total variation of categories, 0 to 1; judged by what it
+    is beyond the distance that chance stays below in 95 of 100 draws.
+    """
+    found: dict[str, Any] = {}
+    for name, column in schema.columns.items():
+        mine, theirs = ([row[name] for row in part if row[name] is not None] for part in (own, real))
+        if min(len(mine), len(theirs)) < limits.LEAST:
+            continue
+        if column.numeric:
+            from scipy.stats import ks_2samp
+
+            distance = float(ks_2samp(mine, theirs).statistic)
+            chance = 1.358 * float(np.sqrt(1 / len(mine) + 1 / len(theirs)))
+        else:
+            distance, chance = _variation(mine, theirs, column.categories, seed)
+        found[name] = {"rows": [len(mine), len(theirs)], "distance": distance, "chance": chance}
+    if not found:
+        return skipped("columns", f"no column has {limits.LEAST} cells in both")
+    worst = max(found, key=lambda name: found[name]["distance"] - found[name]["chance"])
+    value, chance = found[worst]["distance"], found[worst]["chance"]
+    reason = f"{worst!r} is spread least as in real rows: distance {value:.2f} (chance {chance:.2f})"
+    verdict: Level = "look" if value - chance > limits.SPREAD else "good"
+    return Verdict("columns", verdict, value, chance + limits.SPREAD, reason, (), {"seed": seed, "columns": found})
+
+
+def _variation(mine: list[str], theirs: list[str], categories: Sequence[str], seed: int) -> tuple[float, float]:
+    counts = np.array([[part.count(name) for name in categories] for part in (mine, theirs)])
+    sizes, draw = counts.sum(1), np.random.default_rng(seed)
+    drawn = [draw.multinomial(size, counts.sum(0) / sizes.sum(), DRAWS) / size for size in sizes]
+    chance = np.quantile(0.5 * np.abs(drawn[0] - drawn[1]).sum(1), 0.95)
+    return float(0.5 * np.abs(counts[0] / sizes[0] - counts[1] / sizes[1]).sum()), float(chance)
+
+
+def pairs(own: Rows, real: Rows, schema: Schema) -> Verdict:
+    """The two columns of numbers whose rank correlation (Spearman) differs most from the reference's."""
+    from scipy.stats import norm, spearmanr
+
+    names = [name for name, column in schema.columns.items() if column.numeric]
+    found = {}
+    for one, other in combinations(names, 2):
+        both = [[(row[one], row[other]) for row in part if None not in (row[one], row[other])] for part in (own, real)]
+        if min(map(len, both)) < limits.LEAST or any(
+            len({*side}) < 2 for part in both for side in zip(*part, strict=True)
+        ):
+            continue
+        r = [float(spearmanr(part).statistic) for part in both]
+        errors = [(1 - own**2) / np.sqrt(len(part) - 1) for own, part in zip(r, both, strict=True)]
+        found[f"{one} and {other}"] = {"own": r[0], "reference": r[1], "error": float(np.hypot(*errors))}
+    if not found:
+        return skipped("pairs of columns", f"no two columns of numbers have {limits.LEAST} rows in both")
+    sure = float(norm.ppf(1 - 0.025 / len(found)))  # of all of them at once
+    beyond = {name: abs(one["own"] - one["reference"]) - sure * one["error"] for name, one in found.items()}
+    worst = max(beyond, key=lambda name: beyond[name])
+    value = abs(found[worst]["own"] - found[worst]["reference"])
+    reason = f"{worst}: rank correlation {found[worst]['own']:.2f}, in real rows {found[worst]['reference']:.2f}"
+    verdict: Level = "look" if beyond[worst] > limits.SPREAD else "good"
+    limit = value - beyond[worst] + limits.SPREAD
+    return Verdict("pairs of columns", verdict, value, limit, reason, (), {"pairs": found})
+
+
+def given_away(own: NDArray, learnt: NDArray, holdout: NDArray, seed: int) -> list[Verdict]:
+    """Distance to the closest record and membership inference.
+
+    Args:
+        own: Rows as `vectors` gives them, [N, D].
+        learnt: Those that were learnt from, [M, D].
+        holdout: Rows of the same source that were not, [H, D].
+        seed: Decides draws.
+    """
+    near, attack = closest_record(own, learnt, holdout, seed=seed), membership(own, learnt, holdout, seed=seed)
+    reason = f"{percent(near['nearer'])} of the rows are nearer to train rows than to as many test rows (chance 50 %)"
+    lies: Level = "look" if near["nearer_interval"][0] > limits.NEARER else "good"
+    told = f"train rows are told from test rows by these rows in {attack['auc']:.2f} (chance 0.5)"
+    return [
+        Verdict("closest record", lies, near["nearer"], limits.NEARER, reason, (), near),
+        Verdict(
+            "membership",
+            level(attack["auc_interval"][0], limits.MEMORISED),
+            attack["auc"],
+            limits.MEMORISED[0],
+            told,
+            (),
+            attack,
+        ),
+    ]
+
+
+def _again(rows: Rows) -> list[int]:
+    seen: set[tuple[Any, ...]] = set()
+    found = []
+    for at, row in enumerate(rows):
+        if (key := _key(row)) in seen:
+            found.append(at)
+        seen.add(key)
+    return found
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.values())

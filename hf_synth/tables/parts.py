@@ -1,0 +1,177 @@
+"""Splits of tables under one schema, as they are inspected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..audit.columns import LABELS, NO_TEXTS, label_column, texts_among
+from ..audit.data import splits_of
+from ..audit.settings import InspectConfig
+from ..errors import InputError, unknown
+from ..metrics.sampling import drawn
+from .folder import NUMBERS
+from .schema import Column, Schema, infer
+from .source import Table
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+NO_CELLS = {*NO_TEXTS, *NUMBERS}
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split of a table.
+
+    Attributes:
+        name: Of the table.
+        split: Its name.
+        cells: Its rows, or a sample of them, by column; a cell that cannot be read is None.
+        index: Their places in the split, [N].
+        of: How many rows the split has.
+        wrong: Row, column and content of cells that the schema does not allow.
+    """
+
+    name: str
+    split: str
+    cells: Sequence[Row]
+    index: Sequence[int]
+    of: int
+    wrong: Sequence[tuple[int, str, Any]]
+
+    def facts(self, label: str | None) -> dict[str, Any]:
+        """Return what a report says of it."""
+        told: dict[str, Any] = {"name": self.name, "split": self.split, "text_columns": [], "label_column": label}
+        return {**told, "rows": self.of, "read": len(self.cells)}
+
+    def where(self, keep: Callable[[Row], bool]) -> Part:
+        """Return the part with the rows of which a function is true."""
+        places = [at for at, row in enumerate(self.cells) if keep(row)]
+        return replace(self, cells=[self.cells[at] for at in places], index=[self.index[at] for at in places])
+
+
+def is_table(data: Dataset) -> bool:
+    """Tell whether a data set is a table: columns of numbers, and none of texts of several words."""
+    from datasets import ClassLabel, Value
+
+    able = [name for name in data.column_names if name not in (*NO_CELLS, *LABELS)]
+    kinds = {name: data.features[name] for name in able}
+    numbers = [
+        name
+        for name, kind in kinds.items()
+        if isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "float", "double"))
+    ]
+    plain = all(isinstance(kind, (Value, ClassLabel)) for kind in kinds.values())
+    return bool(numbers) and plain and not texts_among(data, able)
+
+
+def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, Schema, str | None]:
+    """Return what is inspected.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        The split that is judged, the reference's test and train splits, the schema and the label column.
+
+    Raises:
+        InputError: If something cannot be loaded, or the two tables have no column in common.
+    """
+    data = splits_of(config.dataset, "dataset")
+    split = config.split or ("train" if "train" in data else next(iter(data)))
+    if split not in data:
+        raise InputError(f"`dataset`: {unknown('a split of ' + repr(config.dataset), split, data)}")
+    tables = {"dataset": Table.of(_name(config.dataset), {split: data[split]})}
+    label = _label(data[split], config.label_column)
+    judges = trains = None
+    if config.reference is not None:
+        theirs = splits_of(config.reference, "reference")
+        tables["reference"] = Table.of(_name(config.reference), theirs)
+        names = (config.reference_split,) if config.reference_split else ("test", "validation")
+        judges = next((name for name in names if name in theirs), None if config.reference_split else [*theirs][0])
+        if judges is None:
+            raise InputError(f"`reference`: {unknown('a split', str(config.reference_split), theirs)}")
+        trains = "train" if "train" in theirs and judges != "train" else None
+        _name_ids(tables["dataset"], tables["reference"])
+        label = label or _label(theirs[judges], None)
+    schema = _schema(tables, label)
+    if label not in schema.columns:
+        label = None
+    own = _part(tables["dataset"], split, schema, config)
+    of = tables.get("reference")
+    test = _part(of, judges, schema, config) if of and judges else None
+    train = _part(of, trains, schema, config) if of and trains else None
+    alone = {row[label] for row in own.cells} if label else {None}
+    if label and len(alone) == 1:  # rows of one label, such as those that fill a minority up
+        test, train = (part and part.where(lambda row: row[label] in alone) for part in (test, train))
+        if test and not test.cells:
+            raise InputError(f"`reference`: no row of split {test.split!r} has the label {next(iter(alone))!r}")
+    return own, test, train, schema, label
+
+
+def _label(data: Dataset, given: str | None) -> str | None:
+    try:
+        return label_column(data, given, "dataset")
+    except InputError:
+        if given is not None:
+            raise
+        return None
+
+
+def _name_ids(own: Table, real: Table) -> None:
+    """Put names for class ids, in place, where the reference has classes: a file has no room for their names."""
+    for column, names in real.categories.items():
+        ids = {str(at): name for at, name in enumerate(names)}
+        rows = [row for part in own.splits.values() for row in part]
+        held = {str(row[column]) for row in rows if row.get(column) is not None} if column in own.names else set()
+        if held and held <= set(ids) and not held <= set(names):
+            for row in rows:
+                row[column] = None if row[column] is None else ids[str(row[column])]
+
+
+def _schema(tables: Mapping[str, Table], label: str | None) -> Schema:
+    """Return the schema of the columns that both tables have, with the reference's ranges and categories."""
+    of = tables.get("reference", tables["dataset"])
+    both = [name for name in of.names if name in tables["dataset"].names and name not in NO_CELLS]
+    every = [{name: row[name] for name in both} for part in of.splits.values() for row in part]
+    known = {name: values for name, values in of.categories.items() if name in both}
+    if label in both and label not in known:
+        known[label] = tuple(sorted({str(row[label]) for row in every if row[label] is not None}))
+    found = {name: column for name, column in infer(every, known).columns.items() if column.imputable} if both else {}
+    if not found:
+        raise InputError("the table and its `reference` have no column of numbers or categories in common")
+    return Schema(found)
+
+
+def _part(table: Table, split: str, schema: Schema, config: InspectConfig) -> Part:
+    whole = table.split(split)
+    places, cells, wrong = drawn(len(whole), config.max_rows, config.seed), [], []
+    for at in places:
+        values = {}
+        for name, column in schema.columns.items():
+            cell = whole[at].get(name)
+            values[name] = None if schema.empty(cell) else _cell(column, cell)
+            if not schema.empty(cell) and (values[name] is None or _beyond(column, values[name])):
+                wrong.append((at, name, cell))
+        cells.append(values)
+    return Part(table.name, split, cells, places, len(whole), wrong)
+
+
+def _cell(column: Column, cell: Any) -> Any:
+    """Return what stands in a cell, also beyond the column's range; None where it is nothing of its kind."""
+    try:
+        return replace(column, range=None).read(cell)
+    except ValueError:
+        return None
+
+
+def _beyond(column: Column, value: Any) -> bool:
+    return column.range is not None and not column.range[0] <= value <= column.range[1]
+
+
+def _name(path: str) -> str:
+    return Path(path).resolve().name if Path(path).exists() else path

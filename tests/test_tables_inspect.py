@@ -1,0 +1,197 @@
+"""`hf-synth inspect` of tables: planted faults are found and named, a clean table gets no remark, texts stay texts."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from hf_synth.commands.main import main
+from hf_synth.tables.parts import is_table
+
+NAMES = ["well", "ill"]
+COLUMNS = ["age", "dose", "pressure", "ward", "outcome"]
+
+
+def people(count, seed):
+    """Return rows in which dose and pressure go together, and outcome with both."""
+    rng, rows = np.random.default_rng(seed), []
+    for _ in range(count):
+        dose = rng.normal(50, 10)
+        pressure = dose + rng.normal(60, 5)
+        ill = int(dose + rng.normal(0, 3) > 50)
+        cells = [int(rng.integers(20, 80)), round(dose, 2), round(pressure, 2), ["a", "b", "c"][rng.integers(3)], ill]
+        rows.append(dict(zip(COLUMNS, cells, strict=True)))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A data set's folder with train and test rows."""
+    folder = tmp_path_factory.mktemp("clinic")
+    kinds = [Value("int64"), Value("float64"), Value("float64"), Value("string"), ClassLabel(names=NAMES)]
+    features = Features(dict(zip(COLUMNS, kinds, strict=True)))
+    for split, count in (("train", 600), ("test", 300)):
+        (folder / "data").mkdir(exist_ok=True)
+        Dataset.from_list(people(count, len(split)), features).to_parquet(folder / f"data/{split}-0.parquet")
+    return folder
+
+
+def judged(rows, real, folder, *more):
+    """Return the verdicts on rows that are written as CSV, labels as ids."""
+    file = folder / "own.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    beside = ["--reference", str(real)] if real else []
+    assert main(["inspect", str(file), *beside, "--output_dir", str(folder / "out"), *more]) == 0
+    report = json.loads((folder / "out/inspect.json").read_text())
+    return {found["check"]: found for found in report["verdicts"]}, report
+
+
+def remarks(verdicts):
+    return {check for check, found in verdicts.items() if found["verdict"] in ("look", "bad")}
+
+
+def test_a_clean_table_gets_no_remark_and_a_page(real, tmp_path):
+    verdicts, report = judged(people(500, 1), real, tmp_path)
+    assert remarks(verdicts) == set()
+    judgements = {check for check, found in verdicts.items() if found["verdict"] == "good"}
+    wanted = {"cells", "columns", "pairs of columns", "closest record", "membership", "usefulness", "balance"}
+    assert wanted <= judgements
+    assert report["dataset"]["label_column"] == "outcome"
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Rows that are alike lie together" in page
+    assert "Words in a text" not in page
+    assert 0.4 < verdicts["membership"]["value"] < 0.6
+
+
+def test_rows_of_the_test_split_are_named(real, tmp_path):
+    test = Dataset.from_parquet(str(real / "data/test-0.parquet")).to_list()
+    verdicts, _ = judged([*people(300, 1), *test[:7]], real, tmp_path)
+    assert verdicts["test rows"]["verdict"] == "bad"
+    assert [row["row"] for row in verdicts["test rows"]["rows"]] == [*range(300, 307)]
+    assert f"age {test[0]['age']}" in verdicts["test rows"]["rows"][0]["text"]
+
+
+def test_rows_that_give_train_rows_away(real, tmp_path):
+    train = Dataset.from_parquet(str(real / "data/train-0.parquet")).to_list()
+    rows = [{**row, "dose": row["dose"] + 0.01} for row in train]
+    verdicts, _ = judged(rows, real, tmp_path)
+    assert verdicts["train rows"]["value"] == 0
+    assert {"closest record", "membership"} <= remarks(verdicts)
+    verdicts, _ = judged(train, real, tmp_path)
+    assert verdicts["membership"]["verdict"] == "skipped"
+
+
+def impossible(rows, rng):
+    for row in rows[:60]:
+        row["pressure"] = 900
+    for row in rows[60:70]:
+        row["ward"] = "z"
+    return rows
+
+
+def squeezed(rows, rng):
+    return [{**row, "age": 20 + (row["age"] - 20) // 3} for row in rows]
+
+
+def shuffled(rows, rng):
+    doses = rng.permutation([row["dose"] for row in rows])
+    return [{**row, "dose": dose} for row, dose in zip(rows, doses, strict=True)]
+
+
+def holed(rows, rng):
+    return [{**row, "dose": "" if at < 100 else row["dose"]} for at, row in enumerate(rows)]
+
+
+def repeated(rows, rng):
+    return [*rows, *rows[:50]]
+
+
+def uneven(rows, rng):
+    return [row for row in rows if not row["outcome"]][:200] + [row for row in rows if row["outcome"]][:12]
+
+
+def flipped(rows, rng):
+    for at in rng.choice(len(rows), 90, replace=False):
+        rows[at]["outcome"] = 1 - rows[at]["outcome"]
+    return rows
+
+
+FAULTS = {
+    "cells": impossible,
+    "columns": squeezed,
+    "pairs of columns": shuffled,
+    "missing cells": holed,
+    "exact duplicates": repeated,
+    "balance": uneven,
+    "wrong labels": flipped,
+}
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_a_planted_fault_is_found(check, real, tmp_path):
+    verdicts, report = judged(FAULTS[check](people(500, 1), np.random.default_rng(0)), real, tmp_path)
+    assert check in remarks(verdicts)
+    if check == "cells":
+        assert report["measures"]["cells"]["columns"] == {"pressure": 60, "ward": 10}
+        assert float(verdicts["cells"]["rows"][0]["cell"]) == 900
+    if check == "exact duplicates":
+        assert [row["row"] for row in verdicts["exact duplicates"]["rows"]] == [*range(500, 550)]
+
+
+def test_without_a_reference_and_of_one_label(real, tmp_path):
+    verdicts, _ = judged(people(200, 1), None, tmp_path)
+    assert verdicts["test rows"]["verdict"] == "skipped"
+    ill = [row for row in people(400, 1) if row["outcome"]]
+    verdicts, report = judged(ill, real, tmp_path, "--label_column", "outcome")
+    assert remarks(verdicts) == set()  # beside the ill of the reference alone
+    assert verdicts["usefulness"]["verdict"] == "skipped"
+    assert report["reference"]["rows"] == 300
+
+
+def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
+    folder = tmp_path / "completed"
+    (folder / "hf_synth").mkdir(parents=True)
+    (folder / "data").mkdir()
+    Dataset.from_list(people(60, 1)).to_parquet(folder / "data/train-0.parquet")
+    told = [
+        {"column": name, "cells": 20, "error": error, "baseline": 1.0} for name, error in (("age", 0.9), ("dose", 1.3))
+    ]
+    facts = {"checked": told, "covered": {"cells": 40, "covered": 0.6, "interval": [0.45, 0.74]}}
+    (folder / "hf_synth/facts.json").write_text(json.dumps({**facts, "settings": {"interval": 0.9}}))
+    assert main(["inspect", str(folder), "--output_dir", str(tmp_path / "out")]) == 0
+    verdicts = {one["check"]: one for one in json.loads((tmp_path / "out/inspect.json").read_text())["verdicts"]}
+    assert (verdicts["hidden cells"]["verdict"], verdicts["coverage"]["verdict"]) == ("look", "look")
+    assert verdicts["hidden cells"]["value"] == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"size": 1.5, "ward": "a", "label": 1}, True),
+        ({"text": "two words", "stars": 4, "label": 1}, False),
+        ({"text": "word", "label": 1, "id": 7}, False),
+        ({"tokens": ["a"], "size": 2}, False),
+    ],
+)
+def test_a_table_is_told_from_texts(row, wanted):
+    assert is_table(Dataset.from_list([row] * 3)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--split", "tset"], "a split of"),
+        (["--label_column", "outcom"], "Did you mean 'outcome'"),
+        (["--reference_split", "dev"], "`reference`: a split"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(more, said, real, capsys):
+    assert main(["inspect", str(real), "--reference", str(real), *more]) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert said in printed
+    assert "Traceback" not in printed
