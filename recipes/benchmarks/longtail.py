@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, load_dataset
+from datasets import ClassLabel, Dataset, load_dataset
 from sklearn.linear_model import LogisticRegression
 
 from hf_synth.models import resolve
@@ -32,11 +32,17 @@ HEAD, TAIL, DRAWS = 50, 2, 1000
 PLANS = ("uniform", "inverse", "planned")
 
 
+def label_of(rows: Dataset) -> str:
+    """Return the column of class ids."""
+    return next(name for name, feature in rows.features.items() if isinstance(feature, ClassLabel))
+
+
 def cut(rows: Dataset, seed: int, folder: Path) -> Dataset:
     """Write a long-tailed part of the train split, and return it."""
-    rng, names = random.Random(seed), rows.features["label"].names
+    column = label_of(rows)
+    rng, names = random.Random(seed), rows.features[column].names
     places: dict[int, list[int]] = {}
-    for at, label in enumerate(rows["label"]):
+    for at, label in enumerate(rows[column]):
         places.setdefault(label, []).append(at)
     order = sorted(places)
     rng.shuffle(order)
@@ -59,8 +65,9 @@ def written(args: argparse.Namespace, seen: Path, plan: str, seed: int, out: Pat
     subprocess.run([*command, "--output_dir", str(out)], check=True, stdout=subprocess.DEVNULL)
     data = load_dataset(str(out / "dataset"))
     rows = [row for split in data.values() for row in split.to_list()]
-    names = data["train"].features["label"].names
-    return [(row["text"], names[row["label"]]) for row in sorted(rows, key=lambda row: row["index"])]
+    column = label_of(data["train"])
+    names = data["train"].features[column].names
+    return [(row["text"], names[row[column]]) for row in sorted(rows, key=lambda row: row["index"])]
 
 
 def f1(wanted: np.ndarray, told: np.ndarray, classes: int) -> np.ndarray:
@@ -74,13 +81,13 @@ def judge(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     source = load_dataset(args.data)
     out = Path(args.output_dir) / f"seed{seed}"
     seen = cut(source["train"], seed, out / "seen")
-    names, encode = source["train"].features["label"].names, Encoder(resolve(ENCODER).path, "mean", True, 64)
-    test = source["test"]
-    wanted, rows = np.array(test["label"]), encode(test["text"][:])
-    order = [label for label, _ in sorted(Counter(seen["label"]).items(), key=lambda one: one[1])]
+    column, test = label_of(source["train"]), source["test"]
+    names, encode = test.features[column].names, Encoder(resolve(ENCODER).path, "mean", True, 64)
+    wanted, rows = np.array(test[column]), encode(test["text"][:])
+    order = [label for label, _ in sorted(Counter(seen[column]).items(), key=lambda one: one[1])]
     third = len(order) // 3
     parts = {"tail": order[:third], "middle": order[third : 2 * third], "all": order}
-    real, labels = encode(seen["text"][:]), np.array(seen["label"])
+    real, labels = encode(seen["text"][:]), np.array(seen[column])
     draw = np.random.default_rng(seed)
     samples = [draw.integers(len(wanted), size=len(wanted)) for _ in range(DRAWS)]
     texts = {plan: written(args, out / "seen", plan, seed, out / plan) for plan in PLANS}
