@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,18 +35,8 @@ from .figures import histograms, text_map
 from .instruments import Instruments
 from .learnt import Learnt
 from .records import Ints, Rows, Sample, Verdict, skipped
+from .report import report
 
-PACKAGES = (
-    "hf_synth",
-    "datasets",
-    "numpy",
-    "scikit-learn",
-    "cleanlab",
-    "rensa",
-    "py3langid",
-    "mauve-text",
-    "presidio-analyzer",
-)
 FIRST = ("memorisation", "canaries", "corpus rows", "personal data")  # where a generator learnt from real rows
 ONE_LABEL = "rows have no one label each"
 LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "group words", "attributes")
@@ -110,24 +99,14 @@ def inspect(
     found.sort(key=lambda verdict: first.index(verdict.check) if verdict.check in first else len(first))
     place = {int(row): at for at, row in enumerate(rows.index)}
     verdicts = [_shown(verdict, rows, place) for verdict in found]
-    return {
-        "dataset": own.facts,
-        "reference": test and test.facts,
-        "reference_train": train and train.facts,
-        "n": len(rows),
-        "seed": seed,
-        "sampled": {"read": own.facts["read"], "of": own.facts["rows"], "embedded_and_labels_judged": len(some.own)},
-        "verdicts": [{key: value for key, value in asdict(own).items() if key != "measures"} for own in verdicts],
-        "measures": {own.check: own.measures for own in verdicts},
-        "first": list(first),
-        "figures": {
-            "lengths": histograms(rows, lengths, real_lengths),
-            "map": _excerpts(text_map(some.own, some.test, seed), rows, place),
-            "data_map": drawn_map[1],
-        },
-        "versions": {name: known_version(name) for name in PACKAGES},
-        "instruments": through.facts,
+    figures = {
+        "lengths": histograms(rows, lengths, real_lengths),
+        "map": _excerpts(text_map(some.own, some.test, seed), rows, place),
+        "data_map": drawn_map[1],
     }
+    sides = (own.facts, test.facts if test else None, train.facts if train else None)
+    counts = {"rows": len(rows), "judged": len(some.own), "seed": seed}
+    return report(verdicts, sides, figures, **counts, first=first, instruments=through.facts)
 
 
 def _encoded(rows: Rows, through: Instruments, most: int, seed: int) -> Rows:
@@ -276,11 +255,3 @@ def _masked(figures: dict[str, Any]) -> dict[str, Any]:
 def _excerpt(text: str) -> str:
     masked = " ".join(mask(text[:CHARACTERS]).split())
     return masked if len(masked) <= EXCERPT else masked[:EXCERPT] + "…"
-
-
-def known_version(name: str) -> str | None:
-    """Return the version of a package, if it is installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

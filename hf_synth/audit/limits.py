@@ -93,6 +93,10 @@ HOLES = 0.05  # of a column's missing cells, either way
 SPREAD = 0.10  # of a column's distance, and of a rank correlation
 NEARER = 0.60  # share of rows nearer to train than to test rows, lower end
 
+# Images and their texts.
+BELONGS = 0.75  # share of pairs in which the own text is nearer, upper end; chance is 0.5
+BELONGS_LESS = 0.10  # than of real pairs
+
 # Memorisation. A canary that was never seen has x bits or more in one case of 2^x: a set of them is worth a look where
 # they would have as many bits together by chance in fewer cases than this.
 EXPOSED = 0.05

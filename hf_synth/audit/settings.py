@@ -28,6 +28,7 @@ class InspectConfig:
         adapter: What `hf-synth tune` trained beside that model.
         judge: A classifier of the same class names, or an NLI model, whose labels stand beside those of the data set.
         toxicity: A classifier with a class called toxic, hateful or offensive.
+        clip: A model of images and texts (CLIP's kind), for data sets with images: whether each goes with its text.
         output_dir: Where `inspect.json` and `report.html` go. Where left out: into a data set that `generate` wrote,
             whose card then states them, else `inspect/<its name>`.
         encoder: Encodes texts: a folder or Hub id; `none` for words alone.
@@ -49,6 +50,7 @@ class InspectConfig:
     adapter: str | None = None
     judge: str | None = None
     toxicity: str | None = None
+    clip: str | None = None
     output_dir: str | None = None
     encoder: str = ENCODER
     max_rows: int = Field(1_000_000, ge=20)

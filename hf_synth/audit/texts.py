@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import InputError
 from ..metrics.classification import wilson
 from ..metrics.sampling import drawn
 from ..metrics.tokens import words
-from ..trainers.folds import out_of_fold
 from . import limits
-from .probe import FOLDS, check_sklearn
-from .records import Floats, Ints, Rows, Verdict, level, percent, share_of, skipped
+from .probe import told_by_tree
+from .records import Ints, Rows, Verdict, level, percent, share_of, skipped
 
 
 def counted(own: Rows) -> Ints:
@@ -78,22 +75,11 @@ def length_tells(own: Rows, lengths: Ints, seed: int) -> Verdict:
     known, labels = np.unique(own.labels, return_inverse=True)
     if len(known) < 2 or len(own) < limits.LEAST:
         return skipped(check, f"needs two classes and {limits.LEAST} rows")
+    table = np.stack([lengths, [len(text) for text in own.texts]], axis=1)
     try:
-        check_sklearn()
+        right = told_by_tree(table, labels, seed)
     except InputError as error:
         return skipped(check, str(error))
-    from sklearn.tree import DecisionTreeClassifier
-
-    table = np.stack([lengths, [len(text) for text in own.texts]], axis=1)
-
-    def fit(train: Any, test: Any) -> Floats:
-        tree = DecisionTreeClassifier(max_leaf_nodes=16, min_samples_leaf=10, random_state=seed)
-        told = np.full((len(test), len(known)), -30.0)
-        tree.fit(table[train], labels[train])
-        told[:, tree.classes_] = np.log(tree.predict_proba(table[test]).clip(min=1e-12))
-        return told
-
-    right = int((out_of_fold(len(own), FOLDS, seed, labels, fit).argmax(1) == labels).sum())
     majority = float(np.bincount(labels).max() / len(own))
     low, high = wilson(right, len(own))
     value = (right / len(own) - majority) / (1 - majority)

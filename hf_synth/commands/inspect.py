@@ -78,9 +78,8 @@ def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | No
     Raises:
         InputError: If something cannot be loaded, or has no texts or labels.
     """
-    from ..audit.data import load, load_corpus_texts, load_real_rows, prompts_of, real_of, splits_of
-    from ..audit.inspect import inspect
-    from ..audit.instruments import open_instruments
+    from ..audit.data import splits_of
+    from ..images.inspect import beside_texts, has_texts, image_column, inspect_images
     from ..inspected import is_ours
     from ..tables.inspect import inspect_table
     from ..tables.parts import is_table
@@ -89,6 +88,19 @@ def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | No
         first = next(iter(splits_of(config.dataset, "dataset").values()))
         if is_table(first):
             return inspect_table(config)
+        if image_column(first):
+            images = inspect_images(config)
+            return beside_texts(_texts(config, task, judge), images) if has_texts(first, config) else images
+    return _texts(config, task, judge)
+
+
+def _texts(config: InspectConfig, task: Task | None, judge: Judge | None) -> dict[str, Any]:
+    """Run the checks of texts."""
+    from ..audit.data import load, load_corpus_texts, load_real_rows, prompts_of, real_of
+    from ..audit.inspect import inspect
+    from ..audit.instruments import open_instruments
+    from ..inspected import is_ours
+
     task, learnt = task or _task_of(config), None
     if task is not None and is_ours(Path(config.dataset)):
         learnt, config = _conditioned(Path(config.dataset), task, config)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from datasets import ClassLabel, Dataset
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..classifier import fit, log_probabilities, log_softmax
 from ..errors import InputError
@@ -18,6 +17,7 @@ from ..task import Task
 from ..tasks import parse_task
 from ..trainers.selection import calibrate, information, informative
 from .chain import SILENT, Link
+from .gallery import difference_hash
 from .settings import IllustrateConfig
 from .source import Original
 from .store import Store, opened
@@ -156,12 +156,6 @@ def _drop_repeats(links: Sequence[Link], store: Store, bits: int) -> None:
             link.dropped = REPEATED
         else:
             seen.append(mine)
-
-
-def difference_hash(image: Image.Image) -> int:
-    """Return 64 bits: whether each pixel of a grey 9 x 8 copy is brighter than its right neighbour."""
-    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BILINEAR), int)
-    return int("".join("1" if bright else "0" for bright in (grey[:, :-1] > grey[:, 1:]).ravel()), 2)
 
 
 def reasons(links: Sequence[Link]) -> Mapping[str, int]:

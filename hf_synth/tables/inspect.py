@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from ..audit import balance, gap, labels, oracle, usefulness
 from ..audit.figures import text_map
-from ..audit.inspect import EXCERPT, PACKAGES, known_version
+from ..audit.inspect import EXCERPT
 from ..audit.records import Rows, Verdict, skipped
+from ..audit.report import report
 from ..audit.settings import InspectConfig
 from ..metrics.sampling import drawn
 from ..pii import mask
@@ -32,7 +33,7 @@ def inspect_table(config: InspectConfig) -> dict[str, Any]:
         config: The settings; models are not used.
 
     Returns:
-        What `audit.inspect.inspect` returns.
+        What `audit.report.report` returns.
 
     Raises:
         InputError: If something cannot be loaded, or the two tables have no column in common.
@@ -54,20 +55,9 @@ def inspect_table(config: InspectConfig) -> dict[str, Any]:
     places = text_map(mine, tests, config.seed)
     for point in places["own"] if places else ():
         point["text"] = _excerpt(shown[point["row"]])
-    return {
-        "dataset": own.facts(label),
-        "reference": test and test.facts(label),
-        "reference_train": train and train.facts(label),
-        "n": len(own.cells),
-        "seed": config.seed,
-        "sampled": {"read": len(own.cells), "of": own.of, "embedded_and_labels_judged": len(mine)},
-        "verdicts": [{key: value for key, value in asdict(one).items() if key != "measures"} for one in verdicts],
-        "measures": {one.check: {"rows": len(own.cells), **one.measures} for one in found},
-        "first": [],
-        "figures": {"lengths": None, "map": places, "data_map": drawn_map[1]},
-        "versions": {name: known_version(name) for name in PACKAGES},
-        "instruments": {"encoder": None},
-    }
+    figures = {"lengths": None, "map": places, "data_map": drawn_map[1]}
+    sides = (own.facts(label), test.facts(label) if test else None, train.facts(label) if train else None)
+    return report(verdicts, sides, figures, rows=len(own.cells), judged=len(mine), seed=config.seed)
 
 
 def _rows(part: Part, scale: Sequence[Row], schema: Schema, label: str | None, config: InspectConfig) -> Rows:
@@ -167,7 +157,8 @@ def _labelled(own: Rows, test: Rows | None, train: Rows | None, seed: int) -> It
 def _shown(verdict: Verdict, shown: Mapping[int, Row]) -> Verdict:
     """Add a masked excerpt to each row that a verdict names."""
     rows = [{**row, "text": _excerpt(shown[row["row"]])} for row in verdict.rows]
-    return replace(verdict, rows=rows, found=verdict.found or len(rows))
+    told = {"rows": len(shown), **verdict.measures}
+    return replace(verdict, rows=rows, found=verdict.found or len(rows), measures=told)
 
 
 def _excerpt(row: Row) -> str:

@@ -1,0 +1,188 @@
+"""Checks of images: files, repetitions, leaks, what tells them from real ones, and whether texts go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..audit import limits
+from ..audit.probe import judged, told_by_tree
+from ..audit.records import Level, Verdict, level, percent, share_of, skipped
+from ..errors import InputError
+from ..metrics.classification import wilson
+from ..metrics.sampling import bootstrap_of
+from .gallery import Gallery, near
+
+BITS = 3  # of 64 in which near-duplicates may differ
+Likeness = Callable[[Gallery], NDArray[np.float64]]  # cosine of each text with each image, [N, N]
+
+
+def files(own: Gallery) -> Verdict:
+    """Rows whose image is missing, or no image, or of one colour."""
+    plain = [own.index[at] for at in np.flatnonzero(own.plain).tolist()]
+    bad = [*own.broken, *plain]
+    told = {**share_of(len(bad), own.of), "missing": own.missing, "broken": len(own.broken), "one_colour": len(plain)}
+    reason = f"of {own.of:,} rows {len(own.broken)} have a file that is no whole image, {len(plain)} an image of one "
+    reason += f"colour, {own.missing} none"
+    rows = [{"row": at} for at in bad[: limits.MOST_ROWS]]
+    return Verdict("images", level(told["share"], limits.EMPTY), told["share"], 0.0, reason, rows, told, len(bad))
+
+
+def repeats(own: Gallery, real: Gallery | None) -> Verdict:
+    """Images that are nearly an earlier one (difference hashes), beside the reference's; those of one colour aside."""
+    again, groups = _again(own)
+    baseline = None if real is None or not len(real) else len(_again(real)[0]) / len(real)
+    told = {**share_of(len(again), max(len(own), 1)), "reference": baseline, "groups": groups, "bits": BITS}
+    times = max(1.0, limits.DUPLICATES_TIMES * (baseline or 0.0) / limits.NEAR[0])
+    reason = f"{percent(told['share'])} of the images are nearly an earlier one"
+    if baseline is not None:
+        reason += f" (reference {percent(baseline)})"
+    verdict, rows = level(told["interval"][0], limits.NEAR, times), [{"row": at} for at in again[: limits.MOST_ROWS]]
+    limit = limits.NEAR[0] * times
+    return Verdict("image duplicates", verdict, told["share"], limit, reason, rows, told, len(again))
+
+
+def _again(own: Gallery) -> tuple[list[int], list[list[int]]]:
+    """Return the images that are nearly an earlier one, and the groups of more than one."""
+    kept = np.flatnonzero(~own.plain)
+    hashes = own.hashes[kept]
+    first: dict[int, list[int]] = {}
+    again = []
+    for at, places in enumerate(near(hashes, hashes, BITS)):
+        head = int(places[0])
+        first.setdefault(head, []).append(own.index[kept[at]])
+        if head < at:
+            again.append(own.index[kept[at]])
+    return again, [group for group in first.values() if len(group) > 1]
+
+
+def two_labels(own: Gallery) -> Verdict:
+    """Images that stand, pixel for pixel, under several labels."""
+    check = "images, two labels"
+    if own.labels is None:
+        return skipped(check, "rows have no one label each")
+    held: dict[str, set[int]] = {}
+    for digest, label in zip(own.digests, own.labels.tolist(), strict=True):
+        held.setdefault(digest, set()).add(label)
+    rows = [
+        {"row": at, "label": own.names[label]}
+        for at, digest, label in zip(own.index, own.digests, own.labels.tolist(), strict=True)
+        if len(held[digest]) > 1
+    ]
+    told = share_of(len(rows), max(len(own), 1))
+    reason = f"{len(rows)} of {len(own):,} images stand under another label, too"
+    verdict = level(told["share"], limits.TWO_LABELS)
+    return Verdict(
+        check, verdict, told["share"], limits.TWO_LABELS[0], reason, rows[: limits.MOST_ROWS], told, len(rows)
+    )
+
+
+def leaked(own: Gallery, test: Gallery, train: Gallery | None) -> Verdict:
+    """Images of the reference's test split: pixel for pixel, or nearly, beyond what its train split has of these."""
+    places: dict[str, int] = {digest: at for at, digest in enumerate(test.digests)}
+    same = [(own.index[at], places[digest]) for at, digest in enumerate(own.digests) if digest in places]
+    kept, known = np.flatnonzero(~own.plain), {row for row, _ in same}
+    alike = [
+        (own.index[kept[at]], int(found[0]))
+        for at, found in enumerate(near(own.hashes[kept], test.hashes, BITS))
+        if len(found) and own.index[kept[at]] not in known
+    ]
+    chance = 0.0
+    if train is not None and len(train):
+        chance = float(np.mean([len(found) > 0 for found in near(train.hashes, test.hashes, BITS)]))
+    told = {
+        **share_of(len(same) + len(alike), max(len(own), 1)),
+        "same": len(same),
+        "near": len(alike),
+        "train": chance,
+    }
+    reason = f"{len(same)} of {len(own):,} images are images of the test split, {len(alike)} nearly"
+    if chance:
+        reason += f" (of its train split {percent(chance)})"
+    verdict: Level = "bad" if same else "look" if told["interval"][0] > limits.NEAR_TEST + chance else "good"
+    rows = [{"row": row, "reference_row": test.index[at]} for row, at in [*same, *alike]]
+    return Verdict("test images", verdict, len(same), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
+
+
+def colour_tells(own: Gallery, real: Gallery | None, seed: int) -> Verdict:
+    """Labels that a decision tree tells from mean colour, contrast and size alone, beside the reference's.
+
+    The value is (accuracy - m) / (1 - m), m the share of the largest class, as of labels by length.
+    """
+    check = "labels by colour"
+    mine, theirs = _tells(own, seed), None if real is None else _tells(real, seed)
+    if isinstance(mine, str):
+        return skipped(check, mine)
+    value, low, told = mine
+    baseline = theirs[0] if theirs and not isinstance(theirs, str) else 0.0
+    reason = f"colour and size alone tell {percent(told['accuracy'])} of the labels, the largest class has "
+    reason += percent(told["majority"])
+    if theirs and not isinstance(theirs, str):
+        reason += f" (reference {percent(theirs[2]['accuracy'])}, {percent(theirs[2]['majority'])})"
+    look, bad = (limit + max(baseline, 0.0) for limit in limits.LENGTH_TELLS)
+    return Verdict(check, level(low, (look, bad)), value, look, reason, (), {**told, "seed": seed})
+
+
+def _tells(own: Gallery, seed: int) -> tuple[float, float, dict[str, Any]] | str:
+    if own.labels is None or len(np.unique(own.labels)) < 2 or len(own) < limits.LEAST:
+        return f"needs two classes and {limits.LEAST} rows"
+    known, labels = np.unique(own.labels, return_inverse=True)
+    try:
+        right = told_by_tree(own.looks, labels, seed)
+    except InputError as error:
+        return str(error)
+    majority, (low, high) = float(np.bincount(labels).max() / len(own)), wilson(right, len(own))
+    told = {"rows": len(own), "accuracy": right / len(own), "interval": [low, high], "majority": majority}
+    return (right / len(own) - majority) / (1 - majority), (low - majority) / (1 - majority), told
+
+
+def told_apart(own: Gallery, real: Gallery, seed: int) -> Verdict:
+    """Classifier two-sample test on thumbnails, as many of both."""
+    check, count = "images told apart", min(len(own), len(real))
+    if count < limits.LEAST:
+        return skipped(check, f"needs {limits.LEAST} images of both")
+    rng = np.random.default_rng(seed)
+    some = [part.thumbnails[np.sort(rng.choice(len(part), count, replace=False))] for part in (own, real)]
+    whose = np.repeat([0, 1], count)
+    try:
+        right = int((judged(np.concatenate(some), whose, 2, seed).argmax(1) == whose).sum())
+    except InputError as error:
+        return skipped(check, str(error))
+    accuracy, interval = right / len(whose), wilson(right, len(whose))
+    reason = f"a light classifier of thumbnails tells these images from real ones in {accuracy:.3f} (chance 0.5)"
+    told = {"rows": count, "reference_rows": count, "seed": seed, "interval": list(interval)}
+    verdict: Level = "look" if interval[0] > limits.TOLD_APART else "good"
+    return Verdict(check, verdict, accuracy, limits.TOLD_APART, reason, (), told)
+
+
+def belongs(own: Gallery, real: Gallery | None, likeness: Likeness | None, seed: int) -> Verdict:
+    """Whether an image is likelier the one of its text than of another row's, under a model of both (CLIP).
+
+    The value is the share of pairs (own text, another's) in which the own is nearer to the image; 0.5 is chance.
+    """
+    check = "image and text"
+    if likeness is None:
+        return skipped(check, "needs a model of images and texts: `clip`")
+    mine, theirs = _belongs(likeness(own), seed), None if real is None else _belongs(likeness(real), seed)
+    if mine is None:
+        return skipped(check, f"needs {limits.LEAST} rows with a text and an image")
+    limit = limits.BELONGS if theirs is None else theirs["share"] - limits.BELONGS_LESS
+    reason = f"an image is nearer to its own text than to another's in {mine['share']:.2f} of the pairs (chance 0.5)"
+    if theirs is not None:
+        reason += f"; real ones in {theirs['share']:.2f}"
+    told = {**mine, "seed": seed, "reference": theirs}
+    return Verdict(check, "look" if mine["interval"][1] < limit else "good", mine["share"], limit, reason, (), told)
+
+
+def _belongs(cosines: NDArray[np.float64], seed: int) -> dict[str, Any] | None:
+    rows = len(cosines)
+    if rows < limits.LEAST:
+        return None
+    own = np.diag(cosines)
+    others = cosines[~np.eye(rows, dtype=bool)].reshape(rows, rows - 1)
+    wins = (own[:, None] > others).mean(1) + 0.5 * (own[:, None] == others).mean(1)
+    interval = bootstrap_of(lambda some: float(wins[some].mean()), rows, seed=seed)
+    return {"rows": rows, "share": float(wins.mean()), "interval": list(interval), "cosine": float(own.mean())}
