@@ -238,7 +238,8 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
 def known_as(path: str) -> str:
     """Return what a path is known by: a folder goes by its last part, since its path is nobody's business."""
     try:
-        return Path(path).resolve().name if Path(path).exists() else path
+        folder, colon, config = (path, "", "") if Path(path).exists() else path.partition(":")
+        return Path(folder).resolve().name + colon + config if Path(folder).exists() else path
     except (OSError, ValueError):  # a text that is too long for a path, or no path at all
         return path
 

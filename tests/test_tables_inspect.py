@@ -157,7 +157,8 @@ def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
     folder = tmp_path / "completed"
     (folder / "hf_synth").mkdir(parents=True)
     (folder / "data").mkdir()
-    Dataset.from_list(people(60, 1)).to_parquet(folder / "data/train-0.parquet")
+    tables = [{"imputation": draw, "row": at, **row} for draw in (1, 2) for at, row in enumerate(people(60, 1))]
+    Dataset.from_list(tables).to_parquet(folder / "data/train-0.parquet")
     told = [
         {"column": name, "cells": 20, "error": error, "baseline": 1.0} for name, error in (("age", 0.9), ("dose", 1.3))
     ]
@@ -166,6 +167,7 @@ def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
     assert main(["inspect", str(folder), "--output_dir", str(tmp_path / "out")]) == 0
     verdicts = {one["check"]: one for one in json.loads((tmp_path / "out/inspect.json").read_text())["verdicts"]}
     assert (verdicts["hidden cells"]["verdict"], verdicts["coverage"]["verdict"]) == ("look", "look")
+    assert verdicts["exact duplicates"]["verdict"] == "good"  # of one of the completed tables
     assert verdicts["hidden cells"]["value"] == pytest.approx(1.1)
 
 

@@ -14,6 +14,7 @@ from ..errors import InputError, unknown
 from ..files import delimiter
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
+from ..produce import known_as
 from ..reference import Judge, load_labelled, load_real, load_reference, readable
 from ..task import Task
 from .columns import label_column, text_columns
@@ -108,7 +109,7 @@ def load(
     data = splits[split]
     label = label_column(data, label, key)
     columns = text_columns(data, texts, label, key)
-    name = Path(path).resolve().name if Path(path).exists() else path
+    name = known_as(path)
     return rows_of(data, columns, label, name, split, most, seed, key)
 
 

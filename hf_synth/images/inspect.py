@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..audit.report import report
 from ..audit.settings import InspectConfig
 from ..columns import class_names, names_of
 from ..errors import InputError, unknown
+from ..produce import known_as
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -112,9 +112,8 @@ def _gallery(
     own = look_at(
         data.cast_column(column, Image(decode=False)), column, labels, min(config.max_rows, OPENED), config.seed
     )
-    known = Path(path).resolve().name if Path(path).exists() else path
     told: dict[str, Any] = {
-        "name": known,
+        "name": known_as(path),
         "split": split,
         "text_columns": [],
         "label_column": name,

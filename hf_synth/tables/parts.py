@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..audit.columns import LABELS, NO_TEXTS, label_column, texts_among
 from ..audit.data import splits_of
 from ..audit.settings import InspectConfig
 from ..errors import InputError, unknown
 from ..metrics.sampling import drawn
+from ..produce import known_as
 from .folder import NUMBERS
 from .schema import Column, Schema, infer
 from .source import Table
@@ -85,12 +87,12 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
     split = config.split or ("train" if "train" in data else next(iter(data)))
     if split not in data:
         raise InputError(f"`dataset`: {unknown('a split of ' + repr(config.dataset), split, data)}")
-    tables = {"dataset": Table.of(_name(config.dataset), {split: data[split]})}
+    tables = {"dataset": Table.of(known_as(config.dataset), {split: _first(data[split])})}
     label = _label(data[split], config.label_column)
     judges = trains = None
     if config.reference is not None:
         theirs = splits_of(config.reference, "reference")
-        tables["reference"] = Table.of(_name(config.reference), theirs)
+        tables["reference"] = Table.of(known_as(config.reference), theirs)
         names = (config.reference_split,) if config.reference_split else ("test", "validation")
         judges = next((name for name in names if name in theirs), None if config.reference_split else [*theirs][0])
         if judges is None:
@@ -111,6 +113,13 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
         if test and not test.cells:
             raise InputError(f"`reference`: no row of split {test.split!r} has the label {next(iter(alone))!r}")
     return own, test, train, schema, label
+
+
+def _first(data: Dataset) -> Dataset:
+    """Return the first of the tables that `impute` completed, which stand one below the other."""
+    if not {*NUMBERS} <= {*data.column_names}:
+        return data
+    return data.select(np.flatnonzero(np.asarray(data["imputation"][:]) == 1))
 
 
 def _label(data: Dataset, given: str | None) -> str | None:
@@ -171,7 +180,3 @@ def _cell(column: Column, cell: Any) -> Any:
 
 def _beyond(column: Column, value: Any) -> bool:
     return column.range is not None and not column.range[0] <= value <= column.range[1]
-
-
-def _name(path: str) -> str:
-    return Path(path).resolve().name if Path(path).exists() else path
