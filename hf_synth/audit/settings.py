@@ -15,7 +15,7 @@ class InspectConfig:
     """What is inspected, and beside what.
 
     Attributes:
-        dataset: A labelled data set of texts, of images, or a table: a folder, a file (.parquet, .jsonl, .csv) or a Hub
+        dataset: A labelled data set of texts or images, or a table: a folder, a file (.parquet, .jsonl, .csv) or a Hub
             id (`id:config`).
         reference: Real labelled rows to compare with, likewise; its test split must not stand in the data set.
         task: A task whose names the reference is brought under, a packaged one or a YAML file; none is needed.

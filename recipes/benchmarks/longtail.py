@@ -5,8 +5,9 @@ taskset -c 0 python recipes/benchmarks/longtail.py ../shared/data/banking77 --ta
 Each seed cuts the train split to 50 rows of one class down to 2 of another, exponentially, in an order that the seed
 draws; `longtail` writes `--num_rows` for each allocation, and the first half of them is the smaller budget. A logistic
 regression on all-MiniLM-L6-v2 embeddings learns the real rows and the written ones and is judged on the test split, by
-macro F1 over the third of the classes with the fewest real rows (tail), the middle third, and all. What is done is
-done: the script goes on where it was stopped.
+macro F1 over the third of the classes with the fewest real rows (tail), the middle third, and all. With `--fine_tuned`
+all-MiniLM-L6-v2 itself is trained (ten epochs), and judged at the whole budget alone. What is done is done: the script
+goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -16,20 +17,27 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 from sklearn.linear_model import LogisticRegression
 
+from hf_synth.learners import learner
 from hf_synth.models import resolve
 from hf_synth.retrieval.encode import Encoder
 from hf_synth.retrieval.settings import ENCODER
+from hf_synth.settings import StudentConfig
+from hf_synth.tasks import load_task
+from hf_synth.train import train_student
 
 HEAD, TAIL, DRAWS = 50, 2, 1000
 PLANS = ("uniform", "inverse", "planned")
+STUDENT: dict[str, Any] = {"num_train_epochs": 10, "learning_rate": 1e-4, "train_batch_size": 16, "max_length": 64}
+STUDENT |= {"training_args": {"bf16": True, "use_cpu": True}}
 
 
 def label_of(rows: Dataset) -> str:
@@ -76,6 +84,18 @@ def f1(wanted: np.ndarray, told: np.ndarray, classes: int) -> np.ndarray:
     return 2 * right / np.maximum(np.bincount(wanted, minlength=classes) + np.bincount(told, minlength=classes), 1)
 
 
+def fine_tuned(args: argparse.Namespace, texts: list[str], labels: np.ndarray, test: Dataset, seed: int) -> np.ndarray:
+    """Train a student on rows and return the classes that it gives the test rows."""
+    task, config = load_task(args.task), StudentConfig(**STUDENT)
+    names = test.features[label_of(test)].names
+    features = Features({task.columns[0]: Value("string"), task.label_column: ClassLabel(names=names)})
+    rows = Dataset.from_dict({task.columns[0]: texts, task.label_column: labels}, features)
+    with tempfile.TemporaryDirectory() as folder:
+        train_student(DatasetDict(train=rows), task, config, Path(folder, "model"), seed)
+        told = learner(task).predict(Path(folder, "model"), test, task, config.max_length)
+    return np.array([names.index(label) for label in told])
+
+
 def judge(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Return macro F1 by budget, plan and part of the classes: the value, and that of each bootstrap draw."""
     source = load_dataset(args.data)
@@ -92,14 +112,15 @@ def judge(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     samples = [draw.integers(len(wanted), size=len(wanted)) for _ in range(DRAWS)]
     texts = {plan: written(args, out / "seen", plan, seed, out / plan) for plan in PLANS}
     found: dict[str, Any] = {}
-    for budget, plan in [
-        (0, "real rows alone"),
-        *((b, p) for b in (args.num_rows // 2, args.num_rows) for p in PLANS),
-    ]:
+    budgets = (args.num_rows,) if args.fine_tuned else (args.num_rows // 2, args.num_rows)
+    for budget, plan in [(0, "real rows alone"), *((budget, plan) for budget in budgets for plan in PLANS)]:
         added = texts[plan][:budget] if budget else []
-        table = np.concatenate([real, encode([text for text, _ in added])]) if added else real
         classes = np.concatenate([labels, [names.index(label) for _, label in added]]).astype(int)
-        told = LogisticRegression(max_iter=500, C=10).fit(table, classes).predict(rows)
+        if args.fine_tuned:
+            told = fine_tuned(args, [*seen["text"], *(text for text, _ in added)], classes, test, seed)
+        else:
+            table = np.concatenate([real, encode([text for text, _ in added])]) if added else real
+            told = LogisticRegression(max_iter=500, C=10).fit(table, classes).predict(rows)
         draws = np.stack([f1(wanted[some], told[some], len(names)) for some in samples])
         value = f1(wanted, told, len(names))
         found[f"{budget} {plan}"] = {
@@ -139,11 +160,12 @@ def main() -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--num_rows", type=int, default=462)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--fine_tuned", action="store_true")
     parser.add_argument("--output_dir", default="outputs/longtail")
     args = parser.parse_args()
     results = []
     for seed in args.seeds:
-        file = Path(args.output_dir) / f"seed{seed}.json"
+        file = Path(args.output_dir) / f"seed{seed}{'-fine-tuned' if args.fine_tuned else ''}.json"
         if not file.exists():
             found = judge(args, seed)
             file.write_text(json.dumps(found))
