@@ -70,7 +70,8 @@ def written(args: argparse.Namespace, seen: Path, plan: str, seed: int, out: Pat
     command = [sys.executable, "-m", "hf_synth", "generate", "--method", "longtail", "--task", args.task]
     command += ["--seen_rows", str(seen), "--allocation", plan, "--seed", str(seed), "--num_rows", str(args.num_rows)]
     command += ["--first_round", str(args.num_rows // 2), "--growth", "1", "--chunk_size", "10"]
-    subprocess.run([*command, "--output_dir", str(out)], check=True, stdout=subprocess.DEVNULL)
+    if not (out / "dataset").exists():
+        subprocess.run([*command, "--output_dir", str(out)], check=True, stdout=subprocess.DEVNULL)
     data = load_dataset(str(out / "dataset"))
     rows = [row for split in data.values() for row in split.to_list()]
     column = label_of(data["train"])
