@@ -13,19 +13,20 @@ from .errors import InputError, unknown
 PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
 FACTS = "hf_synth/facts.json"
+TRAINING = "training.json"  # in the folder of a model
 
 
 def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
-    """Refuse what was made under `private` of real text: an adapter, or a data set that says so.
+    """Refuse what was made under `private` of real text: an adapter, a data set or a model that says so.
 
     Args:
-        folder: Of the data set or the adapter.
+        folder: Of one of these.
         overrule: Lets it pass where `private` is among them.
 
     Raises:
         InputError: Saying what would leave this machine.
     """
-    leaving = _private(folder)
+    leaving = held_back(folder)
     if leaving and PRIVATE not in overrule:
         raise InputError(
             f"{str(folder)!r} is not pushed, since it was made under `private` and holds {leaving}. Read its "
@@ -33,17 +34,20 @@ def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
         )
 
 
-def _private(folder: Path) -> str:
+def held_back(folder: Path) -> str:
     """Return what real text stands behind a folder that was made under `private`; nothing of others."""
-    for name in (ADAPTER, FACTS):
-        if (folder / name).is_file():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            adapter = found if name == ADAPTER else found["generator"].get("adapter") or {}
-            if name == FACTS and found.get("private"):
-                return f"rows made with {' and '.join(found['private'])}"
-            if adapter.get("private"):
-                what = "what" if name == ADAPTER else "rows of an adapter that"
-                return f"{what} has learnt from real rows of {adapter['shots']['name']}"
+    for name in (ADAPTER, FACTS, TRAINING):
+        if not (folder / name).is_file():
+            continue
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        if name == TRAINING:
+            return " and ".join(f"what a model has learnt from {what}" for what in found.get("private", ()))
+        adapter = found if name == ADAPTER else found["generator"].get("adapter") or {}
+        if name == FACTS and found.get("private"):
+            return f"rows made with {' and '.join(found['private'])}"
+        if adapter.get("private"):
+            what = "what" if name == ADAPTER else "rows of an adapter that"
+            return f"{what} has learnt from real rows of {adapter['shots']['name']}"
     return ""
 
 

@@ -315,6 +315,20 @@ def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
         push(tmp_path / "o/dataset", "me/x", token="t")
 
 
+def test_a_model_of_private_rows_leaves_when_it_is_said(presidio, task_file, real, tmp_path):
+    folder = tmp_path / "o"
+    given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
+    own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
+    made = [*given, *own[:4]]
+    assert main(["generate", *made, "--private"]) == 0
+    assert main(["train", *given, *own, "--private"]) == 0
+    (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
+    with pytest.raises(InputError, match="what a model has learnt from rows made with prompts that quote"):
+        push(folder / "model", "me/a", repo_type="model", token="t")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE|network"):
+        push(folder / "model", "me/a", repo_type="model", overrule=["private"], token="t")
+
+
 @pytest.mark.extras
 def test_rows_that_a_long_tail_quotes_are_masked(tmp_path, student_folder):
     pytest.importorskip("presidio_analyzer")

@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder, output)
-        train(plan, found[StudentConfig], folder)
+        train(plan, found[StudentConfig], folder, private=output.private)
         judge(plan, output, folder, reference, generator)
         if output.inspect:
             # The weights that the student starts from are at hand; a BiLSTM has none.

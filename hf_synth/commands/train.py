@@ -15,7 +15,9 @@ from ..columns import class_names
 from ..config import strict
 from ..errors import InputError
 from ..home import locked
-from ..produce import Plan
+from ..journal import write_whole
+from ..leaks import TRAINING, held_back
+from ..produce import Plan, known_as
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from ..shapes import shape
@@ -83,10 +85,13 @@ def _with_weights(data: Any, path: str | Path) -> Any:
     return DatasetDict(train=train.select(np.flatnonzero(~seen)) if seen.any() else train, validation=validation)
 
 
-def train(plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None) -> dict[str, Any]:
+def train(
+    plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None, private: bool = False
+) -> dict[str, Any]:
     """Train into `folder/model`, whose lock is held, and return the training facts.
 
-    Weights that the training makes for the rows of the run's own data set are written into that.
+    Weights that the training makes for the rows of the run's own data set are written into that. What real text stands
+    behind a model that was made under `private` is recorded in its `training.json`.
     """
     given = given or DataConfig()
     own = folder / "dataset"
@@ -96,6 +101,11 @@ def train(plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | N
 
     folder.mkdir(parents=True, exist_ok=True)
     facts = train_student(data, plan.task, config, folder / "model", plan.config.seed)
+    real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
+    behind = [what for what in (held_back(Path(dataset)), real) if what]
+    if behind != facts.get("private", []) and _rank() == 0:
+        facts["private"] = behind
+        write_whole(folder / "model" / TRAINING, json.dumps(facts, indent=2) + "\n")
     plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced
     if facts["weights"] and plain and _rank() == 0 and Path(dataset).resolve() == own.resolve():
         told = {name: facts["weights"][name] for name in GIVEN}
@@ -118,7 +128,7 @@ def main(argv: list[str]) -> int:
             f"no data set in {str(folder / 'dataset')!r}: run `hf-synth generate` first, or give `dataset`"
         )
     with locked(folder, Ranks(_rank())):
-        facts = train(plan, found[StudentConfig], folder, given)
+        facts = train(plan, found[StudentConfig], folder, given, found[OutputConfig].private)
     if _rank() == 0:
         console.print(json.dumps({k: facts[k] for k in ("rows", "validation_rows", "validation_score", "seconds")}))
         console.print(f"model in {folder / 'model'}")
