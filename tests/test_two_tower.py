@@ -121,6 +121,33 @@ def test_rounds_shrink_what_moves_and_go_from_generated_to_real_pairs(towers, tm
     assert len(CAMEL.rounds) == 5
 
 
+def test_a_killed_training_goes_on_and_a_finished_one_is_not_done_again(towers, tmp_path, monkeypatch):
+    made, real = saved_rows(tmp_path / "made", pairs(32, 0)), saved_rows(tmp_path / "real", pairs(16, 1))
+    asked = ["--dataset", made, "--real", real, "--reference", real, "--reference_split", "train"]
+    asked += ["--num_train_epochs", "1"]
+    assert fuse(towers, tmp_path / "whole", *asked) == 0
+    seen, step = [], AnnealingTrainer.training_step
+
+    def killed(self, *given):
+        seen.append(self.state.global_step)
+        if len(seen) == 6:  # in the fourth visit
+            raise KeyboardInterrupt
+        return step(self, *given)
+
+    monkeypatch.setattr(AnnealingTrainer, "training_step", killed)
+    assert fuse(towers, tmp_path / "out", *asked) == 130
+    assert not (tmp_path / "out/model").exists()
+    assert fuse(towers, tmp_path / "out", *asked) == 0
+    assert seen == [0, 1, 2, 3, 4, 5, 5, 6]  # visits of two, one, two, one and one step
+    assert fuse(towers, tmp_path / "out", *asked) == 0
+    assert len(seen) == 8
+    told = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("whole", "out")]
+    assert told[0] == told[1]
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "out")]
+    assert weights[0] == weights[1]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "model", "report.json"]
+
+
 def test_it_learns_what_only_images_tell_and_loads_again(towers, tmp_path):
     made, real = saved_rows(tmp_path / "made", pairs(64, 0)), saved_rows(tmp_path / "real", pairs(32, 1))
     test = saved_rows(tmp_path / "test", pairs(40, 2))

@@ -25,7 +25,7 @@ VERBS = {
     "methods": "list the methods, or show one",
 }
 
-RESUMED = ("run", "generate", "train", "impute", "illustrate")  # go on where they were stopped
+RESUMED = ("run", "generate", "train", "impute", "illustrate", "fuse")  # go on where they were stopped
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ want of a split to choose by.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -25,10 +25,12 @@ from transformers import AutoImageProcessor, AutoTokenizer, PrinterCallback, Tra
 
 from ..card import render
 from ..errors import InputError
-from ..journal import write_whole
+from ..folder import replace_folder, restore_folder
+from ..journal import digest, write_whole
 from ..metrics.classification import Classification
 from ..models import resolve
 from ..produce import DECIDING
+from ..stages import last_checkpoint, open_scratch
 from ..students.two_tower import TwoTowerForSequenceClassification
 from ..trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
 from ..trainers.weighted import WeightedTrainer
@@ -58,11 +60,13 @@ class Pairs:
         data: Columns `text`, `image` (not decoded), `labels` and `synthetic`.
         names: The labels, in the order of their ids.
         left_out: Rows that lacked one of the three.
+        digest: Of the data set that they are of.
     """
 
     data: Dataset
     names: tuple[str, ...]
     left_out: int
+    digest: str
 
 
 def read_pairs(where: Where, names: Sequence[str] | None, generated: bool) -> Pairs:
@@ -94,7 +98,7 @@ def read_pairs(where: Where, names: Sequence[str] | None, generated: bool) -> Pa
     data = data.select_columns([*columns]).rename_columns({old: new for old, new in columns.items() if old != new})
     data = data.cast(Features({"text": Value("string"), "image": Image(decode=False)}))
     data = data.add_column("labels", [names.index(str(original.labels[row])) for row in rows])
-    return Pairs(data.add_column("synthetic", made), names, len(original.texts) - len(rows))
+    return Pairs(data.add_column("synthetic", made), names, len(original.texts) - len(rows), original.digest)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Collator:
 
 
 def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
-    """Train, judge and write `folder/model` and `folder/report.json`.
+    """Train, judge and write `folder/model` and `folder/report.json`; what was trained before is not trained again.
 
     Returns:
         What the report holds.
@@ -134,15 +138,25 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
     collator = Collator(
         AutoTokenizer.from_pretrained(text), AutoImageProcessor.from_pretrained(image), config.max_length
     )
-    with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        trainer = _trainer(config, _model(config, text, image, names), data, collator, scratch)
-        trainer.train()
-        metrics = _judged(trainer, reference) if reference else None
-    for one in (trainer.model, collator.tokenizer, collator.processor):
-        one.save_pretrained(folder / "model")
+    key = digest(
+        [
+            _settings(config),
+            [one.digest for one in (*parts, *([reference] if reference else []))],
+            [one.sha256 for one in sources.values()],
+        ]
+    )
+    restore_folder(folder / "model")
+    if (done := folder / "report.json").exists() and (report := json.loads(done.read_text()))["key"] == key:
+        return report
+    args = _arguments(config, folder / ".model-training")
+    open_scratch(args, key)
+    trainer = _trainer(config, args, _model(config, text, image, names), data, collator)
+    trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(args.output_dir))))
+    metrics = _judged(trainer, reference) if reference else None
     synthetic = int(np.sum(data["synthetic"][:]))
     left_out = sum(one.left_out for one in parts)
     report = {
+        "key": key,
         "metrics": metrics,
         "labels": list(names),
         "pairs": {"generated": synthetic, "real": len(data) - synthetic, "left_out": left_out},
@@ -151,8 +165,14 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
         "models": {name: one.facts() for name, one in sources.items()},
         "versions": {name: version(name) for name in DECIDING},
     }
+    fresh = folder / ".model-fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for one in (trainer.model, collator.tokenizer, collator.processor):
+        one.save_pretrained(fresh)
+    write_whole(fresh / "README.md", fused_card(report))
+    replace_folder(fresh, folder / "model")
     write_whole(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    write_whole(folder / "model" / "README.md", fused_card(report))
+    shutil.rmtree(str(args.output_dir), ignore_errors=True)
     return report
 
 
@@ -218,9 +238,9 @@ def _check(config: FuseConfig, data: Dataset, names: Sequence[str]) -> None:
         raise InputError(f"a classifier needs two labels or more; {config.dataset!r} has {list(names)}")
 
 
-def _trainer(config: FuseConfig, model: Any, data: Dataset, collator: Collator, scratch: str) -> WeightedTrainer:
-    args = TrainingArguments(
-        scratch,
+def _arguments(config: FuseConfig, scratch: Path) -> TrainingArguments:
+    return TrainingArguments(
+        str(scratch),
         seed=config.seed,
         num_train_epochs=config.num_train_epochs,
         learning_rate=config.learning_rate,
@@ -228,13 +248,19 @@ def _trainer(config: FuseConfig, model: Any, data: Dataset, collator: Collator, 
         per_device_eval_batch_size=config.train_batch_size,
         lr_scheduler_type="cosine",  # as in CAMEL's code, without warm-up
         weight_decay=0.05,
-        save_strategy="no",
+        save_strategy="epoch",  # of rounds, at the end of each visit: what was done by then is not done again
+        save_total_limit=1,
         logging_strategy="no",
         report_to="none",
         remove_unused_columns=False,  # the collator makes the model's inputs of them
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=False,
     )
+
+
+def _trainer(
+    config: FuseConfig, args: TrainingArguments, model: Any, data: Dataset, collator: Collator
+) -> WeightedTrainer:
     trainer: WeightedTrainer
     if config.anneal:
         trainer = AnnealingTrainer(model, args, collator, data, config=CAMEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
@@ -205,6 +206,19 @@ class WeightedTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         names: Any = [*(self._signature_columns or []), *self.example_columns]
         self._signature_columns = names
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        # Trainer reads a checkpoint back by the names in the model's own state, and leaves out in silence what has
+        # another, as `save_pretrained` gives it for ViT, Nomic's BERT, mixtures of experts and more
+        # (https://github.com/huggingface/transformers/issues/43701).
+        model = self.accelerator.unwrap_model(self.model)
+        if not isinstance(model, PreTrainedModel):
+            return super()._save_checkpoint(*args, **kwargs)
+        model.save_pretrained = partial(model.save_pretrained, save_original_format=False)  # type: ignore[method-assign]
+        try:
+            return super()._save_checkpoint(*args, **kwargs)
+        finally:
+            del model.save_pretrained
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
