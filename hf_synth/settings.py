@@ -124,7 +124,8 @@ class StudentConfig:
     Attributes:
         student: A sequence classifier or encoder: a Hub id or a local folder; `bilstm` for the papers' BiLSTM.
         num_train_epochs: Epochs.
-        learning_rate: Peak learning rate of the linear schedule.
+        learning_rate: Peak learning rate of the linear schedule; where left out 5e-5, and 1e-3 for `bilstm` and `bidaf`,
+            which start from nothing.
         train_batch_size: Rows per optimiser step and process.
         max_length: Tokens a text is cut to.
         label_smoothing: Share of the target spread over all labels.
@@ -153,7 +154,7 @@ class StudentConfig:
 
     student: str = "sentence-transformers/all-MiniLM-L6-v2"
     num_train_epochs: float = Field(3.0, gt=0)
-    learning_rate: float = Field(5e-5, gt=0)
+    learning_rate: float | None = Field(None, gt=0)
     train_batch_size: int = Field(32, ge=1)
     max_length: int = Field(128, ge=8)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -170,6 +171,10 @@ class StudentConfig:
     real_seed: int = Field(0, ge=0)
     real_first: float = Field(0.0, ge=0)
     training_args: dict[str, Any] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", 1e-3 if self.student in ("bilstm", "bidaf") else 5e-5)
 
 
 @strict

@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, TrainingArguments
 
+from hf_synth.settings import StudentConfig
 from hf_synth.students import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 from hf_synth.trainers.weighted import WeightedTrainer
 
@@ -291,3 +292,9 @@ def test_forward_mode_equals_finite_differences(tokenizer, pairs):
         expected = (moved(1e-5) - moved(-1e-5)) / 2e-5
     assert slope.abs().max() > 0.1
     torch.testing.assert_close(slope, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_what_starts_from_nothing_learns_at_a_higher_rate():
+    assert StudentConfig().learning_rate == 5e-5
+    assert {StudentConfig(student=name).learning_rate for name in ("bilstm", "bidaf")} == {1e-3}
+    assert StudentConfig(student="bilstm", learning_rate=2e-2).learning_rate == 2e-2
