@@ -82,10 +82,10 @@ def _rows(part: Part, scale: Sequence[Row], schema: Schema, label: str | None, c
     return Rows(texts, classes, names, index, table, labelled=label is not None and len(np.unique(classes)) > 1)
 
 
-def _equal(own: Rows, real: Rows, seed: int) -> list[Rows]:
+def _equal(own: Rows, real: Rows, seed: int) -> tuple[Rows, Rows]:
     """Return as many rows of both."""
     count = min(len(own), len(real))
-    return [part.take(drawn(len(part), count, seed)) for part in (own, real)]
+    return own.take(drawn(len(own), count, seed)), real.take(drawn(len(real), count, seed))
 
 
 def _word(column: Column, value: Any, edges: Any) -> str:

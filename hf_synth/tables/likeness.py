@@ -80,8 +80,8 @@ def missing(own: Rows, real: Rows, schema: Schema, unread: Mapping[str, int]) ->
     """
     found = {}
     for name in schema.columns:
-        mine, theirs = (sum(row[name] is None for row in part) for part in (own, real))
-        found[name] = [share_of(mine - unread.get(name, 0), len(own)), share_of(theirs, len(real))]
+        holes = [sum(row[name] is None for row in part) for part in (own, real)]
+        found[name] = [share_of(holes[0] - unread.get(name, 0), len(own)), share_of(holes[1], len(real))]
     gaps = {name: mine["share"] - theirs["share"] for name, (mine, theirs) in found.items()}
     worst = max(gaps, key=lambda name: abs(gaps[name]))
     mine, theirs = found[worst]

@@ -120,7 +120,7 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
         _name_ids(tables["dataset"], tables["reference"])
         label = label or _label(theirs[judges], None)
     schema = _schema(tables, label)
-    if label not in schema.columns or schema.columns[label].numeric:
+    if label is not None and (label not in schema.columns or schema.columns[label].numeric):
         if config.label_column is not None:
             raise InputError(f"`label_column`: {label!r} holds no labels: no column of both tables with few values")
         label = None
