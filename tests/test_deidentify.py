@@ -329,6 +329,19 @@ def test_a_model_of_private_rows_leaves_when_it_is_said(presidio, task_file, rea
         push(folder / "model", "me/a", repo_type="model", overrule=["private"], token="t")
 
 
+def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, real, tmp_path):
+    folder = tmp_path / "o"
+    given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
+    own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
+    assert main(["generate", *given, *own[:4]]) == 0
+    train = ["train", *given, *own, "--real_rows", real]
+    assert main([*train, "--private"]) == 0
+    assert main(train) == 0
+    (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
+    with pytest.raises(InputError, match="real rows of"):
+        push(folder / "model", "me/a", repo_type="model", token="t")
+
+
 @pytest.mark.extras
 def test_rows_that_a_long_tail_quotes_are_masked(tmp_path, student_folder):
     pytest.importorskip("presidio_analyzer")
