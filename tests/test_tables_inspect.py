@@ -204,6 +204,12 @@ def test_personal_data_in_a_cell_is_masked(real, tmp_path):
         assert "jane.doe" not in (tmp_path / "out" / name).read_text()
 
 
+def test_a_table_that_lacks_every_label_is_judged_without(real, tmp_path):
+    verdicts, report = judged([{**row, "outcome": ""} for row in people(200, 1)], real, tmp_path)
+    assert remarks(verdicts) == {"missing cells", "told apart"}
+    assert report["dataset"]["label_column"] is None
+
+
 def test_a_reference_with_nothing_but_labels_is_one_sentence(real, tmp_path, capsys):
     Dataset.from_list([{"size": at, "outcome": NAMES[at % 2]} for at in range(30)]).to_parquet(tmp_path / "o.parquet")
     assert main(["inspect", str(tmp_path / "o.parquet"), "--reference", str(real), "--label_column", "outcome"]) == 2

@@ -128,7 +128,8 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
     of = tables.get("reference")
     test = _part(of, judges, schema, config) if of and judges else None
     train = _part(of, trains, schema, config) if of and trains else None
-    alone = {row[label] for row in own.cells} if label else {None}
+    alone = {row[label] for row in own.cells} - {None} if label else set()
+    label = label if alone else None
     if label and len(alone) == 1:  # rows of one label, such as those that fill a minority up
         test, train = (part and part.where(lambda row: row[label] in alone) for part in (test, train))
         if test and not test.cells:
