@@ -16,6 +16,7 @@ from hf_synth.folder import write_folder
 from hf_synth.hub import push
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
+from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
 from hf_synth.shots import shots_of, tuned
@@ -340,6 +341,13 @@ def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, r
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
     with pytest.raises(InputError, match="real rows of"):
         push(folder / "model", "me/a", repo_type="model", token="t")
+
+
+def test_figures_are_not_masked_and_long_numbers_are():
+    assert mask("0.0098, and 0.00985222 in 300 rows") == "0.0098, and 0.00985222 in 300 rows"
+    for text in ("call 0171.1234567", "0.1 5551234567", "no. 0.5551234 567"):
+        assert "4567" not in mask(text)
+        assert "<" in mask(text)
 
 
 @pytest.mark.extras

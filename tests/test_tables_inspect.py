@@ -204,6 +204,12 @@ def test_personal_data_in_a_cell_is_masked(real, tmp_path):
         assert "jane.doe" not in (tmp_path / "out" / name).read_text()
 
 
+def test_one_text_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "own.csv").write_text("text,label\na good film,1\n")
+    assert main(["inspect", str(tmp_path / "own.csv"), "--encoder", "none"]) == 2
+    assert "'own.csv' has one labelled row" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_table_that_lacks_every_label_is_judged_without(real, tmp_path):
     verdicts, report = judged([{**row, "outcome": ""} for row in people(200, 1)], real, tmp_path)
     assert remarks(verdicts) == {"missing cells", "told apart"}
