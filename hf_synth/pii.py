@@ -19,7 +19,8 @@ HINTS = {
     "URL": re.compile(r"://|www\."),
 }
 IMPERSONAL = ("URL",)  # counted and masked, but no fault
-ROUGH = re.compile(r"\S+@\S+|\+?\d(?:[\d ().-]{5,})\d")  # masks e-mail addresses and long numbers without presidio
+# Masks e-mail addresses and long numbers without presidio; a share such as 0.00471 is none of these, and is kept.
+ROUGH = re.compile(r"(\b0\.\d+\b(?![ ().-]*\d))|\S+@\S+|\+?\d(?:[\d ().-]{5,})\d")
 
 
 def mask(text: str) -> str:
@@ -27,7 +28,7 @@ def mask(text: str) -> str:
     if find_spec("presidio_analyzer") is not None:
         for kind, start, end in reversed(spans(text)):
             text = f"{text[:start]}<{kind}>{text[end:]}"
-    return ROUGH.sub("<masked>", text)
+    return ROUGH.sub(lambda found: found[1] or "<masked>", text)
 
 
 def spans(text: str) -> list[tuple[str, int, int]]:

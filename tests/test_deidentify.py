@@ -16,6 +16,7 @@ from hf_synth.folder import write_folder
 from hf_synth.hub import push
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
+from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
 from hf_synth.shots import shots_of, tuned
@@ -327,6 +328,26 @@ def test_a_model_of_private_rows_leaves_when_it_is_said(presidio, task_file, rea
         push(folder / "model", "me/a", repo_type="model", token="t")
     with pytest.raises(InputError, match="HF_HUB_OFFLINE|network"):
         push(folder / "model", "me/a", repo_type="model", overrule=["private"], token="t")
+
+
+def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, real, tmp_path):
+    folder = tmp_path / "o"
+    given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
+    own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
+    assert main(["generate", *given, *own[:4]]) == 0
+    train = ["train", *given, *own, "--real_rows", real]
+    assert main([*train, "--private"]) == 0
+    assert main(train) == 0
+    (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
+    with pytest.raises(InputError, match="real rows of"):
+        push(folder / "model", "me/a", repo_type="model", token="t")
+
+
+def test_figures_are_not_masked_and_long_numbers_are():
+    assert mask("0.0098, and 0.00985222 in 300 rows") == "0.0098, and 0.00985222 in 300 rows"
+    for text in ("call 0171.1234567", "0.1 5551234567", "no. 0.5551234 567"):
+        assert "4567" not in mask(text)
+        assert "<" in mask(text)
 
 
 @pytest.mark.extras

@@ -122,6 +122,34 @@ def test_a_planted_fault_is_found(check, plant, rows, real, tmp_path):
         assert (told["missing"], told["broken"], told["one_colour"]) == (1, 1, 1)
 
 
+def test_digits_and_blank_images_are_no_copies_of_each_other(tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits, blank = load_digits(), io.BytesIO()
+    Pictures.new("RGB", (8, 8), "white").save(blank, format="PNG")
+    kinds = Features({"image": Image(), "label": Value("int64")})  # numbers without names
+    places = np.random.default_rng(0).permutation(len(digits.images))
+    for name, some in (("own", places[:400]), ("test", places[400:500])):
+        files = [blank.getvalue()] * 2
+        for at in some:
+            stream = io.BytesIO()
+            Pictures.fromarray((digits.images[at] * 15.9).astype(np.uint8)).save(stream, format="PNG")
+            files.append(stream.getvalue())
+        labels = [0, 1, *(int(digits.target[at]) for at in some)]
+        rows = {"image": [{"bytes": file, "path": None} for file in files], "label": labels}
+        (tmp_path / name / "data").mkdir(parents=True)
+        split = "test" if name == "test" else "train"
+        Dataset.from_dict(rows, kinds).to_parquet(tmp_path / name / f"data/{split}-0.parquet")
+    verdicts, report = judged(str(tmp_path / "own"), str(tmp_path / "test"), tmp_path / "out")
+    assert report["measures"]["images"]["one_colour"] == 2
+    assert remarks(verdicts) <= {"images", "test images"}
+    assert verdicts["test images"]["verdict"] != "bad"
+    assert verdicts["images, two labels"]["verdict"] == "good"
+    assert "labels by colour" in verdicts
+    alone, _ = judged(str(tmp_path / "own"), None, tmp_path / "out2")
+    assert alone["image duplicates"]["verdict"] == "good"
+
+
 def test_texts_are_judged_beside_their_images(real, tmp_path):
     torch.manual_seed(0)
     sizes = {"image_size": SIZE, "patch_size": 8, **WIDE}

@@ -138,9 +138,88 @@ def test_a_planted_fault_is_found(check, real, tmp_path):
     assert check in remarks(verdicts)
     if check == "cells":
         assert report["measures"]["cells"]["columns"] == {"pressure": 60, "ward": 10}
+        assert report["measures"]["missing cells"]["columns"]["ward"][0]["count"] == 0  # they hold something
         assert float(verdicts["cells"]["rows"][0]["cell"]) == 900
     if check == "exact duplicates":
         assert [row["row"] for row in verdicts["exact duplicates"]["rows"]] == [*range(500, 550)]
+
+
+def wide(count, seed):
+    """Return rows of 30 columns, so many that one in ten or more is the greatest or least in one of them."""
+    cells = np.random.default_rng(seed).normal(size=(count, 30)).round(4)
+    return [{**{f"c{at}": float(cell) for at, cell in enumerate(row)}, "label": float(row[0] > 0)} for row in cells]
+
+
+def test_few_clean_rows_of_many_columns_get_no_remark(tmp_path):
+    (tmp_path / "real/data").mkdir(parents=True)
+    for split, count in (("train", 200), ("test", 100)):
+        rows = [{**row, "label": int(row["label"])} for row in wide(count, len(split))]
+        Dataset.from_list(rows).to_parquet(tmp_path / f"real/data/{split}-0.parquet")
+    verdicts, report = judged(wide(400, 1), tmp_path / "real", tmp_path)  # labels are 0.0 and 1.0
+    assert remarks(verdicts) == set()
+    assert verdicts["cells"]["value"] > 0.1
+    assert verdicts["told apart"]["value"] < 0.6  # 400 rows of 500 are no reason to be told apart
+    assert verdicts["usefulness"]["verdict"] == "good"
+    assert verdicts["balance"]["verdict"] == "good"
+
+
+def test_labels_that_nothing_tells_are_not_swapped(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("own", "real"):
+        rows = [{"age": int(rng.integers(9)), "flag": bool(rng.random() < 0.5)} for _ in range(300)]
+        rows = [{**row, "label": int(rng.random() < 0.55)} for row in rows]
+        Dataset.from_list(rows).to_parquet(tmp_path / f"{name}.parquet")
+    assert (
+        main(
+            [
+                "inspect",
+                *(str(tmp_path / "own.parquet"), "--reference", str(tmp_path / "real.parquet")),
+                "--output_dir",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
+    report = json.loads((tmp_path / "out/inspect.json").read_text())
+    found = {one["check"]: one for one in report["verdicts"]}
+    assert found["class names"]["verdict"] == "good"
+    assert found["cells"]["value"] == 0  # flags are read
+
+
+def test_a_target_of_numbers_is_a_column_as_others(real, tmp_path, capsys):
+    rows = [{**row, "target": round(row["dose"] * 1.5, 1)} for row in people(200, 1)]
+    rows = [{name: cell for name, cell in row.items() if name != "outcome"} | {"nothing": ""} for row in rows]
+    verdicts, report = judged(rows, None, tmp_path)
+    assert report["dataset"]["label_column"] is None
+    assert verdicts["usefulness"]["verdict"] == "skipped"
+    assert main(["inspect", str(tmp_path / "own.csv"), "--label_column", "target"]) == 2
+    assert "'target' holds no labels" in " ".join(capsys.readouterr().err.split())
+
+
+def test_personal_data_in_a_cell_is_masked(real, tmp_path):
+    rows = people(300, 1)
+    rows[3]["ward"] = "jane.doe@example.com"
+    judged(rows, real, tmp_path)
+    for name in ("inspect.json", "report.html"):
+        assert "jane.doe" not in (tmp_path / "out" / name).read_text()
+
+
+def test_one_text_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "own.csv").write_text("text,label\na good film,1\n")
+    assert main(["inspect", str(tmp_path / "own.csv"), "--encoder", "none"]) == 2
+    assert "'own.csv' has one labelled row" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_table_that_lacks_every_label_is_judged_without(real, tmp_path):
+    verdicts, report = judged([{**row, "outcome": ""} for row in people(200, 1)], real, tmp_path)
+    assert remarks(verdicts) == {"missing cells", "told apart"}
+    assert report["dataset"]["label_column"] is None
+
+
+def test_a_reference_with_nothing_but_labels_is_one_sentence(real, tmp_path, capsys):
+    Dataset.from_list([{"size": at, "outcome": NAMES[at % 2]} for at in range(30)]).to_parquet(tmp_path / "o.parquet")
+    assert main(["inspect", str(tmp_path / "o.parquet"), "--reference", str(real), "--label_column", "outcome"]) == 2
+    assert "in common, beside the label" in " ".join(capsys.readouterr().err.split())
 
 
 def test_without_a_reference_and_of_one_label(real, tmp_path):
@@ -182,6 +261,19 @@ def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
 )
 def test_a_table_is_told_from_texts(row, wanted):
     assert is_table(Dataset.from_list([row] * 3)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted"),
+    [
+        (["high school", "some college", "no school"] * 20, True),
+        ([f"2020-01-01 10:{at}" for at in range(10, 60)], True),
+        ([f"good film number {at}" for at in range(60)], False),
+        ([f"这个电影真的很好看{at}" for at in range(60)], False),
+    ],
+)
+def test_categories_and_dates_are_no_texts(column, wanted):
+    assert is_table(Dataset.from_dict({"about": column, "stars": [*range(len(column))]})) == wanted
 
 
 @pytest.mark.parametrize(

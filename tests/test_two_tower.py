@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,11 @@ def test_a_killed_training_goes_on_and_a_finished_one_is_not_done_again(towers, 
     weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "out")]
     assert weights[0] == weights[1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "model", "report.json"]
+    shutil.rmtree(tmp_path / "out/model")
+    assert fuse(towers, tmp_path / "out", *asked) == 0
+    assert len(seen) == 15  # a report alone is no model
+    (tmp_path / "out/report.json").write_text("{}")  # as a release without keys might leave it
+    assert fuse(towers, tmp_path / "out", *asked) == 0
 
 
 def test_it_learns_what_only_images_tell_and_loads_again(towers, tmp_path):

@@ -108,7 +108,13 @@ def swapped(own: Rows, real: Rows) -> Verdict:
         return Verdict(check, "look", None, None, reason, (), told)
     known = {name: at for at, name in enumerate(real.names)}
     gains = {at: shares[at, best[at]] - shares[at, known[own.names[at]]] for at in enough if own.names[at] in known}
-    wrong = {at: gain for at, gain in gains.items() if best[at] != known[own.names[at]] and gain > limits.SWAPPED}
+    places = {name: at for at, name in enumerate(own.names)}
+    takes = {at: places.get(real.names[theirs]) for at, theirs in best.items()}  # whose name it would have
+    wrong = [
+        at
+        for at, gain in gains.items()
+        if takes[at] != at and min(gain, _mean_gain(at, takes, gains)) > limits.SWAPPED
+    ]
     value = max(gains.values(), default=0.0)
     reason = "the rows of each class look like the reference's class of that name"
     if wrong:
@@ -132,6 +138,15 @@ def _assignment(shares: Floats) -> dict[int, int]:
     from scipy.optimize import linear_sum_assignment
 
     return {int(ours): int(theirs) for ours, theirs in zip(*linear_sum_assignment(-shares), strict=True)}
+
+
+def _mean_gain(at: int, takes: dict[int, int | None], gains: dict[int, float]) -> float:
+    """Return the mean gain of the classes that would change names together: one gains what another loses by chance."""
+    chain, after = [at], takes[at]
+    while after in takes and after not in chain:
+        chain.append(after)
+        after = takes[after]
+    return float(np.mean([gains.get(one, 0.0) for one in chain]))
 
 
 def _agreement(counts: Floats, best: dict[int, int]) -> float:

@@ -109,6 +109,8 @@ def _texts(config: InspectConfig, task: Task | None, judge: Judge | None) -> dic
     label = config.label_column or (task.label_column if task else None)
     most, seed = config.max_rows, config.seed
     own = load(config.dataset, "dataset", ("train",), most, seed, split=config.split, texts=columns, label=label)
+    if len(own.rows) < 2:
+        raise InputError(f"`dataset`: {own.facts['name']!r} has one labelled row; two or more can be inspected")
     real = corpus = None
     if task is not None and judge is not None:
         real = real_of(judge, config.reference, task, most, seed)

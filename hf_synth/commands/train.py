@@ -102,8 +102,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     facts = train_student(data, plan.task, config, folder / "model", plan.config.seed)
     real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
-    behind = [what for what in (held_back(Path(dataset)), real) if what]
-    if behind != facts.get("private", []) and _rank() == 0:
+    before = facts.get("private", [])  # of a model that was trained before, and is not trained again
+    behind = [*before, *(what for what in (held_back(Path(dataset)), real) if what and what not in before)]
+    if behind != before and _rank() == 0:
         facts["private"] = behind
         write_whole(folder / "model" / TRAINING, json.dumps(facts, indent=2) + "\n")
     plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced

@@ -14,9 +14,8 @@ from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..errors import InputError
 from ..metrics.classification import wilson
 from ..metrics.sampling import bootstrap_of
-from .gallery import Gallery, near
+from .gallery import BITS, Gallery, alike
 
-BITS = 3  # of 64 in which near-duplicates may differ
 Likeness = Callable[[Gallery], NDArray[np.float64]]  # cosine of each text with each image, [N, N]
 
 
@@ -32,7 +31,7 @@ def files(own: Gallery) -> Verdict:
 
 
 def repeats(own: Gallery, real: Gallery | None) -> Verdict:
-    """Images that are nearly an earlier one (difference hashes), beside the reference's; those of one colour aside."""
+    """Images nearly an earlier one (difference hashes and thumbnails), beside the reference; none of one colour."""
     again, groups = _again(own)
     baseline = None if real is None or not len(real) else len(_again(real)[0]) / len(real)
     told = {**share_of(len(again), max(len(own), 1)), "reference": baseline, "groups": groups, "bits": BITS}
@@ -47,31 +46,27 @@ def repeats(own: Gallery, real: Gallery | None) -> Verdict:
 
 def _again(own: Gallery) -> tuple[list[int], list[list[int]]]:
     """Return the images that are nearly an earlier one, and the groups of more than one."""
-    kept = np.flatnonzero(~own.plain)
-    hashes = own.hashes[kept]
-    first: dict[int, list[int]] = {}
-    again = []
-    for at, places in enumerate(near(hashes, hashes, BITS)):
-        head = int(places[0])
-        first.setdefault(head, []).append(own.index[kept[at]])
-        if head < at:
-            again.append(own.index[kept[at]])
-    return again, [group for group in first.values() if len(group) > 1]
+    again: list[int] = []
+    first: dict[int, int] = {}
+    groups: dict[int, list[int]] = {}
+    for at, places in alike(own, own):
+        if earlier := places[places < at].tolist():
+            again.append(own.index[at])
+        first[at] = first[earlier[0]] if earlier else at
+        groups.setdefault(first[at], []).append(own.index[at])
+    return again, [group for group in groups.values() if len(group) > 1]
 
 
 def two_labels(own: Gallery) -> Verdict:
-    """Images that stand, pixel for pixel, under several labels."""
+    """Images that stand, pixel for pixel, under several labels; those of one colour aside."""
     check = "images, two labels"
     if own.labels is None:
         return skipped(check, "rows have no one label each")
+    kept, labels = np.flatnonzero(~own.plain).tolist(), own.labels.tolist()
     held: dict[str, set[int]] = {}
-    for digest, label in zip(own.digests, own.labels.tolist(), strict=True):
-        held.setdefault(digest, set()).add(label)
-    rows = [
-        {"row": at, "label": own.names[label]}
-        for at, digest, label in zip(own.index, own.digests, own.labels.tolist(), strict=True)
-        if len(held[digest]) > 1
-    ]
+    for at in kept:
+        held.setdefault(own.digests[at], set()).add(labels[at])
+    rows = [{"row": own.index[at], "label": own.names[labels[at]]} for at in kept if len(held[own.digests[at]]) > 1]
     told = share_of(len(rows), max(len(own), 1))
     reason = f"{len(rows)} of {len(own):,} images stand under another label, too"
     verdict = level(told["share"], limits.TWO_LABELS)
@@ -81,29 +76,28 @@ def two_labels(own: Gallery) -> Verdict:
 
 
 def leaked(own: Gallery, test: Gallery, train: Gallery | None) -> Verdict:
-    """Images of the reference's test split: pixel for pixel, or nearly, beyond what its train split has of these."""
-    places: dict[str, int] = {digest: at for at, digest in enumerate(test.digests)}
+    """Images of the reference's test split: pixel for pixel, or nearly, beyond what its train split has of these.
+
+    Those of one colour aside: one blank image is like another.
+    """
+    places = {test.digests[at]: at for at in np.flatnonzero(~test.plain).tolist()}
     same = [(own.index[at], places[digest]) for at, digest in enumerate(own.digests) if digest in places]
-    kept, known = np.flatnonzero(~own.plain), {row for row, _ in same}
-    alike = [
-        (own.index[kept[at]], int(found[0]))
-        for at, found in enumerate(near(own.hashes[kept], test.hashes, BITS))
-        if len(found) and own.index[kept[at]] not in known
+    known = {row for row, _ in same}
+    nearly = [
+        (own.index[at], int(found[0])) for at, found in alike(own, test) if len(found) and own.index[at] not in known
     ]
-    chance = 0.0
-    if train is not None and len(train):
-        chance = float(np.mean([len(found) > 0 for found in near(train.hashes, test.hashes, BITS)]))
+    chance = sum(len(found) > 0 for _, found in alike(train, test)) / len(train) if train else 0.0
     told = {
-        **share_of(len(same) + len(alike), max(len(own), 1)),
+        **share_of(len(same) + len(nearly), max(len(own), 1)),
         "same": len(same),
-        "near": len(alike),
+        "near": len(nearly),
         "train": chance,
     }
-    reason = f"{len(same)} of {len(own):,} images are images of the test split, {len(alike)} nearly"
+    reason = f"{len(same)} of {len(own):,} images are images of the test split, {len(nearly)} nearly"
     if chance:
         reason += f" (of its train split {percent(chance)})"
     verdict: Level = "bad" if same else "look" if told["interval"][0] > limits.NEAR_TEST + chance else "good"
-    rows = [{"row": row, "reference_row": test.index[at]} for row, at in [*same, *alike]]
+    rows = [{"row": row, "reference_row": test.index[at]} for row, at in [*same, *nearly]]
     return Verdict("test images", verdict, len(same), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
 

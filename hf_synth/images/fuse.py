@@ -146,8 +146,11 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
         ]
     )
     restore_folder(folder / "model")
-    if (done := folder / "report.json").exists() and (report := json.loads(done.read_text()))["key"] == key:
-        return report
+    done = folder / "report.json"
+    if done.exists() and (folder / "model").is_dir():
+        report = json.loads(done.read_text(encoding="utf-8"))
+        if report.get("key") == key:  # earlier releases wrote none
+            return report
     args = _arguments(config, folder / ".model-training")
     open_scratch(args, key)
     trainer = _trainer(config, args, _model(config, text, image, names), data, collator)
@@ -171,7 +174,7 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
         one.save_pretrained(fresh)
     write_whole(fresh / "README.md", fused_card(report))
     replace_folder(fresh, folder / "model")
-    write_whole(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_whole(done, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     shutil.rmtree(str(args.output_dir), ignore_errors=True)
     return report
 

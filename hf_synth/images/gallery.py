@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SIDE = 8  # of a thumbnail
+BITS = 3  # of 64 in which hashes of near-duplicates may differ
+CORRELATED = 0.97  # and how like grey thumbnails are at least: simple pictures, such as digits, share hashes
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def look_at(data: Dataset, column: str, labels: Sequence[str | None] | None, mos
         thumbnails.append(np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32).ravel() / 255)
     classes: Any = None
     if labels is not None and all(labels[at] is not None for at in kept):
-        classes = np.array([names.index(str(labels[at])) for at in kept], dtype=np.int64)
+        of = {name: at for at, name in enumerate(names)}
+        classes = np.array([of[str(labels[at])] for at in kept], dtype=np.int64)
     return Gallery(
         data.select(kept),
         column,
@@ -119,6 +122,22 @@ def look_at(data: Dataset, column: str, labels: Sequence[str | None] | None, mos
 def _look(image: Image.Image) -> list[float]:
     pixels = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR), np.float64).reshape(-1, 3)
     return [*pixels.mean(0), *pixels.std(0), max(image.size), min(image.size)]
+
+
+def alike(one: Gallery, others: Gallery) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield the place of each image and of those of the others that are nearly the same, those of one colour aside."""
+    mine, theirs = (np.flatnonzero(~part.plain) for part in (one, others))
+    own, real = _grey(one.thumbnails), _grey(others.thumbnails)
+    for at, found in zip(mine.tolist(), near(one.hashes[mine], others.hashes[theirs], BITS), strict=True):
+        places = theirs[found]
+        yield at, places[real[places] @ own[at] > CORRELATED]
+
+
+def _grey(thumbnails: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return grey thumbnails, centred and of length 1, whose products are correlations."""
+    grey = thumbnails.reshape(len(thumbnails), SIDE * SIDE, 3) @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = grey - grey.mean(1, keepdims=True)
+    return grey / np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-6)
 
 
 def near(one: NDArray[np.uint64], others: NDArray[np.uint64], bits: int) -> list[NDArray[np.intp]]:

@@ -15,7 +15,7 @@ from ..audit.data import splits_of
 from ..audit.records import skipped
 from ..audit.report import report
 from ..audit.settings import InspectConfig
-from ..columns import class_names, names_of
+from ..columns import names_of
 from ..errors import InputError, unknown
 from ..produce import known_as
 
@@ -108,7 +108,8 @@ def _gallery(
         raise InputError(f"`{key}`: {path!r} has no column of images; it has {', '.join(data.column_names)}")
     labels, name = None, _label(data, label, key)
     if name is not None:
-        labels = [names_of(value, data.features[name]) for value in data[name][:]]
+        found = [names_of(value, data.features[name]) for value in data[name][:]]
+        labels = [None if value is None else str(value) for value in found]
     own = look_at(
         data.cast_column(column, Image(decode=False)), column, labels, min(config.max_rows, OPENED), config.seed
     )
@@ -129,7 +130,8 @@ def _label(data: Dataset, given: str | None, key: str) -> str | None:
         if given is not None:
             raise
         return None
-    one = not class_names(data.features[name]) or hasattr(data.features[name], "names")
+    feature = data.features[name]
+    one = hasattr(feature, "names") or getattr(feature, "dtype", "float").startswith(("int", "uint", "bool", "string"))
     return name if one else None
 
 

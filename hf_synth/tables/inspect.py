@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,10 @@ def inspect_table(config: InspectConfig) -> dict[str, Any]:
     if test is None or tests is None or real is None:
         found.append(skipped("test rows", "needs a `reference`, whose test split must not stand in the table"))
     else:
-        found += [*_beside(own, test, train, real, schema, config), gap.two_samples(mine, tests, config.seed)]
+        found += [
+            *_beside(own, test, train, real, schema, config),
+            gap.two_samples(*_equal(mine, tests, config.seed), config.seed),
+        ]
     found += [*_labelled(mine, tests, trains, config.seed), drawn_map[0]]
     shown = dict(zip(own.index, own.cells, strict=True))
     verdicts = [_shown(one, shown) for one in found]
@@ -76,6 +80,12 @@ def _rows(part: Part, scale: Sequence[Row], schema: Schema, label: str | None, c
     texts = [" ".join(own) for own in zip(*words, strict=True)]
     table = vectors(cells, inputs, scale)
     return Rows(texts, classes, names, index, table, labelled=label is not None and len(np.unique(classes)) > 1)
+
+
+def _equal(own: Rows, real: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Return as many rows of both."""
+    count = min(len(own), len(real))
+    return own.take(drawn(len(own), count, seed)), real.take(drawn(len(real), count, seed))
 
 
 def _word(column: Column, value: Any, edges: Any) -> str:
@@ -110,12 +120,18 @@ def _beside(
     own: Part, test: Part, train: Part | None, real: Part, schema: Schema, config: InspectConfig
 ) -> Iterator[Verdict]:
     """Cells, rows and columns beside the reference's, and what the rows give away of those learnt from."""
-    yield likeness.allowed(own.wrong, len(own.cells))
-    yield likeness.missing(own.cells, real.cells, schema)
+    yield likeness.allowed(own.wrong, len(own.cells), [*test.cells, *(train.cells if train else ())], schema)
+    yield likeness.missing(own.cells, real.cells, schema, _unread(own))
     yield likeness.copied(own.cells, own.index, test.cells, train.cells if train else None, test.split)
     yield likeness.columns(own.cells, real.cells, schema, config.seed)
     yield likeness.pairs(own.cells, real.cells, schema)
     yield from _given_away(own, test, train, schema, config)
+
+
+def _unread(own: Part) -> Counter[str]:
+    """Return how many cells of each column hold what cannot be read, and are not missing."""
+    rows = dict(zip(own.index, own.cells, strict=True))
+    return Counter(name for at, name, _ in own.wrong if rows[at][name] is None)
 
 
 def _given_away(own: Part, test: Part, train: Part | None, schema: Schema, config: InspectConfig) -> Iterator[Verdict]:
@@ -158,9 +174,9 @@ def _shown(verdict: Verdict, shown: Mapping[int, Row]) -> Verdict:
     """Add a masked excerpt to each row that a verdict names."""
     rows = [{**row, "text": _excerpt(shown[row["row"]])} for row in verdict.rows]
     told = {"rows": len(shown), **verdict.measures}
-    return replace(verdict, rows=rows, found=verdict.found or len(rows), measures=told)
+    return replace(verdict, reason=mask(verdict.reason), rows=rows, found=verdict.found or len(rows), measures=told)
 
 
 def _excerpt(row: Row) -> str:
-    text = mask(", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+    text = ", ".join(f"{name} {likeness.shown(value)}" for name, value in row.items() if value is not None)
     return text if len(text) <= EXCERPT else text[:EXCERPT] + "…"

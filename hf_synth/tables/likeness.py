@@ -14,42 +14,74 @@ from ..audit import limits
 from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..metrics.closest_record import closest_record
 from ..metrics.membership import membership
+from ..pii import mask
 from .schema import Schema
 
 Rows = Sequence[Mapping[str, Any]]
 DRAWS = 500  # by which chance is known
+CELL = 40  # characters of a cell that are shown
 
 
-def allowed(wrong: Sequence[tuple[int, str, Any]], rows: int) -> Verdict:
-    """Rows with a cell that no real row could have: out of its column's range, or of no known category.
+def allowed(wrong: Sequence[tuple[int, str, Any]], rows: int, real: Rows, schema: Schema) -> Verdict:
+    """Rows with a cell that no real row has: out of its column's range, or of no known category.
+
+    Another real row has such a cell as often as one of them alone holds an end of a range, or a category.
 
     Args:
         wrong: Row, column and what stands there.
         rows: How many there are.
+        real: The reference.
+        schema: Its ranges and categories.
     """
     bad, by_column = sorted({row for row, _, _ in wrong}), Counter(column for _, column, _ in wrong)
-    told = {**share_of(len(bad), rows), "columns": dict(by_column)}
+    usual = share_of(len(_alone(real, schema)), len(real))
+    told = {**share_of(len(bad), rows), "columns": dict(by_column), "usual": usual}
     reason = f"{len(bad)} of {rows:,} rows have a cell beyond the ranges and categories of real rows"
     reason += "".join(f"; {count} in {name!r}" for name, count in by_column.most_common(3))
-    named = [{"row": row, "column": column, "cell": str(cell)} for row, column, cell in wrong[: limits.MOST_ROWS]]
-    return Verdict(
-        "cells",
-        level(told["interval"][0], limits.CELLS),
-        told["share"],
-        limits.CELLS[0],
-        reason,
-        named,
-        told,
-        len(bad),
-    )
+    reason += f" (other real rows: {percent(usual['share'])})"
+    cells: dict[int, list[tuple[str, Any]]] = {}
+    for row, column, cell in wrong:
+        cells.setdefault(row, []).append((column, cell))
+    named = [
+        {"row": row, "column": ", ".join(name for name, _ in own), "cell": ", ".join(shown(cell) for _, cell in own)}
+        for row, own in list(cells.items())[: limits.MOST_ROWS]
+    ]
+    chance = usual["interval"][1]
+    verdict = level(told["interval"][0] - chance, limits.CELLS)
+    return Verdict("cells", verdict, told["share"], limits.CELLS[0] + chance, reason, named, told, len(bad))
 
 
-def missing(own: Rows, real: Rows, schema: Schema) -> Verdict:
-    """The column whose share of missing cells differs most from the reference's."""
-    found = {
-        name: [share_of(sum(row[name] is None for row in part), len(part)) for part in (own, real)]
-        for name in schema.columns
-    }
+def _alone(rows: Rows, schema: Schema) -> set[int]:
+    """Return the places of rows that alone hold an end of a column's range, or a category."""
+    found = set()
+    for name, column in schema.columns.items():
+        held: dict[Any, list[int]] = {}
+        for at, row in enumerate(rows):
+            held.setdefault(row[name], []).append(at)
+        ends = column.range or () if column.numeric else column.categories
+        found |= {held[one][0] for one in ends if len(held.get(one, ())) == 1}
+    return found
+
+
+def shown(cell: Any) -> str:
+    """Return a cell as a report shows it: masked, of a number four digits, which are no personal data."""
+    text = f"{cell:.4g}" if isinstance(cell, float) else mask(str(cell))
+    return text if len(text) <= CELL else text[:CELL] + "…"
+
+
+def missing(own: Rows, real: Rows, schema: Schema, unread: Mapping[str, int]) -> Verdict:
+    """The column whose share of missing cells differs most from the reference's.
+
+    Args:
+        own: The table.
+        real: The reference.
+        schema: The columns.
+        unread: Cells of the table, by column, that are not missing, but None since they cannot be read.
+    """
+    found = {}
+    for name in schema.columns:
+        holes = [sum(row[name] is None for row in part) for part in (own, real)]
+        found[name] = [share_of(holes[0] - unread.get(name, 0), len(own)), share_of(holes[1], len(real))]
     gaps = {name: mine["share"] - theirs["share"] for name, (mine, theirs) in found.items()}
     worst = max(gaps, key=lambda name: abs(gaps[name]))
     mine, theirs = found[worst]
@@ -120,7 +152,7 @@ def columns(own: Rows, real: Rows, schema: Schema, seed: int) -> Verdict:
         if column.numeric:
             from scipy.stats import ks_2samp
 
-            distance = float(ks_2samp(mine, theirs).statistic)
+            distance = float(ks_2samp(mine, theirs, method="asymp").statistic)
             chance = 1.358 * float(np.sqrt(1 / len(mine) + 1 / len(theirs)))
         else:
             distance, chance = _variation(mine, theirs, column.categories, seed)
@@ -147,15 +179,15 @@ def pairs(own: Rows, real: Rows, schema: Schema) -> Verdict:
     from scipy.stats import norm, spearmanr
 
     names = [name for name, column in schema.columns.items() if column.numeric]
+    cells = [{name: np.array([row[name] for row in part], dtype=float) for name in names} for part in (own, real)]
     found = {}
     for one, other in combinations(names, 2):
-        both = [[(row[one], row[other]) for row in part if None not in (row[one], row[other])] for part in (own, real)]
-        if min(map(len, both)) < limits.LEAST or any(
-            len({*side}) < 2 for part in both for side in zip(*part, strict=True)
-        ):
+        both = [np.stack([part[one], part[other]]) for part in cells]
+        both = [part[:, ~np.isnan(part).any(0)] for part in both]
+        if min(part.shape[1] for part in both) < limits.LEAST or any(not np.ptp(part, 1).all() for part in both):
             continue
-        r = [float(spearmanr(part).statistic) for part in both]
-        errors = [(1 - own**2) / np.sqrt(len(part) - 1) for own, part in zip(r, both, strict=True)]
+        r = [float(spearmanr(*part).statistic) for part in both]
+        errors = [(1 - own**2) / np.sqrt(part.shape[1] - 1) for own, part in zip(r, both, strict=True)]
         found[f"{one} and {other}"] = {"own": r[0], "reference": r[1], "error": float(np.hypot(*errors))}
     if not found:
         return skipped("pairs of columns", f"no two columns of numbers have {limits.LEAST} rows in both")

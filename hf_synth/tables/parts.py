@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..audit.columns import LABELS, NO_TEXTS, label_column, texts_among
+from ..audit import limits
+from ..audit.columns import LABELS, LOOKED_AT, NO_TEXTS, label_column
 from ..audit.data import splits_of
 from ..audit.settings import InspectConfig
 from ..errors import InputError, unknown
 from ..metrics.sampling import drawn
+from ..metrics.tokens import words
 from ..produce import known_as
 from .folder import NUMBERS
-from .schema import Column, Schema, infer
+from .schema import CATEGORIES, Column, Schema, as_text, infer
 from .source import Table
 
 if TYPE_CHECKING:
@@ -57,18 +59,35 @@ class Part:
 
 
 def is_table(data: Dataset) -> bool:
-    """Tell whether a data set is a table: columns of numbers, and none of texts of several words."""
+    """Tell whether a data set is a table: columns of numbers or yes and no, and none of texts of several words."""
     from datasets import ClassLabel, Value
 
-    able = [name for name in data.column_names if name not in (*NO_CELLS, *LABELS)]
-    kinds = {name: data.features[name] for name in able}
+    kinds = {name: data.features[name] for name in data.column_names if name not in (*NO_CELLS, *LABELS)}
     numbers = [
         name
         for name, kind in kinds.items()
-        if isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "float", "double"))
+        if isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "float", "double", "bool"))
     ]
     plain = all(isinstance(kind, (Value, ClassLabel)) for kind in kinds.values())
-    return bool(numbers) and plain and not texts_among(data, able)
+    if not numbers or not plain:
+        return False
+    some = data.select(range(min(len(data), LOOKED_AT)))
+    strings = [name for name, kind in kinds.items() if getattr(kind, "dtype", "") in ("string", "large_string")]
+    return not any(_holds_texts([cell for cell in some[name] if cell]) for name in strings)
+
+
+def _holds_texts(cells: Sequence[str]) -> bool:
+    """Tell texts from names, codes and dates, and from categories of several words, which come again and again."""
+    distinct = len({*cells})
+    if len(cells) >= limits.LEAST and distinct <= CATEGORIES and 2 * distinct <= len(cells):
+        return False
+    some = [[word for word in words(cell) if word.isalpha()] for cell in cells]
+    # Scripts without spaces count by characters, of which a name has few.
+    several = [
+        len(own) > 1 and (" " in cell or (len(own) > 5 and not cell.isascii()))
+        for own, cell in zip(some, cells, strict=True)
+    ]
+    return bool(cells) and 2 * sum(several) >= len(cells)
 
 
 def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, Schema, str | None]:
@@ -101,13 +120,16 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
         _name_ids(tables["dataset"], tables["reference"])
         label = label or _label(theirs[judges], None)
     schema = _schema(tables, label)
-    if label not in schema.columns:
+    if label is not None and (label not in schema.columns or schema.columns[label].numeric):
+        if config.label_column is not None:
+            raise InputError(f"`label_column`: {label!r} holds no labels: no column of both tables with few values")
         label = None
     own = _part(tables["dataset"], split, schema, config)
     of = tables.get("reference")
     test = _part(of, judges, schema, config) if of and judges else None
     train = _part(of, trains, schema, config) if of and trains else None
-    alone = {row[label] for row in own.cells} if label else {None}
+    alone = {row[label] for row in own.cells} - {None} if label else set()
+    label = label if alone else None
     if label and len(alone) == 1:  # rows of one label, such as those that fill a minority up
         test, train = (part and part.where(lambda row: row[label] in alone) for part in (test, train))
         if test and not test.cells:
@@ -136,10 +158,10 @@ def _name_ids(own: Table, real: Table) -> None:
     for column, names in real.categories.items():
         ids = {str(at): name for at, name in enumerate(names)}
         rows = [row for part in own.splits.values() for row in part]
-        held = {str(row[column]) for row in rows if row.get(column) is not None} if column in own.names else set()
+        held = {as_text(row[column]) for row in rows if row.get(column) is not None}
         if held and held <= set(ids) and not held <= set(names):
             for row in rows:
-                row[column] = None if row[column] is None else ids[str(row[column])]
+                row[column] = None if row[column] is None else ids[as_text(row[column])]
 
 
 def _schema(tables: Mapping[str, Table], label: str | None) -> Schema:
@@ -147,33 +169,44 @@ def _schema(tables: Mapping[str, Table], label: str | None) -> Schema:
     of = tables.get("reference", tables["dataset"])
     both = [name for name in of.names if name in tables["dataset"].names and name not in NO_CELLS]
     every = [{name: row[name] for name in both} for part in of.splits.values() for row in part]
-    known = {name: values for name, values in of.categories.items() if name in both}
+    known = {name: values for name, values in of.categories.items() if name in both and len(values) <= CATEGORIES}
+    empty = Schema({}).empty
+    both = [name for name in both if name in known or not all(empty(row[name]) for row in every)]
+    every = [{name: row[name] for name in both} for row in every]
     if label in both and label not in known:
-        known[label] = tuple(sorted({str(row[label]) for row in every if row[label] is not None}))
+        cells = [as_text(row[label]) for row in every if not empty(row[label])]
+        if len({*cells}) <= min(CATEGORIES, max(len(cells) // 2, 2)):  # else numbers to predict
+            known[label] = tuple(sorted({*cells}))
     found = {name: column for name, column in infer(every, known).columns.items() if column.imputable} if both else {}
-    if not found:
-        raise InputError("the table and its `reference` have no column of numbers or categories in common")
+    if all(name == label and not column.numeric for name, column in found.items()):
+        if of is tables["dataset"]:
+            raise InputError(f"the table {of.name!r} has no column of numbers or categories beside the label")
+        raise InputError(
+            "the table and its `reference` have no column of numbers or categories in common, beside the label"
+        )
     return Schema(found)
 
 
 def _part(table: Table, split: str, schema: Schema, config: InspectConfig) -> Part:
     whole = table.split(split)
     places, cells, wrong = drawn(len(whole), config.max_rows, config.seed), [], []
+    unbounded = {name: replace(column, range=None) for name, column in schema.columns.items()}
     for at in places:
         values = {}
         for name, column in schema.columns.items():
             cell = whole[at].get(name)
-            values[name] = None if schema.empty(cell) else _cell(column, cell)
-            if not schema.empty(cell) and (values[name] is None or _beyond(column, values[name])):
+            missing = schema.empty(cell)
+            values[name] = None if missing else _cell(unbounded[name], cell)
+            if not missing and (values[name] is None or _beyond(column, values[name])):
                 wrong.append((at, name, cell))
         cells.append(values)
     return Part(table.name, split, cells, places, len(whole), wrong)
 
 
 def _cell(column: Column, cell: Any) -> Any:
-    """Return what stands in a cell, also beyond the column's range; None where it is nothing of its kind."""
+    """Return what stands in a cell; None where it is nothing of its column's kind."""
     try:
-        return replace(column, range=None).read(cell)
+        return column.read(cell)
     except ValueError:
         return None
 

@@ -66,6 +66,7 @@ class Column:
         """
         if self.type == "category":
             text = str(cell).strip()
+            text = text if text in self.categories else as_text(cell).strip()
             if text not in self.categories:
                 raise ValueError(f"must be one of {', '.join(self.categories)}; got {text!r}")
             return text
@@ -167,8 +168,11 @@ def read_schema(path: str | Path, names: Sequence[str]) -> Schema:
     return Schema(columns, ("", *missing))
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def as_text(value: Any) -> str:
+    """Return a category's name: that of `True` is `true`, that of 1.0, an integer beside missing cells, is 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def infer(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Sequence[str]] | None = None) -> Schema:
@@ -199,7 +203,7 @@ def infer(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Sequence[str]] 
 
 def _column(name: str, cells: Sequence[Any], rows: int) -> Column:
     """Return what a column's observed cells say of it."""
-    words = [_text(cell).strip() for cell in cells]
+    words = [as_text(cell).strip() for cell in cells]
     if any(isinstance(cell, bool) for cell in cells) or {word.lower() for word in words} <= set(BOOLEANS):
         return Column("category", categories=tuple(sorted(set(words))))
     try:
