@@ -124,8 +124,8 @@ class StudentConfig:
     Attributes:
         student: A sequence classifier or encoder: a Hub id or a local folder; `bilstm` for the papers' BiLSTM.
         num_train_epochs: Epochs.
-        learning_rate: Peak learning rate of the linear schedule; where left out 5e-5, and 1e-3 for `bilstm` and `bidaf`,
-            which start from nothing.
+        learning_rate: Peak learning rate of the linear schedule; where left out 5e-5, and 1e-3 for `bilstm` and
+            `bidaf`, which start from nothing.
         train_batch_size: Rows per optimiser step and process.
         max_length: Tokens a text is cut to.
         label_smoothing: Share of the target spread over all labels.

@@ -46,7 +46,7 @@ def judged(rows, real, folder, *more):
         writer.writeheader()
         writer.writerows(rows)
     beside = ["--reference", str(real)] if real else []
-    assert main(["inspect", str(file), *beside, "--output_dir", str(folder / "out"), *more]) == 0
+    assert main(["inspect", str(file), *beside, "--embedded", "250", "--output_dir", str(folder / "out"), *more]) == 0
     report = json.loads((folder / "out/inspect.json").read_text())
     return {found["check"]: found for found in report["verdicts"]}, report
 
@@ -248,6 +248,14 @@ def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
     assert (verdicts["hidden cells"]["verdict"], verdicts["coverage"]["verdict"]) == ("look", "look")
     assert verdicts["exact duplicates"]["verdict"] == "good"  # of one of the completed tables
     assert verdicts["hidden cells"]["value"] == pytest.approx(1.1)
+
+
+def test_a_table_of_full_names_is_one_where_that_is_said(real, tmp_path):
+    rows = [{"name": f"Ann Lee {at} of York", **row} for at, row in enumerate(people(100, 1))]
+    assert judged(rows, None, tmp_path, "--label_column", "outcome")[1]["dataset"]["text_columns"] == ["name"]
+    verdicts, report = judged(rows, real, tmp_path, "--text_columns", "none")
+    assert report["dataset"]["text_columns"] == []
+    assert verdicts["columns"]["verdict"] == "good"
 
 
 @pytest.mark.parametrize(

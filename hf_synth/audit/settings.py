@@ -21,7 +21,8 @@ class InspectConfig:
         task: A task whose names the reference is brought under, a packaged one or a YAML file; none is needed.
         split: Split of the data set; `train` where there is one, else the first.
         reference_split: The reference's split that judges; `test` where there is one, else `validation`, or the first.
-        text_columns: The data set's text columns (`text`, or `[premise, hypothesis]`); found where left out.
+        text_columns: The data set's text columns (`text`, or `[premise, hypothesis]`), `none` of a table; found where
+            left out.
         label_column: Its label column; found where left out.
         corpus: Texts that conditioned the generation (few shots, a corpus): a folder, a file (.txt too) or a Hub id.
         canaries: A text file with one secret a line, planted in what the generator was tuned on.

@@ -84,6 +84,8 @@ def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | No
     from ..tables.inspect import inspect_table
     from ..tables.parts import is_table
 
+    if config.text_columns == "none":
+        return inspect_table(config)
     if task is None and config.task is None and not config.text_columns and not is_ours(Path(config.dataset)):
         first = next(iter(splits_of(config.dataset, "dataset").values()))
         if is_table(first):
