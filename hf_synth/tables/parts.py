@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .source import Table
 if TYPE_CHECKING:
     from datasets import Dataset
 
+ROWS = 100_000  # of a split that are read
 NO_CELLS = {*NO_TEXTS, *NUMBERS}
 Row = Mapping[str, Any]
 
@@ -102,35 +103,63 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
     Raises:
         InputError: If something cannot be loaded, or the two tables have no column in common.
     """
-    data = splits_of(config.dataset, "dataset")
-    split = config.split or ("train" if "train" in data else next(iter(data)))
-    if split not in data:
-        raise InputError(f"`dataset`: {unknown('a split of ' + repr(config.dataset), split, data)}")
-    tables = {"dataset": Table.of(known_as(config.dataset), {split: _first(data[split])})}
-    label = _label(data[split], config.label_column)
-    judges = trains = None
+    own = _sampled(config.dataset, "dataset", config)
+    split = _chosen(own, config.split, ("train",), "dataset", config.dataset)
+    tables = {"dataset": Table.of(known_as(config.dataset), {split: own[split].data})}
+    label, theirs = _label(own[split].data, config.label_column), {}
     if config.reference is not None:
-        theirs = splits_of(config.reference, "reference")
-        tables["reference"] = Table.of(known_as(config.reference), theirs)
-        names = (config.reference_split,) if config.reference_split else ("test", "validation")
-        judges = next((name for name in names if name in theirs), None if config.reference_split else [*theirs][0])
-        if judges is None:
-            raise InputError(f"`reference`: {unknown('a split', str(config.reference_split), theirs)}")
-        trains = "train" if "train" in theirs and judges != "train" else None
+        theirs = _sampled(config.reference, "reference", config)
+        judges = _chosen(theirs, config.reference_split, ("test", "validation"), "reference", config.reference)
+        parts = {name: part.data for name, part in theirs.items()}
+        tables["reference"] = Table.of(known_as(config.reference), parts)
         _name_ids(tables["dataset"], tables["reference"])
-        label = label or _label(theirs[judges], None)
+        label = label or _label(parts[judges], None)
     schema = _schema(tables, label)
     if label is not None and (label not in schema.columns or schema.columns[label].numeric):
         if config.label_column is not None:
             raise InputError(f"`label_column`: {label!r} holds no labels: no column of both tables with few values")
         label = None
-    own = _part(tables["dataset"], split, schema, config)
-    of = tables.get("reference")
-    test = _part(of, judges, schema, config) if of and judges else None
-    train = _part(of, trains, schema, config) if of and trains else None
+    mine, test, train = _part(tables["dataset"], split, own[split], schema), None, None
+    if theirs:
+        test = _part(tables["reference"], judges, theirs[judges], schema)
+        if "train" in theirs and judges != "train":
+            train = _part(tables["reference"], "train", theirs["train"], schema)
+    return _of_one_label(mine, test, train, schema, label)
+
+
+class _Sample(NamedTuple):
+    """Rows of a split, their places in it, and how many it has."""
+
+    data: Dataset
+    places: Sequence[int]
+    of: int
+
+
+def _sampled(path: str, key: str, config: InspectConfig) -> dict[str, _Sample]:
+    """Load all splits of a data set, of each so many rows at most."""
+    found = {}
+    for name, data in splits_of(path, key).items():
+        whole = _first(data)
+        places = drawn(len(whole), min(config.max_rows, ROWS), config.seed)
+        found[name] = _Sample(whole.select(places) if len(places) < len(whole) else whole, places, len(whole))
+    return found
+
+
+def _chosen(splits: Mapping[str, Any], given: str | None, prefer: Sequence[str], key: str, path: str) -> str:
+    """Return the split that is asked for, else the first that is preferred, else the first."""
+    if given is not None and given not in splits:
+        raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), given, splits)}")
+    return given or next((name for name in prefer if name in splits), next(iter(splits)))
+
+
+def _of_one_label(
+    own: Part, test: Part | None, train: Part | None, schema: Schema, label: str | None
+) -> tuple[Part, Part | None, Part | None, Schema, str | None]:
+    """Keep real rows of the label of rows that have but one, such as those that fill a minority up."""
     alone = {row[label] for row in own.cells} - {None} if label else set()
-    label = label if alone else None
-    if label and len(alone) == 1:  # rows of one label, such as those that fill a minority up
+    if not label or not alone:
+        return own, test, train, schema, None
+    if len(alone) == 1:
         test, train = (part and part.where(lambda row: row[label] in alone) for part in (test, train))
         if test and not test.cells:
             raise InputError(f"`reference`: no row of split {test.split!r} has the label {next(iter(alone))!r}")
@@ -187,20 +216,18 @@ def _schema(tables: Mapping[str, Table], label: str | None) -> Schema:
     return Schema(found)
 
 
-def _part(table: Table, split: str, schema: Schema, config: InspectConfig) -> Part:
-    whole = table.split(split)
-    places, cells, wrong = drawn(len(whole), config.max_rows, config.seed), [], []
+def _part(table: Table, split: str, sample: _Sample, schema: Schema) -> Part:
+    cells, wrong = [], []
     unbounded = {name: replace(column, range=None) for name, column in schema.columns.items()}
-    for at in places:
+    for at, row in zip(sample.places, table.split(split), strict=True):
         values = {}
         for name, column in schema.columns.items():
-            cell = whole[at].get(name)
-            missing = schema.empty(cell)
-            values[name] = None if missing else _cell(unbounded[name], cell)
+            missing = schema.empty(row.get(name))
+            values[name] = None if missing else _cell(unbounded[name], row[name])
             if not missing and (values[name] is None or _beyond(column, values[name])):
-                wrong.append((at, name, cell))
+                wrong.append((at, name, row[name]))
         cells.append(values)
-    return Part(table.name, split, cells, places, len(whole), wrong)
+    return Part(table.name, split, cells, sample.places, sample.of, wrong)
 
 
 def _cell(column: Column, cell: Any) -> Any:
