@@ -102,21 +102,22 @@ def leaked(own: Gallery, test: Gallery, train: Gallery | None) -> Verdict:
 
 
 def colour_tells(own: Gallery, real: Gallery | None, seed: int) -> Verdict:
-    """Labels that a decision tree tells from mean colour, contrast and size alone, beside the reference's.
+    """Labels that a decision tree tells from mean colour, contrast and size alone.
 
-    The value is (accuracy - m) / (1 - m), m the share of the largest class, as of labels by length.
+    The value is (accuracy - m) / (1 - m), m the share of the largest class, as of labels by length. It is judged beside
+    the reference's: skies are blue, and whether that gives a label away real images say.
     """
     check = "labels by colour"
     mine, theirs = _tells(own, seed), None if real is None else _tells(real, seed)
     if isinstance(mine, str):
         return skipped(check, mine)
     value, low, told = mine
-    baseline = theirs[0] if theirs and not isinstance(theirs, str) else 0.0
     reason = f"colour and size alone tell {percent(told['accuracy'])} of the labels, the largest class has "
     reason += percent(told["majority"])
-    if theirs and not isinstance(theirs, str):
-        reason += f" (reference {percent(theirs[2]['accuracy'])}, {percent(theirs[2]['majority'])})"
-    look, bad = (limit + max(baseline, 0.0) for limit in limits.LENGTH_TELLS)
+    if theirs is None or isinstance(theirs, str):
+        return Verdict(check, "good", value, None, reason + " (information)", (), {**told, "seed": seed})
+    reason += f" (reference {percent(theirs[2]['accuracy'])}, {percent(theirs[2]['majority'])})"
+    look, bad = (limit + max(theirs[0], 0.0) for limit in limits.LENGTH_TELLS)
     return Verdict(check, level(low, (look, bad)), value, look, reason, (), {**told, "seed": seed})
 
 
