@@ -104,8 +104,8 @@ def leaked(own: Gallery, test: Gallery, train: Gallery | None) -> Verdict:
 def colour_tells(own: Gallery, real: Gallery | None, seed: int) -> Verdict:
     """Labels that a decision tree tells from mean colour, contrast and size alone.
 
-    The value is (accuracy - m) / (1 - m), m the share of the largest class, as of labels by length. It is judged beside
-    the reference's: skies are blue, and whether that gives a label away real images say.
+    The value is (accuracy - m) / (1 - m), m the share of the largest class, as of labels by length. It is judged
+    beside the reference's: skies are blue, and whether that gives a label away real images say.
     """
     check = "labels by colour"
     mine, theirs = _tells(own, seed), None if real is None else _tells(real, seed)
