@@ -36,7 +36,7 @@ from hf_synth.train import train_student
 
 HEAD, TAIL, DRAWS = 50, 2, 1000
 PLANS = ("uniform", "inverse", "planned")
-STUDENT: dict[str, Any] = {"num_train_epochs": 10, "learning_rate": 1e-4, "train_batch_size": 16, "max_length": 64}
+STUDENT: dict[str, Any] = {"num_train_epochs": 10, "learning_rate": 5e-4, "train_batch_size": 16, "max_length": 64}
 STUDENT |= {"training_args": {"bf16": True, "use_cpu": True}}
 
 
