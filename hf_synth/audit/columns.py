@@ -39,6 +39,20 @@ def label_column(data: Dataset, given: str | None, key: str) -> str:
     )
 
 
+def label_column_if_any(data: Dataset, given: str | None, key: str) -> str | None:
+    """Return what `label_column` does, and None where no column is given or found.
+
+    Raises:
+        InputError: If the given one is not there.
+    """
+    try:
+        return label_column(data, given, key)
+    except InputError:
+        if given is not None:
+            raise
+        return None
+
+
 def texts_among(data: Dataset, names: Sequence[str]) -> list[str]:
     """Return those of some columns that hold texts of several words."""
     some = data.select(range(min(len(data), LOOKED_AT)))

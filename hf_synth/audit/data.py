@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,17 @@ def splits_of(path: str, key: str) -> dict[str, Dataset]:
         raise InputError(f"`{key}`: {path!r} {what}: {first}") from None
 
 
+def chosen_split(splits: Mapping[str, Any], given: str | None, prefer: Sequence[str], key: str, path: str) -> str:
+    """Return the split that is asked for, else the first that is preferred, else the first.
+
+    Raises:
+        InputError: If there is none of that name.
+    """
+    if given is not None and given not in splits:
+        raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), given, splits)}")
+    return given or next((name for name in prefer if name in splits), next(iter(splits)))
+
+
 def load(
     path: str,
     key: str,
@@ -103,9 +114,7 @@ def load(
         InputError: If it cannot be loaded, or has no such split or column.
     """
     splits = splits_of(path, key)
-    if split is not None and split not in splits:
-        raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), split, splits)}")
-    split = split or next((name for name in prefer if name in splits), next(iter(splits)))
+    split = chosen_split(splits, split, prefer, key, path)
     data = splits[split]
     label = label_column(data, label, key)
     columns = text_columns(data, texts, label, key)

@@ -92,7 +92,7 @@ def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | No
             return inspect_table(config)
         if image_column(first):
             images = inspect_images(config)
-            return beside_texts(_texts(config, task, judge), images) if has_texts(first, config) else images
+            return beside_texts(_texts(config, task, judge), images) if has_texts(first) else images
     return _texts(config, task, judge)
 
 

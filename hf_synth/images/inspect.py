@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audit.columns import label_column, texts_among
-from ..audit.data import splits_of
+from ..audit.columns import label_column_if_any, texts_among
+from ..audit.data import chosen_split, splits_of
 from ..audit.records import skipped
 from ..audit.report import report
 from ..audit.settings import InspectConfig
 from ..columns import names_of
-from ..errors import InputError, unknown
+from ..errors import InputError
 from ..produce import known_as
 
 if TYPE_CHECKING:
@@ -52,14 +52,13 @@ def inspect_images(config: InspectConfig) -> dict[str, Any]:
     from . import checks
 
     data = splits_of(config.dataset, "dataset")
-    split = config.split or ("train" if "train" in data else next(iter(data)))
+    split = chosen_split(data, config.split, ("train",), "dataset", config.dataset)
     own, own_facts = _gallery(data, config.dataset, split, config, "dataset", config.label_column)
     test = train = None
     facts: list[dict[str, Any] | None] = [None, None]
     if config.reference is not None:
         theirs = splits_of(config.reference, "reference")
-        names = (config.reference_split,) if config.reference_split else ("test", "validation", [*theirs][0])
-        judge = next((name for name in names if name in theirs), str(config.reference_split))
+        judge = chosen_split(theirs, config.reference_split, ("test", "validation"), "reference", config.reference)
         test, facts[0] = _gallery(theirs, config.reference, judge, config, "reference", None)
         if judge != "train" and "train" in theirs:
             train, facts[1] = _gallery(theirs, config.reference, "train", config, "reference", None)
@@ -85,12 +84,12 @@ def beside_texts(texts: Mapping[str, Any], images: Mapping[str, Any]) -> dict[st
     return {**texts, "verdicts": [*texts["verdicts"], *images["verdicts"]], **joined}
 
 
-def has_texts(data: Dataset, config: InspectConfig) -> bool:
+def has_texts(data: Dataset) -> bool:
     """Tell whether a data set with images has texts as well."""
     from datasets import Value
 
     strings = [name for name, feature in data.features.items() if feature == Value("string")]
-    return bool(config.text_columns) or bool(texts_among(data, strings))
+    return bool(texts_among(data, strings))
 
 
 def _gallery(
@@ -100,8 +99,6 @@ def _gallery(
 
     from .gallery import look_at
 
-    if split not in splits:
-        raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), split, splits)}")
     data = splits[split]
     column = image_column(data)
     if column is None:
@@ -124,11 +121,8 @@ def _gallery(
 
 
 def _label(data: Dataset, given: str | None, key: str) -> str | None:
-    try:
-        name = label_column(data, given, key)
-    except InputError:
-        if given is not None:
-            raise
+    """Return the column of one label a row, if there is one."""
+    if (name := label_column_if_any(data, given, key)) is None:
         return None
     feature = data.features[name]
     one = hasattr(feature, "names") or getattr(feature, "dtype", "float").startswith(("int", "uint", "bool", "string"))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..audit import limits
-from ..audit.columns import LABELS, LOOKED_AT, NO_TEXTS, label_column
-from ..audit.data import splits_of
+from ..audit.columns import LABELS, LOOKED_AT, NO_TEXTS, label_column_if_any
+from ..audit.data import chosen_split, splits_of
 from ..audit.settings import InspectConfig
-from ..errors import InputError, unknown
+from ..errors import InputError
 from ..metrics.sampling import drawn
 from ..metrics.tokens import words
 from ..produce import known_as
@@ -104,16 +104,16 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
         InputError: If something cannot be loaded, or the two tables have no column in common.
     """
     own = _sampled(config.dataset, "dataset", config)
-    split = _chosen(own, config.split, ("train",), "dataset", config.dataset)
+    split = chosen_split(own, config.split, ("train",), "dataset", config.dataset)
     tables = {"dataset": Table.of(known_as(config.dataset), {split: own[split].data})}
-    label, theirs = _label(own[split].data, config.label_column), {}
+    label, theirs = label_column_if_any(own[split].data, config.label_column, "dataset"), {}
     if config.reference is not None:
         theirs = _sampled(config.reference, "reference", config)
-        judges = _chosen(theirs, config.reference_split, ("test", "validation"), "reference", config.reference)
+        judges = chosen_split(theirs, config.reference_split, ("test", "validation"), "reference", config.reference)
         parts = {name: part.data for name, part in theirs.items()}
         tables["reference"] = Table.of(known_as(config.reference), parts)
         _name_ids(tables["dataset"], tables["reference"])
-        label = label or _label(parts[judges], None)
+        label = label or label_column_if_any(parts[judges], None, "reference")
     schema = _schema(tables, label)
     if label is not None and (label not in schema.columns or schema.columns[label].numeric):
         if config.label_column is not None:
@@ -145,13 +145,6 @@ def _sampled(path: str, key: str, config: InspectConfig) -> dict[str, _Sample]:
     return found
 
 
-def _chosen(splits: Mapping[str, Any], given: str | None, prefer: Sequence[str], key: str, path: str) -> str:
-    """Return the split that is asked for, else the first that is preferred, else the first."""
-    if given is not None and given not in splits:
-        raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), given, splits)}")
-    return given or next((name for name in prefer if name in splits), next(iter(splits)))
-
-
 def _of_one_label(
     own: Part, test: Part | None, train: Part | None, schema: Schema, label: str | None
 ) -> tuple[Part, Part | None, Part | None, Schema, str | None]:
@@ -171,15 +164,6 @@ def _first(data: Dataset) -> Dataset:
     if not {*NUMBERS} <= {*data.column_names}:
         return data
     return data.select(np.flatnonzero(np.asarray(data["imputation"][:]) == 1))
-
-
-def _label(data: Dataset, given: str | None) -> str | None:
-    try:
-        return label_column(data, given, "dataset")
-    except InputError:
-        if given is not None:
-            raise
-        return None
 
 
 def _name_ids(own: Table, real: Table) -> None:
