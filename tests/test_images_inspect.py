@@ -14,6 +14,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcesso
 
 from hf_synth.commands.main import main
 from hf_synth.images.gallery import look_at, near
+from hf_synth.images.inspect import beside_texts
 
 
 def picture(seed, *, quality=None, warm=0, size=32):
@@ -167,6 +168,7 @@ def test_texts_are_judged_beside_their_images(real, tmp_path):
     assert verdicts["image and text"]["verdict"] == "look"  # weights that know nothing of either
     assert 0.3 < verdicts["image and text"]["value"] < 0.7
     assert report["measures"]["image and text"]["rows"] == 80
+    assert report["instruments"]["clip"]["sha256"]
     skipped, _ = judged(own, None, tmp_path / "out2")
     assert "`clip`" in skipped["image and text"]["reason"]
 
@@ -188,3 +190,10 @@ def test_hashes_differ_in_as_many_bits_as_counted():
         found = [{*places.tolist()} for places in near(own.hashes, own.hashes, bits)]
         slow = [{at for at, b in enumerate(own.hashes) if bin(int(a) ^ int(b)).count("1") <= bits} for a in own.hashes]
         assert found == slow
+
+
+def test_a_report_on_texts_and_images_names_the_encoder_of_the_texts():
+    texts = {"verdicts": [], "measures": {}, "instruments": {"encoder": {"name": "minilm"}}}
+    images = {"verdicts": [], "measures": {}, "instruments": {"encoder": None, "clip": {"name": "clip"}}}
+    told = beside_texts(texts, images)["instruments"]
+    assert told == {"encoder": {"name": "minilm"}, "clip": {"name": "clip"}}

@@ -71,16 +71,18 @@ def inspect_images(config: InspectConfig) -> dict[str, Any]:
     verdicts.append(checks.colour_tells(own, train or test, config.seed))
     if test is not None:
         verdicts.append(checks.told_apart(own, test, config.seed))
-    verdicts.append(checks.belongs(own, test, _likeness(config), config.seed))
+    likeness, looked_through = _likeness(config)
+    verdicts.append(checks.belongs(own, test, likeness, config.seed))
     verdicts = [replace(one, found=one.found or len(one.rows)) for one in verdicts]
     figures: dict[str, Any] = {"lengths": None, "map": None, "data_map": []}
     sides = (own_facts, facts[0], facts[1])
-    return report(verdicts, sides, figures, rows=own.of, judged=len(own), seed=config.seed)
+    counts: Any = {"rows": own.of, "judged": len(own), "seed": config.seed}
+    return report(verdicts, sides, figures, **counts, instruments={"encoder": None, "clip": looked_through})
 
 
 def beside_texts(texts: Mapping[str, Any], images: Mapping[str, Any]) -> dict[str, Any]:
     """Return the report on a data set's texts with that on its images."""
-    joined = {name: {**texts[name], **images[name]} for name in ("measures", "instruments")}
+    joined = {name: {**images[name], **texts[name]} for name in ("measures", "instruments")}  # the texts' encoder
     return {**texts, "verdicts": [*texts["verdicts"], *images["verdicts"]], **joined}
 
 
@@ -129,10 +131,10 @@ def _label(data: Dataset, given: str | None, key: str) -> str | None:
     return name if one else None
 
 
-def _likeness(config: InspectConfig) -> Callable[[Gallery], NDArray[np.float64]] | None:
-    """Return what gives the cosine of each of some texts with each of their images, under the model named `clip`."""
+def _likeness(config: InspectConfig) -> tuple[Callable[[Gallery], NDArray[np.float64]] | None, dict[str, Any] | None]:
+    """Return what gives the cosine of some texts with each of their images, and which model that is."""
     if config.clip is None:
-        return None
+        return None, None
     import torch
     from transformers import AutoModel, AutoProcessor
 
@@ -157,7 +159,7 @@ def _likeness(config: InspectConfig) -> Callable[[Gallery], NDArray[np.float64]]
         one, other = (torch.nn.functional.normalize(_pooled(side).float(), dim=-1) for side in sides)
         return (one @ other.T).double().numpy()
 
-    return likeness
+    return likeness, source.facts()
 
 
 def _pooled(found: Any) -> Any:
