@@ -52,51 +52,39 @@ def opening_prompts(task: Task) -> Iterator[Prompt]:
 
 
 def label_prompts(
-    task: Task, label: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None
+    task: Task, label: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None, control: str = ""
 ) -> Iterator[Prompt]:
-    """Yield one prompt per opening that asks for a text of `label`.
+    """Yield one prompt per opening that asks for a text of `label`, and ends with its start word, if it has some.
+
+    A start word stands where the text does, so that the generator goes on from it; parsers put it back in front. That
+    keeps the texts of one prompt apart (SuperGen, https://huggingface.co/papers/2202.04538), and tells a small model
+    what kind of text is meant.
 
     Args:
         task: Names the templates.
         label: A label name.
         openings: Fill `{opening}`; of a pair they are the given column.
-        rng: Draws the verbalizer, where the task has some.
+        rng: Draws the verbalizer and the start word, where the task has some.
         steer: Steer away from the other labels' prompts; `None` leaves it to the task.
+        control: Control code, put in front of every prompt (CTRL, https://huggingface.co/papers/1909.05858).
     """
     others = [name for name in task.labels if name != label]
     steer = task.steers_away if steer is None else steer
-    words = task.words.get(label, ())
+    words, starts = task.words.get(label, ()), task.begins(label)
+    code = f"{control} " if control else ""
     for opening in openings:
         word = rng.randrange(len(words)) if words else 0
-        attributes = {"opening": opening} if opening else {}
+        start = rng.choice(starts) if starts else ""
+        drawn = {"opening": opening, "word": words[word] if words else "", "start word": start}
+        asked = [task.render(name, opening=opening, word=word) for name in (label, *(others if steer else ()))]
+        texts = [code + text + _gap(text, start) + start for text in asked]
         yield Prompt(
-            text=task.render(label, opening=opening, word=word),
+            text=texts[0],
             cell=label,
             given={task.columns[0]: opening} if task.kind == "pair" else {},
-            attributes={**attributes, "word": words[word]} if words else attributes,
-            against=tuple(task.render(o, opening=opening, word=word) for o in others) if steer else (),
+            attributes={name: value for name, value in drawn.items() if value},
+            against=tuple(texts[1:]),
         )
-
-
-def begun(prompts: Iterable[Prompt], starts: Sequence[str], rng: random.Random, control: str = "") -> Iterator[Prompt]:
-    """Yield prompts whose texts begin with a start word, behind a control code (SuperGen, CTRL).
-
-    A start word stands where the text does, so that the generator goes on from it; parsers put it back in front. That
-    keeps the texts of one prompt apart. Sources: https://huggingface.co/papers/2202.04538 and
-    https://huggingface.co/papers/1909.05858.
-
-    Args:
-        prompts: What to continue.
-        starts: One is drawn for each prompt; none where empty.
-        rng: Draws it.
-        control: Put in front of every prompt; nothing where empty.
-    """
-    code = f"{control} " if control else ""
-    for prompt in prompts:
-        start = rng.choice(starts) if starts else ""
-        attributes = {**prompt.attributes, "start word": start} if start else prompt.attributes
-        texts = [code + text + _gap(text, start) + start for text in (prompt.text, *prompt.against)]
-        yield replace(prompt, text=texts[0], against=tuple(texts[1:]), attributes=attributes)
 
 
 def _gap(text: str, start: str) -> str:

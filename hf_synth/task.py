@@ -55,7 +55,8 @@ class Task:
         queries: Label name -> what to look for in a corpus; the label's words where left out.
         example: Template of an example shown in a prompt; slots are the text columns, `{label}` and `{opening}`.
         control: Control code that a generator trained with such (CTRL) expects in front.
-        starts: First words, one of which each text begins with.
+        starts: First words, of all texts or label name -> those of its texts, one of which each text begins with. They
+            stand in the prompt already.
         repetition: Label name -> factors below and above 1 that make the given text's tokens likelier (reward) and
             tokens already there rarer (penalty).
         ranking: Label name -> which of its texts a method that ranks them keeps: the `likely` (where left out), the
@@ -95,7 +96,7 @@ class Task:
     queries: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     example: str | None = None
     control: str = ""
-    starts: tuple[str, ...] = ()
+    starts: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     repetition: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
     ranking: Mapping[str, Literal["likely", "unlikely", "random"]] = Field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...] | Mapping[str, tuple[str, ...]]] = Field(default_factory=dict)
@@ -135,6 +136,7 @@ class Task:
             "queries": self.queries,
             "repetition": self.repetition,
             "ranking": self.ranking,
+            "starts": self.starts if isinstance(self.starts, Mapping) else {},
         }
         by_label |= {f"attributes.{key}": own for key, own in self.attributes.items() if isinstance(own, Mapping)}
         by_label |= {"together": dict.fromkeys(name for names in self.together for name in names)}
@@ -196,6 +198,10 @@ class Task:
     def steers_away(self) -> bool:
         """Whether prompts steer away from the other labels' prompts."""
         return self.kind == "pair" if self.debias is None else self.debias
+
+    def begins(self, label: str) -> tuple[str, ...]:
+        """Return the words with which a label's texts begin; nothing where they begin as they like."""
+        return self.starts.get(label, ()) if isinstance(self.starts, Mapping) else self.starts
 
     def template(self, label: str, *, scoring: bool = False) -> str:
         """Return the (scoring) template of a label, slots unfilled."""

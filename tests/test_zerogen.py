@@ -109,3 +109,24 @@ def test_methods_say_what_they_are():
         real = next((key for key in ("shots", "seen_rows") if key in method.config.__dataclass_fields__), None)
         needs = method.config(**{real: "real"}) if real else None
         assert Plan.of(SynthConfig(task="sst2", method=name), needs).method is method
+
+
+def test_texts_begin_with_a_start_word_of_their_label():
+    values = {
+        "labels": ["person", "place"],
+        "prompt": 'A question about a {label}: "',
+        "starts": {"person": ["Who", "Whose"], "place": "Where"},
+        "stop": ["?"],
+        "ending": "?",
+    }
+    rows, _ = rows_of(parse_task({**values, "name": "questions"}, "here"), Asked(), steer_away=True)
+    begun = {label: {row.fields["text"].split()[0] for row in rows if row.target == label} for label in values["labels"]}
+    assert {label: {word.rstrip("0.123456789") for word in words} for label, words in begun.items()} == {
+        "person": {"Who", "Whose"},
+        "place": {"Where"},
+    }
+    for row in rows:
+        assert row.prompt.text == f'A question about a {row.target}: "{row.prompt.attributes["start word"]}'
+        assert [text.split('"')[1] for text in row.prompt.against] == [row.prompt.attributes["start word"]]
+    with pytest.raises(InputError, match="`starts`: .*'plac'.*place"):
+        parse_task({**values, "name": "questions", "starts": {"plac": ["Where"]}}, "here")

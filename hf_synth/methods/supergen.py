@@ -12,7 +12,7 @@ from ..filters.likelihood import Drawn, Likeliest, by_rank, copied, scored, sele
 from ..filters.surface import Unique
 from ..openings import Where, check_openings, opening_sources, openings
 from ..parse import labelled
-from ..prompts import Rotation, begun, check_control, label_prompts, repetition
+from ..prompts import Rotation, check_control, label_prompts, repetition
 from ..records import Example, Prompt
 from ..run import Filter, Run
 from ..task import Task
@@ -59,8 +59,8 @@ def supergen(run: Run, config: SuperGenConfig) -> Iterator[Example]:
     rotation = Rotation(given, once=task.kind == "pair" and config.temperature == 0)  # a prompt has one greedy answer
 
     def prompts_for(label: str) -> Iterator[Prompt]:
-        prompts = label_prompts(task, label, rotation, run.rng(f"words:{label}"), steer=False)
-        return begun(prompts, task.starts, run.rng(f"starts:{label}"), task.control if config.control_codes else "")
+        code = task.control if config.control_codes else ""
+        return label_prompts(task, label, rotation, run.rng(f"words:{label}"), steer=False, control=code)
 
     each = config.attempts * max(wanted.values())  # the same for all labels, as the order of asking must not read rows
     targets = {label: each for label, rows in wanted.items() if rows}

@@ -25,7 +25,7 @@ def parse_task(values: Mapping[str, Any], where: str) -> Task:
     values = dict(values)
     if isinstance(values.get("labels"), list | tuple | Mapping):
         values["labels"] = _labels(values["labels"], where)
-    for key in ("words", "queries"):
+    for key in ("words", "queries", "starts"):
         if isinstance(values.get(key), Mapping):
             values[key] = {str(k): (w,) if isinstance(w, str) else w for k, w in values[key].items()}
     for key in ("columns", "language", "stop", "starts"):

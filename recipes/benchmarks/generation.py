@@ -38,7 +38,7 @@ from hf_synth.records import Completion, Prompt
 from hf_synth.tasks import load_task
 
 HERE = Path(__file__).parent
-TASK = HERE.parent / "sst2" / "paper_task.yaml"
+TASK = HERE.parent / "paper_tasks" / "sst2.yaml"
 BLOCK = 256  # rows of one label that follow one another, as in a run: the chunk
 GROUP = 64  # rows that share their in-context examples
 EXAMPLES = 8
