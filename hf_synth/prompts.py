@@ -52,7 +52,13 @@ def opening_prompts(task: Task) -> Iterator[Prompt]:
 
 
 def label_prompts(
-    task: Task, label: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None, control: str = ""
+    task: Task,
+    label: str,
+    openings: Iterable[str],
+    rng: random.Random,
+    *,
+    steer: bool | None = None,
+    control: str = "",
 ) -> Iterator[Prompt]:
     """Yield one prompt per opening that asks for a text of `label`, and ends with its start word, if it has some.
 

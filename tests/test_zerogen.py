@@ -120,7 +120,9 @@ def test_texts_begin_with_a_start_word_of_their_label():
         "ending": "?",
     }
     rows, _ = rows_of(parse_task({**values, "name": "questions"}, "here"), Asked(), steer_away=True)
-    begun = {label: {row.fields["text"].split()[0] for row in rows if row.target == label} for label in values["labels"]}
+    begun = {
+        label: {row.fields["text"].split()[0] for row in rows if row.target == label} for label in values["labels"]
+    }
     assert {label: {word.rstrip("0.123456789") for word in words} for label, words in begun.items()} == {
         "person": {"Who", "Whose"},
         "place": {"Where"},

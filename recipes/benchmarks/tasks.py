@@ -1,10 +1,10 @@
-"""The packaged tasks beside the papers' prompts and gold rows: what an untouched `hf-synth generate --task X` is worth.
+"""The packaged tasks beside the papers' prompts and gold rows: what plain `hf-synth generate --task X` is worth.
 
     python recipes/benchmarks/tasks.py ../shared/data out [--tasks trec subj] [--seeds 0 1] [--split validation]
     python recipes/benchmarks/tasks.py ../shared/data out --table
 
-ZeroGen writes the rows, a logistic regression on frozen MiniLM embeddings learns from them, and as many gold rows stand
-beside it: it tells the rows apart and not the ways to train. A cell that was done is not done again.
+ZeroGen writes the rows and a logistic regression on frozen MiniLM embeddings learns from them, which tells rows apart
+and not ways to train. A cell that was done is not done again.
 """
 
 import argparse
