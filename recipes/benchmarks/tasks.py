@@ -26,7 +26,7 @@ from hf_synth.task import Task
 from hf_synth.tasks import load_task, task_names
 
 PAPERS = Path(__file__).resolve().parent.parent / "paper_tasks"
-ROWS, CHUNK = 400, 64  # a chunk holds one label: of many labels, small ones leave less over
+ROWS, CHUNK = 240, 48  # a chunk holds one label: of many labels, small ones leave less over
 
 
 def written(name: str, prompts: str, seed: int, out: Path) -> Path | None:
