@@ -165,7 +165,7 @@ class Run:
             while not all(cell.closed for cell in cells):
                 while len(decided) + len(started) < self._ahead("rows"):
                     cell = least_full(c for c in cells if not c.given_up)
-                    prompts = list(islice(streams[cell], self._size("rows")))
+                    prompts = list(islice(streams[cell], self._size("rows", cell.asked + cell.coming)))
                     cell.coming += len(prompts)
                     own = {**decoding, **(by_cell or {}).get(cell.key, {})}
                     decided.append((cell, self.chunks.decide(prompts, own)))
@@ -257,9 +257,11 @@ class Run:
             left = [example for example, reason in zip(left, reasons, strict=True) if reason is None]
         return left
 
-    def _size(self, stage: str) -> int:
-        """Return how many prompts the next chunk takes: few for a stage's first, so that it fails or reports early."""
-        return self.chunk_size if stage in self.ledger.stages else min(PROBE, self.chunk_size)
+    def _size(self, stage: str, before: int | None = None) -> int:
+        """Return a chunk's size: small for a stage's first, to fail early; then at most as many as came `before`."""
+        if stage not in self.ledger.stages:
+            return min(PROBE, self.chunk_size)
+        return self.chunk_size if before is None else min(max(PROBE, before), self.chunk_size)
 
     def _ahead(self, stage: str) -> int:
         """Return how many chunks to have under way: one until a stage's first was looked at."""

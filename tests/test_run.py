@@ -56,6 +56,21 @@ def test_rows_of_a_smaller_run_open_those_of_a_larger(scripted, tmp_path):
     assert fresh.ledger.facts()["stages"]["rows"]["asked"] == run.ledger.facts()["stages"]["rows"]["asked"]
 
 
+def test_a_small_run_asks_for_few_rows_that_nobody_needs():
+    """Each label's chunks grow from few prompts to whole ones: six labels are not asked 256 each for ten rows each."""
+    whole = ScriptedGenerator(lambda prompt, rng: f"what is the number {rng.randrange(10**9)} good for?")
+    run = Run(load_task("trec"), whole, num_rows=60)
+    assert len(list(get("zerogen").generate(run, get("zerogen").config()))) == 60
+    assert run.ledger.stage("rows").asked == 6 * PROBE
+    sizes = Counter()
+    run = Run(load_task("trec"), whole, num_rows=6 * 700)
+    decide = run.chunks.decide
+    run.chunks.decide = lambda prompts, decoding: sizes.update([len(prompts)]) or decide(prompts, decoding)
+    list(get("zerogen").generate(run, get("zerogen").config()))
+    assert sizes.pop(256) >= 12
+    assert sizes == {PROBE: 12, 48: 6, 96: 6, 192: 6}
+
+
 def test_nothing_recorded_is_asked_again(scripted, tmp_path):
     _, first = make(scripted, tmp_path)
     counting = Counting(scripted)

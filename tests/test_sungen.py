@@ -23,7 +23,7 @@ def prompts_of(method, **settings):
 def test_it_writes_what_zerogen_writes_and_steers_away_from_other_labels():
     asked, rows = prompts_of("sungen")
     plain, _ = prompts_of("zerogen")
-    texts = [(text, against) for text, against in asked if "review in" in text]
+    texts = [(text, against) for text, against in asked if "sentences of the review" in text]
     assert texts
     assert all(len(against) == 1 and against[0] != text for text, against in texts)
     assert [text for text, _ in asked] == [text for text, _ in plain]
