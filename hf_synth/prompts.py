@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 
 from pydantic import Field
 
@@ -13,6 +15,8 @@ from .config import strict
 from .errors import InputError
 from .records import Example, Prompt
 from .task import Task
+
+ALIKE = range(32, 1000, 4)  # openings among which an alike one is looked for: at first, at most, more each time
 
 
 class Rotation:
@@ -64,7 +68,8 @@ def label_prompts(
 
     A start word stands where the text does, so that the generator goes on from it; parsers put it back in front. That
     keeps the texts of one prompt apart (SuperGen, https://huggingface.co/papers/2202.04538), and tells a small model
-    what kind of text is meant.
+    what kind of text is meant. A `mismatched` label's prompts are those of another label about another opening, an
+    alike one, than the row's.
 
     Args:
         task: Names the templates.
@@ -74,15 +79,17 @@ def label_prompts(
         steer: Steer away from the other labels' prompts; `None` leaves it to the task.
         control: Control code, put in front of every prompt (CTRL, https://huggingface.co/papers/1909.05858).
     """
-    others = [name for name in task.labels if name != label]
+    written = task.mismatched.get(label, label)
+    others = [name for name in task.labels if name not in (label, written, *task.mismatched)]
     steer = task.steers_away if steer is None else steer
-    words, starts = task.words.get(label, ()), task.begins(label)
+    words, starts = task.words.get(written, ()), task.begins(written)
     code = f"{control} " if control else ""
-    for opening in openings:
+    for opening, about in beside_alike(openings) if written != label else ((text, text) for text in openings):
         word = rng.randrange(len(words)) if words else 0
         start = rng.choice(starts) if starts else ""
         drawn = {"opening": opening, "word": words[word] if words else "", "start word": start}
-        asked = [task.render(name, opening=opening, word=word) for name in (label, *(others if steer else ()))]
+        drawn["about"] = about if about != opening else ""
+        asked = [task.render(name, opening=about, word=word) for name in (written, *(others if steer else ()))]
         texts = [code + text + _gap(text, start) + start for text in asked]
         yield Prompt(
             text=texts[0],
@@ -91,6 +98,30 @@ def label_prompts(
             attributes={name: value for name, value in drawn.items() if value},
             against=tuple(texts[1:]),
         )
+
+
+def beside_alike(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each text beside that one of those to come which shares most words with it, rare ones above all.
+
+    More and more texts are looked at, so that the first ones are not kept waiting where texts are still to be written.
+    """
+    stream, seen = iter(texts), Counter[str]()
+    waiting: deque[tuple[str, set[str]]] = deque()
+    for wanted in count(ALIKE.start, ALIKE.step):
+        for text in islice(stream, max(0, min(wanted, ALIKE.stop) - len(waiting))):
+            words = set(re.findall(r"\w+", text.casefold()))
+            seen.update(words)
+            waiting.append((text, words))
+        if not waiting:
+            return
+        text, words = waiting.popleft()
+        likeness = [
+            (sum(1 / seen[word] for word in words & own) / max(len(own), 1) ** 0.5, other)
+            for other, own in waiting
+            if other != text
+        ]
+        if likeness:
+            yield text, max(likeness, key=lambda pair: pair[0])[1]
 
 
 def _gap(text: str, start: str) -> str:

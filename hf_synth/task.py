@@ -54,6 +54,8 @@ class Task:
         corpus: Real unlabelled text, where rows are found in one.
         queries: Label name -> what to look for in a corpus; the label's words where left out.
         example: Template of an example shown in a prompt; slots are the text columns, `{label}` and `{opening}`.
+        mismatched: Of `pair`: label name -> the label as whose its texts are written, to a given text alike to the one
+            they then stand beside; what fits one does not fit the other, and a small model cannot miss on purpose.
         control: Control code that a generator trained with such (CTRL) expects in front.
         starts: First words, of all texts or label name -> those of its texts, one of which each text begins with. They
             stand in the prompt already.
@@ -95,6 +97,7 @@ class Task:
     corpus: Corpus | None = None
     queries: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     example: str | None = None
+    mismatched: Mapping[str, str] = Field(default_factory=dict)
     control: str = ""
     starts: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     repetition: Mapping[str, tuple[float, float]] = Field(default_factory=dict)
@@ -136,10 +139,15 @@ class Task:
             "queries": self.queries,
             "repetition": self.repetition,
             "ranking": self.ranking,
+            "mismatched": {**self.mismatched, **dict.fromkeys(self.mismatched.values())},
             "starts": self.starts if isinstance(self.starts, Mapping) else {},
         }
         by_label |= {f"attributes.{key}": own for key, own in self.attributes.items() if isinstance(own, Mapping)}
         by_label |= {"together": dict.fromkeys(name for names in self.together for name in names)}
+        if self.mismatched and (self.kind != "pair" or set(self.mismatched) & set(self.mismatched.values())):
+            raise InputError(
+                "`mismatched` is for pairs, and the labels as which texts are written are others than its own"
+            )
         for key, mapping in by_label.items():
             for name in mapping:
                 if name not in self.labels:
@@ -174,9 +182,9 @@ class Task:
         ]
         for text in template.values() if isinstance(template, Mapping) else [template or ""]:
             self._check_slots(key, text, allowed)
-        if isinstance(template, str) and not {"label", "word", "mentions", "answer", "cloze"} & set(
-            slots(template, key)
-        ):
+        telling = {"label", "word", "mentions", "answer", "cloze"}
+        one = key == "prompt" and len(set(self.labels) - set(self.mismatched)) <= 1  # the others' texts are its own
+        if isinstance(template, str) and not one and not telling & set(slots(template, key)):
             raise InputError(f"`{key}` needs the slot {{label}}, or one template per label; got {template!r}")
 
     def _check_slots(self, key: str, template: str, allowed: Sequence[str]) -> None:

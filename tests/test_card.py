@@ -393,6 +393,17 @@ def test_texts_that_were_found_are_not_called_generated(tmp_path):
     assert "10 rows that org/model found in a corpus with regen; no label is a person's" in model
 
 
+def test_the_card_tells_first_words_and_texts_written_to_another(tmp_path):
+    facts = {**facts_of(tmp_path), "splits": {"train": 11}, "labels": {}, "samples": {}}
+    told = dataset_card(load_task("trec"), facts)
+    assert "A prompt ends with the first words of its text, one of:\n\n- `ABBR`: What does the abbreviation, " in told
+    assert "\n- `LOC`: Where, What country, " in told
+    told = dataset_card(load_task("qnli"), facts)
+    assert "A prompt ends with the first words of its text, one of: What, What is, " in told
+    assert "`not_entailment`: written as for `entailment`, to another text than the row's sentence" in told
+    assert "first words" not in dataset_card(load_task("sst2"), facts)
+
+
 def test_a_forgotten_fact_is_an_error(tmp_path):
     facts = {key: value for key, value in facts_of(tmp_path).items() if key != "wanted"}
     with pytest.raises(UndefinedError, match="wanted"):

@@ -48,7 +48,7 @@ def test_every_packaged_task_is_written(name):
         assert all(row.fields.values())
     assert run.ledger.stage("rows").kept == count
     asked = [p for p in generator.prompts if p.cell is not None]
-    assert all(bool(p.against) == (task.kind == "pair") for p in asked)
+    assert all(bool(p.against) == (task.kind == "pair" and not task.mismatched) for p in asked)
     last = generator.decoding[-1]
     assert last["stop"] == task.stop
     assert last["max_new_tokens"] == task.max_new_tokens
@@ -132,3 +132,35 @@ def test_texts_begin_with_a_start_word_of_their_label():
         assert [text.split('"')[1] for text in row.prompt.against] == [row.prompt.attributes["start word"]]
     with pytest.raises(InputError, match="`starts`: .*'plac'.*place"):
         parse_task({**values, "name": "questions", "starts": {"plac": ["Where"]}}, "here")
+
+
+def test_texts_of_a_mismatched_label_are_written_to_an_alike_text_and_stand_beside_another(tmp_path):
+    lines = [f"The {animal} of {place} lives in a burrow." for animal in ("badger", "rabbit") for place in "BCDEFGHJ"]
+    folder = tmp_path / "corpus/data"
+    folder.mkdir(parents=True)
+    Dataset.from_dict({"text": lines}).to_parquet(folder / "train-0.parquet")
+    values = {
+        "name": "questions",
+        "kind": "pair",
+        "columns": ["line", "question"],
+        "labels": {"fits": "in", "does_not": "not in"},
+        "mismatched": {"does_not": "fits"},
+        "opening": {"corpus": {"path": str(tmp_path / "corpus"), "column": "text"}},
+        "prompt": 'Line: "{line}" Question: "',
+        "score_prompt": 'Line: "{line}" Question (answer {label} the line): "',
+    }
+    generator = Asked()
+    rows, _ = rows_of(parse_task(values, "here"), generator, rows=24, openings="corpus")
+    assert Counter(row.target for row in rows) == {"fits": 12, "does_not": 12}
+    for row in rows:
+        [about] = [line for line in lines if f'Line: "{line}"' in row.prompt.text]
+        assert (about == row.fields["line"]) == (row.target == "fits")
+        assert about.split()[3] == row.fields["line"].split()[3]  # of the same place, which few lines name
+        assert row.prompt.attributes.get("about") == (about if row.target == "does_not" else None)
+        assert not row.prompt.against  # nobody is asked to write what does not fit
+    for wrong in ({"does_not": "elsewhere"}, {"does_not": "fits", "fits": "does_not"}):
+        with pytest.raises(InputError, match="`mismatched`"):
+            parse_task({**values, "mismatched": wrong}, "here")
+    plain = {"columns": ["question"], "prompt": "{label}", "score_prompt": "{label}", "opening": None}
+    with pytest.raises(InputError, match="`mismatched` is for pairs"):
+        parse_task({**values, "kind": "single", **plain}, "here")

@@ -56,9 +56,12 @@ class Cell:
 
 ROUNDS = ("--first_round", "300")  # so that 1,200 rows have three
 WARM = ("--temperature", "1")  # at the paper's 0.2 a small model writes the same few texts: a pool takes hours
+SELF = ("--consistency", "self")
 METHODS = {
     "zerogen": Cell("zerogen", "zerogen"),
     "zerogen, smoothing": Cell("zerogen", "zerogen", trains=("--label_smoothing", "0.15")),
+    "zerogen, consistent": Cell("zerogen-self", "zerogen", SELF),
+    "zerogen, consistent, smoothing": Cell("zerogen-self", "zerogen", SELF, trains=("--label_smoothing", "0.15")),
     "sungen": Cell("zerogen", "zerogen", learns="sungen"),
     "sungen, top 60%": Cell("zerogen", "zerogen", keep=0.6),
     "sungen, top 20%": Cell("zerogen", "zerogen", keep=0.2),

@@ -13,6 +13,9 @@ from noise_table import difference, verdict
 
 # The papers' orderings: the first is said to be better than the second.
 ACCURACY = [
+    ("zerogen, consistent", "zerogen"),
+    ("zerogen, consistent, smoothing", "zerogen, smoothing"),
+    ("zerogen, consistent, smoothing", "zerogen"),
     ("sungen", "zerogen"),
     ("sungen, top 60%", "zerogen"),
     ("progen", "progen, random"),
