@@ -57,7 +57,7 @@ POLARITY = [
     ("dbpedia_14", "MeanOfTransportation", "certain warship:"),
     ("dbpedia_14", "WrittenWork", "certain novel:"),
     ("yahoo_answers_topics", "Computers & Internet", "about a laptop"),
-    ("nyt", "real estate", "about real estate:"),
+    ("nyt", "real estate", "the real estate section"),
     ("trec", "ABBR", "abbreviation"),
     ("trec", "DESC", "a short question"),
     ("trec", "HUM", "a person"),

@@ -113,11 +113,11 @@ def test_relevance_is_weighed_against_the_generalised_mean_of_the_others():
 
 
 def test_words_stand_in_their_slot_else_in_place_of_the_label():
-    slotted, plain = load_task("sst2"), load_task("nyt")
+    slotted, plain = load_task("sst2"), load_task("reddit")
     assert rewritten(slotted).prompt == slotted.prompt
     task = rewritten(plain)
     assert task.prompt == plain.prompt.replace("{label}", "{word}")
-    assert task.render("politics", scoring=True) == plain.render("politics", scoring=True)
+    assert task.render("guitar", scoring=True) == plain.render("guitar", scoring=True)
 
 
 def test_the_generators_lists_reach_the_prompts(tmp_path):
@@ -308,8 +308,8 @@ PER_LABEL = "labels: [dull, fine]\nprompt: {dull: 'It bored me: ', fine: 'It mov
             r"needs the slot \{word\} or \{label\} .*; got 'It bored me: '",
         ),
         (
-            {"task": "qnli", "expand_words": "prototypes"},
-            "`expand_words: prototypes` is for tasks of kind single; 'qnli'",
+            {"task": "rte", "expand_words": "prototypes"},
+            "`expand_words: prototypes` is for tasks of kind single; 'rte'",
         ),
     ],
 )
