@@ -104,6 +104,9 @@ def beside_alike(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield each text beside that one of those to come which shares most words with it, rare ones above all.
 
     More and more texts are looked at, so that the first ones are not kept waiting where texts are still to be written.
+
+    Raises:
+        InputError: If there is only one.
     """
     stream, seen = iter(texts), Counter[str]()
     waiting: deque[tuple[str, set[str]]] = deque()
@@ -122,6 +125,8 @@ def beside_alike(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
         ]
         if likeness:
             yield text, max(likeness, key=lambda pair: pair[0])[1]
+        elif len(waiting) + 1 >= ALIKE.start:  # a rotation over one text has no end
+            raise InputError(f"`mismatched` needs two different given texts or more; all are {text!r}")
 
 
 def _gap(text: str, start: str) -> str:

@@ -158,6 +158,9 @@ def test_texts_of_a_mismatched_label_are_written_to_an_alike_text_and_stand_besi
         assert about.split()[3] == row.fields["line"].split()[3]  # of the same place, which few lines name
         assert row.prompt.attributes.get("about") == (about if row.target == "does_not" else None)
         assert not row.prompt.against  # nobody is asked to write what does not fit
+    one = {**values["opening"], "values": ["There is one line only."]}
+    with pytest.raises(InputError, match="needs two different given texts or more; all are 'There is one"):
+        rows_of(parse_task({**values, "opening": one}, "here"), Asked(), rows=24)
     for wrong in ({"does_not": "elsewhere"}, {"does_not": "fits", "fits": "does_not"}):
         with pytest.raises(InputError, match="`mismatched`"):
             parse_task({**values, "mismatched": wrong}, "here")

@@ -45,7 +45,8 @@ def one(argv: list[str], path: str, seed: int) -> dict:
     if hf_synth(["run", *flags, "--output_dir", str(folder)]):
         sys.exit(2)
     report = json.loads((folder / "report.json").read_text())
-    plan, judge = Plan.of(found[SynthConfig], found["method"]), load_reference(Plan.of(found[SynthConfig]).task, path)
+    plan = Plan.of(found[SynthConfig], found["method"])
+    judge = load_reference(plan.task, path)
     training = train_student(
         gold_of(plan.task, path, report["rows"], seed), plan.task, found[StudentConfig], folder / "gold", seed
     )
