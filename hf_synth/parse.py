@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,9 @@ def until_stop(completion: Completion, ending: str = "", start: str = "") -> str
     """
     if not completion.text.strip():
         return None
-    text = completion.text if completion.text.lstrip().startswith(start) else start + completion.text
+    text = completion.text
+    if start and not re.match(re.escape(start) + r"(?!\w)", text.lstrip()):
+        text = start + text
     if completion.finish != "stop":
         if ending:
             return None
@@ -40,7 +43,8 @@ def labelled(
 ) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser for texts whose label is the prompt's cell.
 
-    Reasons: `unfinished` (no whole text), `short` (fewer words than asked), `echo` (repeats its opening).
+    Reasons: `unfinished` (no whole text), `other start` (an endpoint began anew, with other words), `short` (fewer words
+    than asked), `echo` (repeats its opening).
 
     Args:
         task: Names the columns and the ending.
@@ -51,7 +55,10 @@ def labelled(
     column, ending, encode = task.generated, task.ending, encode or task.encode
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
-        text = until_stop(completion, ending, prompt.attributes.get("start word", ""))
+        start = prompt.attributes.get("start word", "")
+        if start and completion.text[:1].isupper() and not completion.text.startswith(start):
+            return "other start"
+        text = until_stop(completion, ending, start)
         if text is None:
             return "unfinished"
         if text.count(" ") + 1 < least:

@@ -36,7 +36,7 @@ class Run:
         num_rows: Where to stop; never read by anything that decides a text.
         journal: Records and replays; by default nothing is recorded.
         listener: Told of chunks and drops.
-        chunk_size: Prompts per chunk; by default 256, fewer for tasks of many labels.
+        chunk_size: Prompts per chunk, fewer in the first ones; by default 256, less for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
         ahead: Chunks decided on before the first one's answers are looked at; it decides which prompts are asked.
         ranks: Which of the launched processes this is.

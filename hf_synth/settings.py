@@ -24,7 +24,7 @@ class SynthConfig:
         min_words: Shortest text kept, in words; the task's where left out.
         max_new_tokens: Token limit of a text; the task's where left out.
         annotate: Of entities, how a text says where they are (see `Task`); the task's where left out.
-        chunk_size: Prompts recorded at once; 256 where left out, fewer for tasks of many labels.
+        chunk_size: Prompts recorded at once, at most; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
         corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
             id), `column`, and where needed `config` and `split`; named on the card.

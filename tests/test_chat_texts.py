@@ -44,6 +44,23 @@ def test_an_opened_answer_comes_without_its_opening_and_quotes(prompt, reply, te
     assert stub.requests[0]["body"].get("stop") == (["\n"] if prompt.endswith('"') else ['"', "\n"])
 
 
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ('"Who wrote it?"', "Who wrote it?"),
+        ("Who wrote it?", "Who wrote it?"),
+        ("wrote it?", " wrote it?"),
+        ('"wrote it?"', " wrote it?"),
+        ("Which man wrote it?", "Which man wrote it?"),  # the parser refuses what begins anew
+    ],
+)
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_reply_to_an_opened_text_repeats_its_first_words_or_goes_on_from_them(reply, text, chat):
+    prompt = Prompt('Write one.\n"Who', attributes={"start word": "Who"})
+    with Stub(lambda *_: Reply(reply)) as stub:
+        assert [c.text for c in ask(stub, [prompt], decoding={"stop": ('"',), "chat": chat})] == [text]
+
+
 def test_a_text_that_was_cut_short_says_so_unless_it_was_whole_before():
     with Stub(lambda messages, *_: Reply(["a b", "a\nb"][place(messages)], finish="length")) as stub:
         done = ask(stub, prompts(2), decoding={"stop": ("\n",)})

@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +8,8 @@ from hf_synth.parse import labelled, until_stop
 from hf_synth.prompts import Rotation, label_prompts
 from hf_synth.records import Completion, Prompt
 from hf_synth.tasks import load_task, parse_task
+
+PAPERS = Path(__file__).parent.parent / "recipes/paper_tasks"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,23 @@ def test_the_cut(text, finish, ending, expected):
     assert until_stop(Completion(text, finish=finish), ending) == expected
 
 
+@pytest.mark.parametrize(
+    ("start", "text", "expected"),
+    [
+        ("Who", " wrote it to the town", "Who wrote it to the town?"),
+        ("Who", "se cat is that one", "Whose cat is that one?"),
+        ("Who", "Who wrote it to the town", "Who wrote it to the town?"),
+        ("I", " Is it what I want", "I Is it what I want?"),  # `Is` does not repeat `I`
+        ("Can", " Canada win the game", "Can Canada win the game?"),
+        ("What actor", "Who played it on the stage", "other start"),
+    ],
+)
+def test_first_words_that_stood_in_the_prompt(start, text, expected):
+    prompt = Prompt(f'A question: "{start}', cell="HUM", attributes={"start word": start})
+    found = labelled(load_task("trec"))(prompt, Completion(text))
+    assert (found if isinstance(found, str) else found.fields["text"]) == expected
+
+
 def test_reasons():
     parse = labelled(load_task("sst2"))
     prompt = Prompt("p", cell="negative", attributes={"opening": "The Long Dark Night"})
@@ -44,18 +64,19 @@ def test_reasons():
 def test_a_pair_keeps_its_given_column():
     task = load_task("qnli")
     prompt = next(label_prompts(task, "entailment", ["Paris is the capital of France."], random.Random(0)))
-    example = labelled(task)(prompt, Completion("What is the capital of France"))
+    example = labelled(task)(prompt, Completion(" is the capital of France"))
     assert example.fields == {
         "sentence": "Paris is the capital of France.",
-        "question": "What is the capital of France?",
+        "question": f"{prompt.attributes['start word']} is the capital of France?",
     }
 
 
 def test_papers_prompts_verbatim():
-    prompt = next(label_prompts(load_task("rotten_tomatoes"), "pos", ["Alien"], random.Random(0)))
+    rotten_tomatoes, qnli = (load_task(str(PAPERS / f"{name}.yaml")) for name in ("rotten_tomatoes", "qnli"))
+    prompt = next(label_prompts(rotten_tomatoes, "pos", ["Alien"], random.Random(0)))
     assert prompt.text == 'The movie review in positive sentiment for movie "Alien" is: "'
     assert prompt.against == ()
-    prompt = next(label_prompts(load_task("qnli"), "not_entailment", ["X"], random.Random(0)))
+    prompt = next(label_prompts(qnli, "not_entailment", ["X"], random.Random(0)))
     assert prompt.text == 'Information: "X"\nQuestion (answer not in above information): "'
     assert prompt.against == ('Information: "X"\nQuestion (answer in above information): "',)
 

@@ -114,6 +114,6 @@ METHOD = Method(
         "code counts the text kept, after top-k and penalties.",
         "Copies of the given text are dropped, and duplicates over all labels; the released code looks at each label.",
         "Temporal ensembling averages every 20 steps, not every 100, of fewer rows.",
-        "A later sentence of an answer is not taken as a question's negative; these are written like the others.",
+        "A question's negative is no later sentence of its answer; a `mismatched` label stands beside an alike text.",
     ),
 )

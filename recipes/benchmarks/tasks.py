@@ -85,8 +85,9 @@ def show(lines: Path) -> None:
         if both:
             mean, low, high = difference(*(np.stack([_bits(by[k][seed]) for seed in both]) for k in ("ours", "paper")))
             gain = f"{mean:+.3f} ({low:+.3f} to {high:+.3f}), {verdict(low, high)}"
-        paper = _spread(by["paper"]) if not by["paper"] or both else "nothing could be kept"
-        asked = np.mean([line["asked"] / line["rows"] for line in ours.values()]) if ours else np.nan
+        failed = any(not line["right"] for line in by["paper"].values())
+        paper = "nothing could be kept" if failed else _spread(by["paper"])
+        asked = np.mean([line["asked"] / line["rows"] for line in ours.values() if line["rows"]] or [np.nan])
         count = np.mean([line["rows"] for line in ours.values()]) if ours else np.nan
         print(f"| {name} | {count:.0f} | {_spread(ours)} | {paper} | {_spread(by['gold'])} | {gain} | {asked:.1f} |")
 

@@ -76,7 +76,11 @@ def bare(text: str, prompt: Prompt, settings: Settings) -> tuple[str, tuple[str,
 
     A prompt that ends in `Review: "` asks for the text inside the quotes, and a stop string `"` for the end of that.
     An endpoint may repeat the opening, quote its reply, or do neither; then quotes that come in pairs are part of it.
+    Where a prompt ends with its text's first words, a reply that goes on from them gets the space between.
     """
+    if start := prompt.attributes.get("start word", ""):
+        reply = text.strip().removeprefix(settings.opening(prompt).strip().removesuffix(start)).lstrip('"')
+        return reply if reply.startswith(start) or not reply[:1].islower() else f" {reply}", settings.stop
     opening, reply = settings.opening(prompt).strip(), text.strip()
     quoted = prompt.text.rstrip()[-1:] in QUOTES
     begun = opening if opening and reply.startswith(opening) else reply[:1] if quoted and reply[:1] in QUOTES else ""
