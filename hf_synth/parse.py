@@ -43,8 +43,8 @@ def labelled(
 ) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser for texts whose label is the prompt's cell.
 
-    Reasons: `unfinished` (no whole text), `other start` (an endpoint began anew, with other words), `short` (fewer words
-    than asked), `echo` (repeats its opening).
+    Reasons: `unfinished` (no whole text), `other start` (an endpoint began anew, with other words), `short` (fewer
+    words than asked), `echo` (repeats its opening).
 
     Args:
         task: Names the columns and the ending.
