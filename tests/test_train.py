@@ -167,9 +167,9 @@ class Scores:
 
 
 def test_calibration_takes_the_prompts_own_pull_away():
-    found = prompting(Scores(), {"text": ["positive", "negative", "positive"]}, load_task("rotten_tomatoes"), 4)
-    assert found["prompting"] == ["neg"] * 3
-    assert found["prompting, calibrated"] == ["pos", "neg", "pos"]
+    found = prompting(Scores(), {"text": ["positive", "negative", "positive"]}, load_task("yelp_polarity"), 4)
+    assert found["prompting"] == ["1"] * 3
+    assert found["prompting, calibrated"] == ["2", "1", "2"]
 
 
 def test_pairs_are_scored_after_their_given_text():
