@@ -96,10 +96,7 @@ def tuned(task: Task) -> Task:
                 f"{task.name!r} needs a `tuning_prompt` without {{{min(found)}}}, which no row tells: {text!r}"
             )
     chat = task.chat and task.tuning_prompt is not None
-    own: dict[str, Any] = {
-        "mismatched": {},
-        "starts": (),
-    }  # what was learnt from rows says what fits and how texts begin
+    own: dict[str, Any] = {"mismatched": {}, "starts": ()}  # rows have told what fits and how texts begin
     return dataclasses.replace(task, prompt=template, opening=opening, chat=chat, empty=None, words=words, **own)
 
 
