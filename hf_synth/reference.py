@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from . import models
 from .errors import InputError, unknown
 from .mapping import rows_of, under_names
-from .models import cache_folder, console, fetch_package
+from .models import cache_folder, console
+from .packages import fetch_package
 from .task import Corpus, Reference, Task
 
 if TYPE_CHECKING:

