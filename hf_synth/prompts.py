@@ -90,7 +90,7 @@ def label_prompts(
         drawn = {"opening": opening, "word": words[word] if words else "", "start word": start}
         drawn["about"] = about if about != opening else ""
         asked = [task.render(name, opening=about, word=word) for name in (written, *(others if steer else ()))]
-        texts = [code + text + _gap(text, start) + start for text in asked]
+        texts = [code + begun(text, start) for text in asked]
         yield Prompt(
             text=texts[0],
             cell=label,
@@ -129,9 +129,9 @@ def beside_alike(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
             raise InputError(f"`mismatched` needs two different given texts or more; all are {text!r}")
 
 
-def _gap(text: str, start: str) -> str:
-    """Return the space between a prompt and a start word: none behind a quote or white space."""
-    return " " if start and not text.endswith(('"', " ", "\n")) else ""
+def begun(text: str, start: str) -> str:
+    """Return a prompt with a start word behind it, a space between them but behind a quote or white space."""
+    return text + (" " if start and not text.endswith(('"', " ", "\n")) else "") + start
 
 
 def enumerated(words: Sequence[str]) -> str:

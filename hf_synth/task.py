@@ -17,6 +17,7 @@ __all__ = ["Corpus", "Opening", "Reference", "Task", "slots"]
 RESERVED = frozenset({"index", "prompt_id", "attributes", "logprob", "model", "model_sha256"})
 Kind = Literal["single", "pair", "relation", "multi_label", "tokens", "qa", "parse"]
 GIVEN_FIRST = ("pair", "qa")  # kinds of two text columns, the first of which is given
+BEGUN = ("single", "pair", "relation")  # kinds whose texts may be told their first words
 NONE = "none"  # the cell of texts that have none of the labels
 
 
@@ -58,7 +59,7 @@ class Task:
             they then stand beside; what fits one does not fit the other, and a small model cannot miss on purpose.
         control: Control code that a generator trained with such (CTRL) expects in front.
         starts: First words, of all texts or label name -> those of its texts, one of which each text begins with. They
-            stand in the prompt already.
+            stand in the prompt already. Of `single`, `pair` and `relation`, where they may have the marks' slots.
         repetition: Label name -> factors below and above 1 that make the given text's tokens likelier (reward) and
             tokens already there rarer (penalty).
         ranking: Label name -> which of its texts a method that ranks them keeps: the `likely` (where left out), the
@@ -148,6 +149,10 @@ class Task:
             raise InputError(
                 "`mismatched` is for pairs, and the labels as which texts are written are others than its own"
             )
+        if self.starts and self.kind not in BEGUN:
+            raise InputError(f"`starts` is for tasks of kind {', '.join(BEGUN)}; this one is of kind {self.kind!r}")
+        for start in {start for label in self.labels for start in self.begins(label) if self.marks}:
+            self._check_slots("starts", start, [*self.marks])
         for key, mapping in by_label.items():
             for name in mapping:
                 if name not in self.labels:

