@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from .bio import spans_of
 from .errors import InputError
 
-Kind = Literal["date", "quote", "name", "number"]
+Kind = Literal["date", "quote", "name", "number", "phrase"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
     Attributes:
         start: Its first character.
         end: The character behind its last.
-        kind: What it is: of the rules `date`, `quote`, `name` or `number`; of a student, its label.
+        kind: What it is: of the rules `date`, `quote`, `name`, `number` or `phrase`; of a student, its label.
     """
 
     start: int
@@ -87,6 +87,23 @@ _OPENERS = frozenset(
     )
 )
 
+# One to three lower-case words between a word such as `of` or `the` and the next such word, or a comma: most are nouns
+# with what describes them. Which words those are is all that these rules know of grammar.
+_FUNCTION = (
+    r"(?:an?|the|of|in|on|at|by|for|to|from|with|without|as|into|onto|over|under|between|among|through|during|before"
+    r"|after|against|about|within|across|along|behind|near|upon|towards?|via|per|than|and|or|but|nor|so|yet|if|because"
+    r"|while|when|where|which|who|whom|whose|that|this|these|those|is|are|was|were|be|been|being|has|have|had|do|does"
+    r"|did|can|could|will|would|may|might|must|shall|should|not|no|its?|they|them|their|he|him|his|she|her|we|us|our"
+    r"|you|your|also|only|both|either|such|other|most|more|many|much|some|any|each|every|all|very|too|there|here|then"
+    r"|however|thus|often|still|even|just|up|out|off|down)"
+)
+_PHRASE = re.compile(
+    r"\b(?:[Aa]n?|[Tt]he|its|their|his|her|of|by|with|for|in|from|as|into|through|including|called|like|between|and|or)\s"
+    r"(?:(?:an?|the|its|their|his|her)\s)?"
+    rf"((?:(?!{_FUNCTION}\b)[a-z]{{2,}}(?:-[a-z]+)*\s){{0,2}}(?!{_FUNCTION}\b)[a-z]{{2,}}(?:-[a-z]+)*)(?<!ly)(?<!ed)"
+    rf"(?=[.,;:)]|\s{_FUNCTION}\b)"
+)
+
 
 def rules(context: str) -> list[Candidate]:
     """Return what regular expressions find in a context, in order, without overlaps.
@@ -96,6 +113,7 @@ def rules(context: str) -> list[Candidate]:
     - `name`: runs of capitalised words, joined by words such as `of` and `de`; articles and other openers in front
       are left out, and so is a single capitalised word that begins a sentence, unless it is an acronym.
     - `number`: numbers in digits or words, with currency, scale and unit.
+    - `phrase`: up to three lower-case words between two function words, or one and a comma or full stop.
 
     Where two overlap, the kind that stands first in this list counts, of one kind the first; a number inside a name
     belongs to the name.
@@ -122,6 +140,8 @@ def _matches(context: str) -> Iterator[tuple[int, int, Kind]]:
             yield start, match.end(), "name"
     for match in _NUMBER.finditer(context):
         yield match.start(), match.end(), "number"
+    for match in _PHRASE.finditer(context):
+        yield match.start(1), match.end(1), "phrase"
 
 
 def _name_start(context: str, start: int, end: int) -> int | None:
@@ -142,14 +162,14 @@ def _name_start(context: str, start: int, end: int) -> int | None:
 
 
 def random_answer(context: str, rng: random.Random) -> Candidate:
-    """Return one of the rules' candidates at random, one of the words where there are none.
+    """Return one of the rules' names, dates, numbers and titles at random, one of the words where there are none.
 
     An answerer that never reads the question: what a trained one must beat.
 
     Raises:
         InputError: For a context without words.
     """
-    if found := rules(context):
+    if found := [candidate for candidate in rules(context) if candidate.kind != "phrase"]:
         return rng.choice(found)
     words = [Candidate(match.start(), match.end(), "word") for match in re.finditer(r"\w+", context)]
     if not words:

@@ -44,7 +44,7 @@ def labelled(
     """Return a parser for texts whose label is the prompt's cell.
 
     Reasons: `unfinished` (no whole text), `other start` (an endpoint began anew, with other words), `short` (fewer
-    words than asked), `echo` (repeats its opening).
+    words than asked), `echo` (repeats its opening, or an example that its prompt quotes).
 
     Args:
         task: Names the columns and the ending.
@@ -63,7 +63,7 @@ def labelled(
             return "unfinished"
         if text.count(" ") + 1 < least:
             return "short"
-        if text == prompt.attributes.get("opening"):
+        if text == prompt.attributes.get("opening") or f'"{text}"' in prompt.text:
             return "echo"
         fields = {**prompt.given, column: text}
         return Example(fields, encode(prompt.cell), prompt.cell, prompt, completion.logprob)

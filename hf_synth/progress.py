@@ -48,7 +48,7 @@ class Watch:
             self._show(f"{stage}: {run.ledger.stage(stage).asked} asked", 0.0)
             return
         counts = run.ledger.stage("rows")
-        kept = min(counts.kept, self.num_rows)
+        kept = min(counts.kept - run.spare, self.num_rows)
         rate = kept / max(counts.seconds, 1e-9)
         speed = f"{rate:.1f} rows/s, {clock((self.num_rows - kept) / rate) if rate else 'unknown'} left"
         if not self._probed:

@@ -44,6 +44,7 @@ class Run:
     Attributes:
         filters: What drops rows after the method's own filters, when their completions come.
         masks: Keep personal data out of shots and rejects.
+        spare: Rows of labels that had enough; they bring no end nearer.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Run:
         self.filters: Sequence[Filter] = ()
         self.masks: Masks | None = None
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
-        self.ahead = ahead
+        self.ahead, self.spare = ahead, 0
         self.chunks = Chunks(
             generator, self.journal, seed, batch_size, ranks or Ranks(), spent=lambda: self.ledger.cost or 0.0
         )
@@ -113,7 +114,8 @@ class Run:
                 started[-1].start()
             if not started:
                 return
-            yield from self._handed_on(self._block(started.popleft(), parse, filters, stage, required), stage)
+            asked = started.popleft()
+            yield from self._handed_on(self._block(asked, parse, filters, stage, required, self.chunk_size), stage)
 
     def keep(
         self, examples: Iterable[Example], *filters: Filter, whole: bool = False, stage: str = "rows"
@@ -175,7 +177,7 @@ class Run:
                     started.append(decided.popleft())
                     started[-1][1].start()
                 cell, asked = started.popleft()
-                kept = self._block(asked, parse, filters, "rows") if asked.prompts else []
+                kept = self._block(asked, parse, filters, "rows", True, cell.want - cell.kept) if asked.prompts else []
                 cell.coming -= len(asked.prompts)
                 cell.asked += len(asked.prompts)
                 cell.kept += len(kept)
@@ -220,9 +222,8 @@ class Run:
         for cell, want in self.targets().items():
             before = self.ledger.accounts.pop(str(cell), "")
             if kept[cell] < want:
-                self.ledger.account(
-                    cell, f"{kept[cell]} of {want} rows: {before and 'given up with '}{before or reason}"
-                )
+                before = before and f"given up with {before}"
+                self.ledger.account(cell, f"{kept[cell]} of {want} rows: {before or reason}")
 
     def drop(self, example: Example, reason: str, stage: str) -> None:
         """Count an example as dropped and keep its text for the rejects."""
@@ -268,9 +269,9 @@ class Run:
         return self.ahead if stage in self.ledger.stages else 1
 
     def _block(
-        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, required: bool = True
+        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, required: bool, lacks: int
     ) -> list[Example]:
-        """Wait for one chunk's answers and return what is kept of them."""
+        """Wait for a chunk's answers and return what is kept of them, for a cell that `lacks` so many."""
         prompts, chunk = asked.prompts, asked.answers()
         first = stage not in self.ledger.stages
         self.ledger.asked(stage, chunk)
@@ -284,6 +285,7 @@ class Run:
                 parsed.append(example)
         written = self._filtered(parsed, filters, stage)
         kept = self._filtered(written, self.filters if stage == "rows" else (), stage)
+        self.spare += max(0, len(kept) - max(0, lacks))
         if self.listener:
             self.listener.chunk(stage, chunk, asked)
         if required and first and not written:  # where a judge rejects all of one label, that is the label's account

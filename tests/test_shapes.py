@@ -372,7 +372,9 @@ def test_questions_load_as_squad_does(tmp_path):
 
 
 def test_kinds_that_rules_do_not_find_are_refused(tmp_path):
-    with pytest.raises(InputError, match="kinds of answers that rules find, date, quote, name, number; got 'person'"):
+    with pytest.raises(
+        InputError, match="kinds of answers that rules find, date, quote, name, number, phrase; got 'person'"
+    ):
         own(tmp_path, QUESTIONS.replace("name: a name", "person: a name").replace("name: [Who]", "person: [Who]"))
 
 
