@@ -8,6 +8,8 @@ from pydantic import Field
 
 from .config import strict
 
+RATES = {"sentence-transformers/all-MiniLM-L6-v2": 2e-4, "bilstm": 1e-3, "bidaf": 1e-3}  # else 5e-5
+
 
 @strict
 class SynthConfig:
@@ -124,8 +126,8 @@ class StudentConfig:
     Attributes:
         student: A sequence classifier or encoder: a Hub id or a local folder; `bilstm` for the papers' BiLSTM.
         num_train_epochs: Epochs.
-        learning_rate: Peak learning rate of the linear schedule; where left out 5e-5, and 1e-3 for `bilstm` and
-            `bidaf`, which start from nothing.
+        learning_rate: Peak learning rate of the linear schedule; where left out 5e-5, 2e-4 for the default student,
+            which is small, and 1e-3 for `bilstm` and `bidaf`, which start from nothing.
         train_batch_size: Rows per optimiser step and process.
         max_length: Tokens a text is cut to.
         label_smoothing: Share of the target spread over all labels.
@@ -155,7 +157,7 @@ class StudentConfig:
     student: str = "sentence-transformers/all-MiniLM-L6-v2"
     num_train_epochs: float = Field(3.0, gt=0)
     learning_rate: float | None = Field(None, gt=0)
-    train_batch_size: int = Field(32, ge=1)
+    train_batch_size: int = Field(16, ge=1)
     max_length: int = Field(128, ge=8)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     loss: Literal["ce", "rce", "mae", "gce", "sce"] = "ce"
@@ -174,7 +176,7 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", 1e-3 if self.student in ("bilstm", "bidaf") else 5e-5)
+            object.__setattr__(self, "learning_rate", RATES.get(self.student, 5e-5))
 
 
 @strict

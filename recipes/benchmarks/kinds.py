@@ -38,7 +38,7 @@ TASKS = {
     "ncbi_disease": ("ncbi_disease", 1200, ("10", "1e-4", "96")),
     "bc5cdr": ("bc5cdr", 1200, ("10", "1e-4", "96")),
     "gad": ("gad", 800, ("3", "1e-4", "96")),
-    "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "1e-4", "48")),
+    "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "5e-4", "48")),
     "squad": ("squad", 600, ("3", "1e-4", "256")),
     "topv2": ("topv2", 650, ("2", "3e-4", "192")),
     "crossner_ai": ("crossner/ai", 700, ("10", "1e-4", "96")),
@@ -46,6 +46,7 @@ TASKS = {
 STUDENT = ("--num_train_epochs", "--learning_rate", "--max_length")
 WRITES = {
     "gad": ["--temperature", "0.7"],
+    "nlupp_hotels": ["--temperature", "0.7"],
     "squad": ["--openings", "corpus", "--temperature", "0.4"],
     "topv2": ["--temperature", "0.5", "--max_attempts", "40"],
 }
