@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 from head import embeddings
+from methods_table import bits
 from noise_table import difference, verdict
 from seeds import gold_of
 from sklearn.linear_model import LogisticRegression
@@ -76,14 +77,14 @@ def show(lines: Path) -> None:
     for line in map(json.loads, lines.open()):
         name, prompts, seed, split = line["cell"]
         cells[f"{name}, {split}"][prompts][seed] = line
-    print("| task | rows | ours | the paper's prompts | gold | ours less the paper's, 95% | rows asked for one kept |")
+    print("| task | rows | ours | the paper's prompts | gold | ours less the paper's, 95% | completions for a row kept |")
     print("|---|---|---|---|---|---|---|")
     for name, by in sorted(cells.items()):
         ours = by["ours"]
         both = [seed for seed in ours if by["paper"].get(seed, {}).get("right")]
         gain = ""
         if both:
-            mean, low, high = difference(*(np.stack([_bits(by[k][seed]) for seed in both]) for k in ("ours", "paper")))
+            mean, low, high = difference(*(np.stack([bits(by[k][seed]) for seed in both]) for k in ("ours", "paper")))
             gain = f"{mean:+.3f} ({low:+.3f} to {high:+.3f}), {verdict(low, high)}"
         failed = any(not line["right"] for line in by["paper"].values())
         paper = "nothing could be kept" if failed else _spread(by["paper"])
@@ -93,14 +94,10 @@ def show(lines: Path) -> None:
 
 
 def _spread(found: dict[int, dict]) -> str:
-    shares = [_bits(line).mean() for line in found.values() if line["right"]]
+    shares = [bits(line).mean() for line in found.values() if line["right"]]
     if not shares:
         return ""
     return f"{np.mean(shares):.3f} ± {np.std(shares, ddof=1):.3f}" if len(shares) > 1 else f"{shares[0]:.3f} (1 seed)"
-
-
-def _bits(line: dict) -> np.ndarray:
-    return np.array([int(bit) for bit in line["right"]])
 
 
 def main() -> None:
