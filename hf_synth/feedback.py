@@ -111,7 +111,10 @@ class Feedback:
     def __init__(self, run: Run, config: FeedbackConfig):
         self.run, self.config = run, config
         self.student = StudentConfig(
-            student=config.quality_model, num_train_epochs=config.quality_epochs, learning_rate=config.quality_lr
+            student=config.quality_model,
+            num_train_epochs=config.quality_epochs,
+            learning_rate=config.quality_lr,
+            train_batch_size=32,
         )
         self.model = run.once("quality-model", config.quality_model, self._model)
         self.validation = self._oracle() if config.oracle_rows else []

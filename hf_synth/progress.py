@@ -48,7 +48,8 @@ class Watch:
             self._show(f"{stage}: {run.ledger.stage(stage).asked} asked", 0.0)
             return
         counts = run.ledger.stage("rows")
-        kept = min(counts.kept - run.spare, self.num_rows)
+        spare = sum(max(0, cell.kept - cell.want) for cell in run.cells)  # their label had enough: no end is nearer
+        kept = min(counts.kept - spare, self.num_rows)
         rate = kept / max(counts.seconds, 1e-9)
         speed = f"{rate:.1f} rows/s, {clock((self.num_rows - kept) / rate) if rate else 'unknown'} left"
         if not self._probed:

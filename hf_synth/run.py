@@ -44,7 +44,7 @@ class Run:
     Attributes:
         filters: What drops rows after the method's own filters, when their completions come.
         masks: Keep personal data out of shots and rejects.
-        spare: Rows of labels that had enough; they bring no end nearer.
+        cells: What the last `fill` fills, as far as it came.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Run:
         self.filters: Sequence[Filter] = ()
         self.masks: Masks | None = None
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
-        self.ahead, self.spare = ahead, 0
+        self.ahead = ahead
+        self.cells: list[Cell] = []
         self.chunks = Chunks(
             generator, self.journal, seed, batch_size, ranks or Ranks(), spent=lambda: self.ledger.cost or 0.0
         )
@@ -114,8 +115,7 @@ class Run:
                 started[-1].start()
             if not started:
                 return
-            asked = started.popleft()
-            yield from self._handed_on(self._block(asked, parse, filters, stage, required, self.chunk_size), stage)
+            yield from self._handed_on(self._block(started.popleft(), parse, filters, stage, required), stage)
 
     def keep(
         self, examples: Iterable[Example], *filters: Filter, whole: bool = False, stage: str = "rows"
@@ -158,7 +158,7 @@ class Run:
             over: Examples that an earlier fill had over, which come first; on return, those that this one has.
             **decoding: Passed to the generator.
         """
-        cells = cells_of(targets)
+        cells = self.cells = cells_of(targets)
         left = [] if over is None else [example for example in over if not waits(example, cells)]
         streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
         decided: deque[tuple[Cell, Asked]] = deque()
@@ -177,10 +177,9 @@ class Run:
                     started.append(decided.popleft())
                     started[-1][1].start()
                 cell, asked = started.popleft()
-                kept = self._block(asked, parse, filters, "rows", True, cell.want - cell.kept) if asked.prompts else []
+                kept = self._block(asked, parse, filters, "rows", True, cell) if asked.prompts else []
                 cell.coming -= len(asked.prompts)
                 cell.asked += len(asked.prompts)
-                cell.kept += len(kept)
                 cell.waiting.extend(kept)
                 if not self.ledger.stage("rows").kept and all(c.asked for c in cells):
                     raise self._nothing("rows", asked.prompts)
@@ -269,9 +268,9 @@ class Run:
         return self.ahead if stage in self.ledger.stages else 1
 
     def _block(
-        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, required: bool, lacks: int
+        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, needed: bool, cell: Cell | None = None
     ) -> list[Example]:
-        """Wait for a chunk's answers and return what is kept of them, for a cell that `lacks` so many."""
+        """Wait for one chunk's answers and return what is kept of them."""
         prompts, chunk = asked.prompts, asked.answers()
         first = stage not in self.ledger.stages
         self.ledger.asked(stage, chunk)
@@ -285,10 +284,11 @@ class Run:
                 parsed.append(example)
         written = self._filtered(parsed, filters, stage)
         kept = self._filtered(written, self.filters if stage == "rows" else (), stage)
-        self.spare += max(0, len(kept) - max(0, lacks))
+        if cell:
+            cell.kept += len(kept)
         if self.listener:
             self.listener.chunk(stage, chunk, asked)
-        if required and first and not written:  # where a judge rejects all of one label, that is the label's account
+        if needed and first and not written:  # where a judge rejects all of one label, that is the label's account
             raise self._nothing(stage, prompts, chunk.completions[0].text)
         return kept
 

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from .config import strict
 
-RATES = {"sentence-transformers/all-MiniLM-L6-v2": 2e-4, "bilstm": 1e-3, "bidaf": 1e-3}  # else 5e-5
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+# Else 5e-5, at which MiniLM has learnt little after a few hundred rows (recipes/benchmarks/rates.py).
+RATES = {MINILM: 2e-4, "bilstm": 1e-3, "bidaf": 1e-3}
 
 
 @strict
@@ -65,7 +67,7 @@ class SynthConfig:
     corpus: dict[str, Any] | None = None
     expand_words: Literal["none", "model", "neighbours", "prototypes"] = "none"
     words_per_label: int = Field(16, ge=1)
-    words_model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    words_model: str = MINILM
     consistency: Literal["none", "self", "classifier", "nli", "round_trip"] = "none"
     consistency_model: str | None = None
     min_confidence: float = Field(0.0, ge=0, lt=1)
@@ -154,7 +156,7 @@ class StudentConfig:
         training_args: Any other argument of `transformers.TrainingArguments`.
     """
 
-    student: str = "sentence-transformers/all-MiniLM-L6-v2"
+    student: str = MINILM
     num_train_epochs: float = Field(3.0, gt=0)
     learning_rate: float | None = Field(None, gt=0)
     train_batch_size: int = Field(16, ge=1)

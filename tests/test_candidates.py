@@ -76,6 +76,7 @@ def test_quoted_titles_lose_their_quotes_and_hide_what_is_inside():
         ("Workers were paid in well-known coins with a hole.", ["well-known coins", "hole"]),
         ("It was done by five large red coal barges quickly and badly, as stated.", []),  # too long; no nouns
         ("They came from Rome in 1999 with it.", []),
+        ("In general, for example, it is well known in part as one of them.", []),
     ],
 )
 def test_phrases_stand_between_function_words(context, expected):

@@ -52,6 +52,9 @@ def test_reasons():
     prompt = Prompt("p", cell="negative", attributes={"opening": "The Long Dark Night"})
     assert parse(prompt, Completion("too short now")) == "short"
     assert parse(prompt, Completion("The Long Dark Night")) == "echo"
+    shown = Prompt('Reviews: "A tired and dull film." Another: "', cell="negative")
+    assert parse(shown, Completion("a tired and dull film")) == "echo"
+    assert parse(shown, Completion("a tired and dull film of a kind")).fields["sentence"].startswith("a tired")
     assert parse(prompt, Completion("no end in sight at all", finish="length")) == "unfinished"
     example = parse(prompt, Completion("a tired and dull film", -2.5))
     assert (example.fields, example.target, example.logprob) == (

@@ -233,6 +233,7 @@ def test_a_fill_goes_on_where_one_had_rows_over(scripted):
     assert Counter(e.cell for e in second) == {"negative": 10, "positive": 10}
     ledger = run.ledger.stage("rows")
     assert ledger.kept == len(first) + len(second) + len(over)
+    assert sum(cell.kept - cell.want for cell in run.cells) == len(over)  # what progress leaves out
     assert not ledger.dropped["surplus"]
 
 

@@ -327,6 +327,17 @@ def test_a_corpus_without_answers_of_a_kind_ends(tmp_path):
     assert list(shape(task).prompts(task, "date", endless, random.Random(0))) == []
 
 
+def test_an_answer_is_whole_words(tmp_path):
+    """`art` is left in `part`, in the gap of a statement and where a question gives it away."""
+    task = load_task("squad")
+    context = "The role of art in a part of the old government was small."
+    asked = shape(task).prompts(task, "phrase", [context] * 40, random.Random(0))
+    prompt = next(one for one in asked if one.attributes["answer"] == "art")
+    assert '"The role of ___ in a part of the old government was small."' in prompt.text
+    found = read(task, prompt, " had a small role in a part of the old government")
+    assert found.fields["question"].endswith("role in a part of the old government?")
+
+
 def asking(word="When"):
     sentence = "Ada Lovelace wrote programs in 1843."
     attributes = {"answer": "1843", "start": str(sentence.index("1843")), "kind": "date", "sentence": sentence}

@@ -31,7 +31,9 @@ def data_of(rows=96):
 
 
 def config_of(student, **settings):
-    return StudentConfig(**{"student": str(student), "num_train_epochs": 8, "learning_rate": 2e-3, **settings})
+    return StudentConfig(
+        **{"student": str(student), "num_train_epochs": 8, "learning_rate": 2e-3, "train_batch_size": 32, **settings}
+    )
 
 
 @pytest.mark.parametrize("bilstm", [False, True])

@@ -82,7 +82,7 @@ def prompts(
         sentence = sentence_of(context, start, end)
         values = {"label": task.labels[cell], "answer": answer, "opening": context, task.columns[0]: context}
         values |= {
-            "cloze": sentence.replace(answer, BLANK),
+            "cloze": _whole(answer).sub(BLANK, sentence),
             "sentence": sentence,
             "word": rng.choice(words) if words else "",
         }
@@ -115,7 +115,7 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         if "\n" in completion.text.strip() or completion.text.count('"') % 2:  # went on behind its closing quote
             return "unfinished"
         answer, question = prompt.attributes["answer"], found.fields[task.generated]
-        if answer.casefold() in question.casefold():
+        if _whole(answer).search(question):
             return "gives answer away"
         asked = _long_words(question)
         if len(asked & _long_words(prompt.attributes["sentence"])) < max(1, len(asked) / 3):
@@ -124,6 +124,11 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         return Example(found.fields, target, prompt.cell, prompt, found.logprob)
 
     return parse
+
+
+def _whole(answer: str) -> re.Pattern[str]:
+    """Return what finds an answer as whole words: `art` is none of `part`."""
+    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", re.IGNORECASE)
 
 
 def _long_words(text: str) -> set[str]:

@@ -77,7 +77,9 @@ def show(lines: Path) -> None:
     for line in map(json.loads, lines.open()):
         name, prompts, seed, split = line["cell"]
         cells[f"{name}, {split}"][prompts][seed] = line
-    print("| task | rows | ours | the paper's prompts | gold | ours less the paper's, 95% | completions for a row kept |")
+    print(
+        "| task | rows | ours | the paper's prompts | gold | ours less the paper's, 95% | completions for a row kept |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, by in sorted(cells.items()):
         ours = by["ours"]
