@@ -295,7 +295,7 @@ def test_forward_mode_equals_finite_differences(tokenizer, pairs):
 
 
 def test_what_starts_from_nothing_learns_at_a_higher_rate():
-    assert StudentConfig().learning_rate == 2e-4
+    assert StudentConfig().learning_rate == 3e-4
     assert StudentConfig(student="org/large").learning_rate == 5e-5
     assert {StudentConfig(student=name).learning_rate for name in ("bilstm", "bidaf")} == {1e-3}
     assert StudentConfig(student="bilstm", learning_rate=2e-2).learning_rate == 2e-2
