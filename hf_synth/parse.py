@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .records import Completion, Example, Prompt
@@ -44,7 +44,7 @@ def labelled(
     """Return a parser for texts whose label is the prompt's cell.
 
     Reasons: `unfinished` (no whole text), `other start` (an endpoint began anew, with other words), `short` (fewer
-    words than asked), `echo` (repeats its opening, or an example that its prompt quotes).
+    words than asked), `echo` (repeats its opening, or an example that the task's prompts quote).
 
     Args:
         task: Names the columns and the ending.
@@ -53,6 +53,8 @@ def labelled(
     """
     least = task.min_words if min_words is None else min_words
     column, ending, encode = task.generated, task.ending, encode or task.encode
+    templates = [*task.prompt.values()] if isinstance(task.prompt, Mapping) else [task.prompt]
+    examples = {_bare(part) for text in (*templates, task.empty or "") for part in text.split('"')}
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         start = prompt.attributes.get("start word", "")
@@ -63,7 +65,7 @@ def labelled(
             return "unfinished"
         if text.count(" ") + 1 < least:
             return "short"
-        if text == prompt.attributes.get("opening") or _bare(text) in map(_bare, prompt.text.split('"')):
+        if text == prompt.attributes.get("opening") or _bare(text) in examples:
             return "echo"
         fields = {**prompt.given, column: text}
         return Example(fields, encode(prompt.cell), prompt.cell, prompt, completion.logprob)

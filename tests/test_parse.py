@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,6 @@ def test_reasons():
     prompt = Prompt("p", cell="negative", attributes={"opening": "The Long Dark Night"})
     assert parse(prompt, Completion("too short now")) == "short"
     assert parse(prompt, Completion("The Long Dark Night")) == "echo"
-    shown = Prompt('Reviews: "A tired and dull film." Another: "', cell="negative")
-    assert parse(shown, Completion("a tired and dull film")) == "echo"
-    assert parse(shown, Completion("a tired and dull film of a kind")).fields["sentence"].startswith("a tired")
     assert parse(prompt, Completion("no end in sight at all", finish="length")) == "unfinished"
     example = parse(prompt, Completion("a tired and dull film", -2.5))
     assert (example.fields, example.target, example.logprob) == (
@@ -62,6 +60,13 @@ def test_reasons():
         "negative",
         -2.5,
     )
+
+
+def test_an_example_of_the_tasks_prompt_is_no_new_text():
+    task = replace(load_task("sst2"), prompt='{label}: "A tired and dull film." {label}: "')
+    parse, prompt = labelled(task), Prompt("p", cell="negative")
+    assert parse(prompt, Completion("a tired and dull film")) == "echo"
+    assert parse(prompt, Completion("a tired and dull film of a kind")).fields["sentence"].startswith("a tired")
 
 
 def test_a_pair_keeps_its_given_column():
