@@ -99,11 +99,11 @@ _FUNCTION = (
     r"|however|thus|often|still|even|just|up|out|off|down|one|once|less|least|first|last|well|example|instance|order|part"
     r"|front|fact|general|particular|addition|case|terms|spite|lot|number|way|today|result|others|kinds?|types?)"
 )
+_WORD = rf"(?!{_FUNCTION}\b(?!-))[a-z]{{2,}}(?:-[a-z]+)*"
 _PHRASE = re.compile(
     r"\b(?:[Aa]n?|[Tt]he|its|their|his|her|of|by|with|for|in|from|into|through|including|called|like|between)\s"
     r"(?:(?:an?|the|its|their|his|her)\s)?"
-    rf"((?:(?!{_FUNCTION}\b(?!-))[a-z]{{2,}}(?:-[a-z]+)*\s){{0,2}}(?!{_FUNCTION}\b(?!-))[a-z]{{2,}}(?:-[a-z]+)*)(?<!ly)(?<!ed)"
-    rf"(?=[.,;:)]|\s{_FUNCTION}\b)"
+    rf"((?:{_WORD}\s){{0,2}}{_WORD})(?<!ly)(?<!ed)(?=[.,;:)]|\s{_FUNCTION}\b)"
 )
 
 

@@ -330,10 +330,10 @@ def test_a_corpus_without_answers_of_a_kind_ends(tmp_path):
 def test_an_answer_is_whole_words(tmp_path):
     """`art` is left in `part`, in the gap of a statement and where a question gives it away."""
     task = load_task("squad")
-    context = "The role of art in a part of the old government was small."
+    context = "The role of art in a part of the old government was small, Art said."
     asked = shape(task).prompts(task, "phrase", [context] * 40, random.Random(0))
     prompt = next(one for one in asked if one.attributes["answer"] == "art")
-    assert '"The role of ___ in a part of the old government was small."' in prompt.text
+    assert '"The role of ___ in a part of the old government was small, Art said."' in prompt.text
     found = read(task, prompt, " had a small role in a part of the old government")
     assert found.fields["question"].endswith("role in a part of the old government?")
 

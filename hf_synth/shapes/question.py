@@ -115,7 +115,7 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         if "\n" in completion.text.strip() or completion.text.count('"') % 2:  # went on behind its closing quote
             return "unfinished"
         answer, question = prompt.attributes["answer"], found.fields[task.generated]
-        if _whole(answer).search(question):
+        if _whole(answer.casefold()).search(question.casefold()):
             return "gives answer away"
         asked = _long_words(question)
         if len(asked & _long_words(prompt.attributes["sentence"])) < max(1, len(asked) / 3):
@@ -128,7 +128,7 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
 
 def _whole(answer: str) -> re.Pattern[str]:
     """Return what finds an answer as whole words: `art` is none of `part`."""
-    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
 
 
 def _long_words(text: str) -> set[str]:
