@@ -54,10 +54,10 @@ def dictionary(task: Task, tokens: Sequence[Sequence[str]]) -> list[list[str]]:
     return [tags_of(len(row), lexicon.spans(row)) for row in tokens]
 
 
-def judge_baselines(
-    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int, student: Sequence[Any] | None
-) -> dict[str, dict[str, Any]]:
-    """Return the scores of a task's baselines on real rows, and the student's on the same rows.
+def baselines(
+    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int
+) -> tuple[list[int], dict[str, list[Any]]]:
+    """Return which real rows a task's baselines label, and what each of them says of these.
 
     Args:
         generator: Scores texts; without `score` there is no prompting.
@@ -65,28 +65,38 @@ def judge_baselines(
         task: The task.
         rows: How many the generator labels, drawn with a fixed seed; 0 for none. Other baselines label all.
         batch_size: Texts at once.
-        student: What the student says of every real row.
     """
-    kind = learner(task)
-    real = judge.data[task.label_column]
+    everywhere = list(range(len(judge.data)))
     if task.kind == "tokens":
-        tags = dictionary(task, judge.data[task.generated])
-        return {"dictionary of the prompts' names": kind.score(task, tags, real)}
+        return everywhere, {"dictionary of the prompts' names": dictionary(task, judge.data[task.generated])}
     if task.kind == "qa":
         draw = random.Random(0)
         said = [_answer(context, draw) for context in judge.data[task.columns[0]]]
-        return {"a random name, number or date": kind.score(task, said, real)}
+        return everywhere, {"a random name, number or date": said}
     if rows == 0 or task.kind == "parse" or not isinstance(generator, Scorer):
-        return {}
-    places = sorted(random.Random(0).sample(range(len(judge.data)), min(rows, len(judge.data))))
-    part = judge.data.select(places)
-    real = part[task.label_column]
-    found = {}
-    for name, labels in prompting(generator, {c: part[c] for c in task.columns}, task, batch_size).items():
-        found[name] = kind.score(task, labels, real)
-        if student is not None:
-            found[name]["student"] = kind.score(task, [student[at] for at in places], real)[kind.metric]
-    return found
+        return [], {}
+    places = sorted(random.Random(0).sample(everywhere, min(rows, len(everywhere))))
+    texts = judge.data.select(places)
+    return places, prompting(generator, {c: texts[c] for c in task.columns}, task, batch_size)
+
+
+def judge_baselines(
+    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int, student: Sequence[Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the scores of a task's baselines on real rows, and the student's (`student`) on the same rows.
+
+    Args:
+        generator: See `baselines`, as for the other arguments.
+        judge: The real rows.
+        task: The task.
+        rows: How many the generator labels.
+        batch_size: Texts at once.
+        student: What the student says of every real row.
+    """
+    places, said = baselines(generator, judge, task, rows, batch_size)
+    kind, real = learner(task), judge.data.select(places)[task.label_column]
+    ours = kind.score(task, [student[at] for at in places], real)[kind.metric] if places else None
+    return {name: {**kind.score(task, labels, real), "student": ours} for name, labels in said.items()}
 
 
 def _answer(context: str, draw: random.Random) -> dict[str, list[Any]]:

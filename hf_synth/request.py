@@ -56,6 +56,8 @@ class Request:
         made, judging, real = trainer_config(config, seed), _judging(config), None
         if config.select != "weights":
             task.needs_kind("single", "pair", "relation", what=f"`select: {config.select}`")
+        if config.outside < 1:
+            task.needs_kind("tokens", what="`outside`")
         if config.real_rows is not None:
             real = load_real_rows(task, config.real_rows, config.real_per_class, config.real_seed)
         teacher = resolve(judging.teacher) if judging and judging.teacher else None

@@ -17,6 +17,7 @@ from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
 from .folder import restore_folder
 from .learners import learner
+from .learners.entities import sample_outside
 from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
@@ -105,6 +106,8 @@ def _train(
         )
         before, alone = before + train_first(request, model, tokenizer, real, args), len(real)
     encoded = {name: _encoded(part, request, tokenizer) for name, part in _rows(data, request, dropped).items()}
+    if config.outside < 1:
+        encoded["train"] = sample_outside(encoded["train"], config.outside, request.seed)
     if learns_in_rounds(made):
         rounds = learn_weights(request, copy.deepcopy(model), tokenizer, encoded["train"], args)
         chosen, made = choose(rounds.weights, encoded["train"], config.select, config.keep, request.seed), None

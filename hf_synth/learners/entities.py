@@ -75,6 +75,28 @@ def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Datase
     return student.mapped(rows, batch)
 
 
+def sample_outside(rows: Dataset, share: float, seed: int) -> Dataset:
+    """Return encoded rows of which only so many `O` tags count; which ones, seed and `index` decide.
+
+    What a text names without a tag is then seldom learnt as no entity: negative sampling
+    (https://huggingface.co/papers/2012.05426), here of tokens and once for all epochs. Real rows keep every tag.
+
+    Args:
+        rows: Of `encode`.
+        share: Chance of an `O` to count.
+        seed: Of the run.
+    """
+
+    def one(row: Mapping[str, Any], at: int) -> dict[str, Any]:
+        if not row.get("synthetic", True):
+            return {"labels": row["labels"]}
+        draws = np.random.default_rng([seed, row.get("index", at)]).random(len(row["labels"]))
+        pairs = zip(row["labels"], draws, strict=True)
+        return {"labels": [IGNORED if tag == 0 and draw >= share else tag for tag, draw in pairs]}
+
+    return rows.map(one, with_indices=True, load_from_cache_file=False, desc="sample O")
+
+
 def collator(tokenizer: Any) -> Any:
     """Return what pads tokens and labels."""
     return DataCollatorForTokenClassification(tokenizer)

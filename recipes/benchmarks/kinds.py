@@ -19,7 +19,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 from kinds_table import show
 
 from hf_synth.backends import open_generator
-from hf_synth.baselines import judge_baselines
+from hf_synth.baselines import baselines
 from hf_synth.columns import ids_of
 from hf_synth.commands.main import main as hf_synth
 from hf_synth.commands.options import parse
@@ -118,8 +118,10 @@ def run_cell(task: str, which: str, data: Path, out: Path, seed: int) -> dict:
     plan = Plan.of(SynthConfig(task=task))
     judge, kind = load_reference(plan.task, str(data / TASKS[task][0])), learner(plan.task)
     if which == "baselines":
-        generator = open_generator(plan)
-        return {"scores": judge_baselines(generator, judge, plan.task, 300, 64, None)}
+        places, answers = baselines(open_generator(plan), judge, plan.task, 300, 64)
+        real = judge.data.select(places)[plan.task.label_column]
+        scores = {name: kind.score(plan.task, said, real) for name, said in answers.items()}
+        return {"scores": scores, "places": places, "said": answers}
     own = [word for pair in zip(STUDENT, TASKS[task][2], strict=True) for word in pair]
     if which in FEW and which != "few shots":
         own += ["--real_rows", str(data / TASKS[task][0]), "--real_per_class", str(SHOTS), "--real_seed", str(seed)]
