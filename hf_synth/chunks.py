@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,9 +93,7 @@ class Asked:
         elif isinstance(chunks.generator, Concurrent):
             key, batch_size = chunks.journal.key(self.place)
             if chunks.journal.read(key) is None:
-                begun = time.perf_counter()
-                settings = {"seed": seed_of(key), "batch_size": batch_size, **self.decoding}
-                self._begun = key, begun, chunks.generator.start(self.prompts, **settings)
+                self._begun = key, time.perf_counter(), self._start(chunks.generator, key, batch_size)
 
     def answers(self) -> Chunk:
         """Wait for the answers."""
@@ -142,11 +139,25 @@ class Asked:
             return chunk
 
     def _complete(self, key: str, batch_size: int) -> list[Completion]:
-        generator, settings = self.chunks.generator, {"seed": seed_of(key), "batch_size": batch_size, **self.decoding}
+        generator = self.chunks.generator
+        if isinstance(generator, Concurrent):
+            return self._start(generator, key, batch_size)()
+        return generator.complete(self.prompts, seed=seed_of(key), batch_size=batch_size, **self.decoding)
+
+    def _start(self, generator: Concurrent, key: str, batch_size: int) -> Callable[[], list[Completion]]:
+        settings = {"seed": seed_of(key), "batch_size": batch_size, **self.decoding}
         if not isinstance(generator, Piecewise):
-            return generator.complete(self.prompts, **settings)
-        with closing(Answers(self._side(key), self.chunks.spent())) as answered:
-            return generator.complete(self.prompts, answered=answered, **settings)
+            return generator.start(self.prompts, **settings)
+        answered = Answers(self._side(key), self.chunks.spent())
+        wait = generator.start(self.prompts, answered=answered, **settings)
+
+        def closing() -> list[Completion]:
+            try:
+                return wait()
+            finally:
+                answered.close()
+
+        return closing
 
     def _side(self, key: str) -> Path | None:
         folder = self.chunks.journal.folder

@@ -80,11 +80,11 @@ class Concurrent(Protocol):
 
 
 @runtime_checkable
-class Piecewise(Protocol):
-    """A generator whose answers come, and cost, one by one: it takes the further keyword `answered`.
+class Piecewise(Concurrent, Protocol):
+    """A concurrent generator whose answers come, and cost, one by one: `start` takes the further keyword `answered`.
 
-    `complete(…, answered=answers)` puts each answer there as it comes, by (prompt ordinal, attempt), and does not ask
-    for what is there already; see `Answers`.
+    `start(…, answered=answers)` puts each answer there as it comes, by (prompt ordinal, attempt), and does not ask for
+    what is there already; see `Answers`.
 
     Attributes:
         piecewise: True.

@@ -73,6 +73,12 @@ class Chunk:
         settings: What all requests have in common.
         seed: The chunk's seed.
         answered: The answers that are there; each new one is put there at once.
+        before: The chunk that was begun before and has not ended. It sends all its requests first, and if it is
+            stopped, so is this one.
+
+    Attributes:
+        sent: Set when no request is left to send, but for those that follow an unusable answer.
+        ended: Set when nothing is under way any more.
     """
 
     def __init__(
@@ -85,10 +91,13 @@ class Chunk:
         settings: Settings,
         seed: int,
         answered: Answered,
+        before: Chunk | None = None,
     ):
         self.endpoint, self.budget, self.width, self.slots = endpoint, budget, width, slots
         self.prompts, self.settings, self.seed, self.answered = prompts, settings, seed, answered
-        self.halt = asyncio.Event()
+        self.halt, self.sent, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._before = before
+        self._after: Chunk | None = None
         self._why = ""
         self._lost: dict[int, Completion] = {}
         self._failures = self._refusals = 0
@@ -97,9 +106,33 @@ class Chunk:
         """Return one completion per prompt, in order.
 
         Raises:
-            InputError: If the endpoint as a whole fails or the budget is spent. Requests that are under way are
-                waited for and recorded first.
+            InputError: If the endpoint as a whole fails or the budget is spent. Requests that are under way, here and
+                in chunks that were begun after this one, are waited for and recorded first.
         """
+        try:
+            await self._turn()
+            await self._rows()
+        except Exception as error:
+            self._stop(str(error))
+            if self._after:
+                await self._after.ended.wait()
+            raise
+        finally:
+            self.sent.set()
+            self.ended.set()
+        return [self._whole(ordinal) for ordinal in range(len(self.prompts))]
+
+    async def _turn(self) -> None:
+        """Wait until the chunk before has sent everything."""
+        before, self._before = self._before, None
+        if before:
+            before._after = self
+            await before.sent.wait()
+            if before.halt.is_set():
+                self._stop(before._why)
+
+    async def _rows(self) -> None:
+        """Ask for what is missing, many rows at a time."""
         self.budget.open(self.answered)
         missing = [ordinal for ordinal in range(len(self.prompts)) if not self._settled(ordinal)]
         if missing and self.settings.schema is not None and self.endpoint.structured is None:
@@ -110,12 +143,9 @@ class Chunk:
                 for place in range(min(self.width, len(missing))):
                     group.create_task(self._worker(place, rows))
         except BaseExceptionGroup as several:
-            error = several.exceptions[0]  # a full disk, say
-        else:
-            error = InputError(f"{self._why}. Every answer that came is recorded") if self._why else None
-        if error:
-            raise error
-        return [self._whole(ordinal) for ordinal in range(len(self.prompts))]
+            raise several.exceptions[0] from None  # a full disk, say
+        if self._why:
+            raise InputError(f"{self._why}. Every answer that came is recorded")
 
     def _settled(self, ordinal: int) -> bool:
         """Tell whether a prompt has an answer that stands."""
@@ -134,6 +164,7 @@ class Chunk:
         await asyncio.sleep(place * STAGGER)
         for ordinal in rows:
             await self._row(ordinal)
+        self.sent.set()
 
     async def _row(self, ordinal: int) -> None:
         for attempt in range(ATTEMPTS):
@@ -192,9 +223,11 @@ class Chunk:
         return output
 
     def _stop(self, why: str) -> None:
-        """Send nothing more and end all waiting."""
+        """Send nothing more, here and in the chunks begun after this one, and end all waiting."""
         self._why = self._why or why.removesuffix(".")
         self.halt.set()
+        if self._after:
+            self._after._stop(why)
 
     def _failed(self, ordinal: int, failure: Again) -> None:
         """Note a request that failed for good: it becomes a lost row, unless the endpoint is at fault.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class ChatGenerator:
         self.source: Mapping[str, Any] = {"name": self.name, "origin": "endpoint", **place}
         self._width, self._slots = concurrency, asyncio.Semaphore(concurrency)
         self._background: Background | None = None
+        self._last: Chunk | None = None
 
     def __repr__(self) -> str:
         return f"ChatGenerator({self.name!r})"
@@ -125,17 +127,29 @@ class ChatGenerator:
             InputError: For settings that an endpoint cannot honour, if the endpoint as a whole fails, and when
                 `max_cost` is reached.
         """
-        return self.begin(prompts, seed=seed, answered=answered, **decoding)()
+        return self.start(prompts, seed=seed, answered=answered, **decoding)()
 
-    def begin(
-        self, prompts: Sequence[Prompt], *, seed: int, answered: Answered | None = None, **decoding: Any
+    def start(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        seed: int,
+        batch_size: int = 0,
+        answered: Answered | None = None,
+        **decoding: Any,
     ) -> Callable[[], list[Completion]]:
-        """Begin a chunk and return a function that waits for its answers; see `complete`."""
+        """Begin a chunk and return a function that waits for its answers; see `complete`.
+
+        Its first requests leave when the chunk that was begun before has none left to send: slots that fall free
+        there are taken here, and answers come chunk by chunk. What ends one ends those that were begun after it.
+        """
         settings = self._settings(prompts, decoding)
         if self._background is None:
             self._background = Background()
         found: Answered = {} if answered is None else answered
-        chunk = Chunk(self.endpoint, self.budget, self._width, self._slots, prompts, settings, seed, found)
+        before = self._last if self._last and not self._last.ended.is_set() else None
+        chunk = Chunk(self.endpoint, self.budget, self._width, self._slots, prompts, settings, seed, found, before)
+        self._last = chunk
         return self._background.begin(chunk.run())
 
     def close(self) -> None:
@@ -180,9 +194,10 @@ class Background:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="hf_synth chat", daemon=True)
         self.thread.start()
+        self._unfinished: dict[Future[Any], threading.Event] = {}
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> Callable[[], Any]:
-        """Begin some work and return a function that waits for its result; if interrupted, the work is cancelled."""
+        """Begin some work and return a function that waits for its result; if interrupted, all work is cancelled."""
         ended = threading.Event()
 
         async def run() -> Any:
@@ -192,17 +207,26 @@ class Background:
                 ended.set()
 
         future = asyncio.run_coroutine_threadsafe(run(), self.loop)
+        self._unfinished[future] = ended
 
         def wait() -> Any:
             try:
                 return future.result()
             except BaseException:
                 if not future.done():  # Ctrl-C: whoever catches it must find `answered` at rest
-                    future.cancel()
-                    ended.wait(5)
+                    self._cancel()
                 raise
+            finally:
+                self._unfinished.pop(future, None)
 
         return wait
+
+    def _cancel(self) -> None:
+        for future in self._unfinished:
+            future.cancel()
+        for ended in self._unfinished.values():
+            ended.wait(5)
+        self._unfinished.clear()
 
     def close(self) -> None:
         """End the thread."""
