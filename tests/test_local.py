@@ -359,6 +359,17 @@ def random_model(tmp_path):
     return build
 
 
+def test_a_forced_first_token_is_read_and_is_no_text(random_model):
+    generator = random_model("bart", **BART)
+    generator.model.generation_config.forced_bos_token_id = 7
+    [ours] = generator.complete(prompts(1), seed=0, batch_size=1, max_new_tokens=8, top_k=1)
+    ids = generator.tokenizer(prompts(1)[0].text, return_tensors="pt")["input_ids"]
+    theirs = generator.model.generate(ids, do_sample=False, num_beams=1, max_new_tokens=12)[0, 2:10]
+    assert ours.text == generator.tokenizer.decode(theirs, skip_special_tokens=True).strip()
+    score = generator.score([prompts(1)[0].text], [ours.text], batch_size=1)
+    assert score == pytest.approx([ours.logprob], abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("kind", "sizes", "by_rows"),
     [

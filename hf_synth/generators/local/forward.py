@@ -159,6 +159,12 @@ def started(model: Any, start: Sequence[Pair], rows: int) -> Any:
     return EncoderDecoderCache(cache, DynamicCache()) if model.config.is_encoder_decoder else cache
 
 
+def decoder_start(model: Any) -> list[int]:
+    """Return the tokens that every text of an encoder-decoder begins behind; a forced first one is no text (BART)."""
+    forced = model.generation_config.forced_bos_token_id
+    return [model.config.decoder_start_token_id, *([] if forced is None else [forced])]
+
+
 def by_length(prompts: Sequence[Tokens], lanes: int) -> list[int]:
     """Return the prompts in the order of their longest text: less is padded."""
     longest = [max(map(len, prompts[first : first + lanes])) for first in range(0, len(prompts), lanes)]
@@ -240,7 +246,10 @@ class Seq2SeqForward:
         ids, self.mask = padded([self.prompts[at] for at in places], self.model.device, left=False)
         self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask, return_dict=True)
         self.cache: Any = started(self.model, self.start, len(ids)) if self.start else None
-        return [self.model.config.decoder_start_token_id] * len(places)
+        *read, last = decoder_start(self.model)
+        for token in read:
+            self.step([token] * len(places))
+        return [last] * len(places)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """See `Forward`."""

@@ -9,7 +9,7 @@ import torch
 
 from .attention import row_attention
 from .forward import Pair as Layer
-from .forward import RowForward, Tokens, before, padded, started
+from .forward import RowForward, Tokens, before, decoder_start, padded, started
 
 SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
 STEPS = 8  # tokens up to which texts are scored one step at a time, their prompts being read once each
@@ -72,11 +72,12 @@ def _at_once(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
     cache = {"past_key_values": started(model, start, len(pairs))} if start else {}
     if model.config.is_encoder_decoder:
         ids, mask = padded([head for head, _ in pairs], device, left=False)
-        first = model.config.decoder_start_token_id
+        first = decoder_start(model)
         # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
-        tails = [[first, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
+        tails = [[*first, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
         inputs = torch.tensor(tails, device=device)
         logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs, **cache).logits
+        logits = logits[:, len(first) - 1 :]
         rows = [row[: len(tail)] for row, (_, tail) in zip(logits, pairs, strict=True)]
     else:
         ids, mask = padded([[*head, *tail][:-1] for head, tail in pairs], device, left=True)
