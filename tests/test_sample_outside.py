@@ -9,7 +9,9 @@ from hf_synth.errors import InputError
 from hf_synth.learners import learner
 from hf_synth.learners.entities import sample_outside
 from hf_synth.losses import IGNORED
+from hf_synth.methods.zerogen import METHOD
 from hf_synth.settings import StudentConfig
+from hf_synth.standing import filled
 from hf_synth.tasks import load_task
 from hf_synth.train import check_training, train_student
 
@@ -49,3 +51,10 @@ def test_which_tags_count_depends_on_seed_and_index_alone_and_real_rows_keep_the
 def test_only_entities_have_tokens_outside_of_them():
     with pytest.raises(InputError, match="`outside` is for tasks of kind tokens; 'sst2' is of kind 'single'"):
         check_training(StudentConfig(outside=0.5), load_task("sst2"))
+
+
+def test_zerogen_brings_it_where_only_what_was_asked_for_is_tagged():
+    assert filled(METHOD, {"task": "ncbi_disease"})["outside"] == 0.2
+    assert filled(METHOD, {"task": "ncbi_disease", "outside": 1.0})["outside"] == 1
+    assert "outside" not in filled(METHOD, {"task": "ncbi_disease", "annotate": "markup"})
+    assert "outside" not in filled(METHOD, {"task": "sst2"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -79,6 +79,12 @@ def check(task: Task, config: ZeroGenConfig) -> None:
     check_openings(task, config.openings)
 
 
+def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Let students learn by few tokens outside of entities where those are tagged that a prompt asked for."""
+    asked_for = task.kind == "tokens" and given.get("annotate", task.annotate) == "mentions"
+    return {"outside": 0.2} if asked_for else {}
+
+
 METHOD = Method(
     name="zerogen",
     paper=Paper(
@@ -96,6 +102,7 @@ METHOD = Method(
     generate=zerogen,
     check=check,
     sources=lambda task, config: opening_sources(task, config.openings),
+    defaults=defaults,
     differs=(
         "Texts are unique over the whole run; the released code removes duplicates inside one batch only.",
         "Decoding stops at the closing quote; the released code always decodes to the token limit.",
