@@ -134,9 +134,8 @@ class StudentConfig:
         max_length: Tokens a text is cut to.
         label_smoothing: Share of the target spread over all labels.
         loss: What a row's label costs; `gce`, `mae`, `rce` and `sce` are less harmed by wrong labels than `ce`.
-        outside: Of entities: share of the tokens outside of them that generated rows are learnt by, drawn once. A
-            generated text names things that nobody asked for, so these tokens' tags are often wrong (negative
-            sampling, https://huggingface.co/papers/2012.05426).
+        outside: Of entities: what the trained student's odds of `O` are multiplied by, since generated texts name
+            things that nobody asked for and that have no tag.
         early_stopping_patience: Evaluations on the synthetic validation split without a gain before training
             stops; 0 trains to the end. Either way the best epoch by that split is kept.
         trainer: `weighted` (cross entropy; rows count as the data set's weights say), `ensemble` (temporal
@@ -166,7 +165,7 @@ class StudentConfig:
     max_length: int = Field(128, ge=8)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     loss: Literal["ce", "rce", "mae", "gce", "sce"] = "ce"
-    outside: float = Field(1.0, ge=0, le=1)
+    outside: float = Field(1.0, gt=0, le=1)
     early_stopping_patience: int = Field(0, ge=0)
     trainer: Literal["weighted", "ensemble", "bilevel", "annealing"] = "weighted"
     trainer_args: dict[str, Any] = Field(default_factory=dict)

@@ -128,8 +128,22 @@ def _once(args: TrainingArguments, name: str, compute: Callable[[], Stage]) -> S
     return stage
 
 
-def save(trainer: Trainer, folder: Path, facts: dict[str, Any], weights: Weights | None = None) -> dict[str, Any]:
-    """Put the model in place whole and return the facts; a card that stood there stays, for a person's words in it."""
+def save(
+    trainer: Trainer,
+    folder: Path,
+    facts: dict[str, Any],
+    weights: Weights | None = None,
+    finish: Callable[[Path], None] | None = None,
+) -> dict[str, Any]:
+    """Put the model in place whole and return the facts; a card that stood there stays, for a person's words in it.
+
+    Args:
+        trainer: Has trained it.
+        folder: Where it goes.
+        facts: For `training.json`.
+        weights: Of the rows.
+        finish: Changes the saved model before it is in place.
+    """
     fresh, first = folder.with_name(f".{folder.name}-fresh"), trainer.is_world_process_zero()
     facts = json.loads(json.dumps({**facts, "pictures": []}))
     if first:
@@ -138,6 +152,8 @@ def save(trainer: Trainer, folder: Path, facts: dict[str, Any], weights: Weights
     trainer.save_model(str(fresh), _internal_call=True)  # by all ranks: parameters may be spread over them
     if first:
         (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle that names folders of this machine
+        if finish:
+            finish(fresh)
         if (folder / "README.md").exists():
             shutil.copyfile(folder / "README.md", fresh / "README.md")
         if weights is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
 from .folder import restore_folder
 from .learners import learner
-from .learners.entities import sample_outside
+from .learners.entities import lower_outside
 from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
@@ -106,8 +107,6 @@ def _train(
         )
         before, alone = before + train_first(request, model, tokenizer, real, args), len(real)
     encoded = {name: _encoded(part, request, tokenizer) for name, part in _rows(data, request, dropped).items()}
-    if config.outside < 1:
-        encoded["train"] = sample_outside(encoded["train"], config.outside, request.seed)
     if learns_in_rounds(made):
         rounds = learn_weights(request, copy.deepcopy(model), tokenizer, encoded["train"], args)
         chosen, made = choose(rounds.weights, encoded["train"], config.select, config.keep, request.seed), None
@@ -134,7 +133,8 @@ def _train(
         "log_history": trainer.state.log_history,
         "rounds_log_history": rounds and rounds.log_history,
     }
-    return save(trainer, folder, facts, weights)
+    finish = partial(lower_outside, share=config.outside) if config.outside < 1 else None
+    return save(trainer, folder, facts, weights, finish)
 
 
 def _rows(data: DatasetDict, request: Request, dropped: Weights | None) -> dict[str, Dataset]:

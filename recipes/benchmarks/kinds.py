@@ -39,7 +39,7 @@ TASKS = {
     "bc5cdr": ("bc5cdr", 1200, ("5", "3e-4", "96")),
     "gad": ("gad", 800, ("3", "1e-4", "96")),
     "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "5e-4", "48")),
-    "squad": ("squad", 600, ("3", "3e-4", "256")),
+    "squad": ("squad", 900, ("4", "3e-4", "256")),
     "topv2": ("topv2", 650, ("2", "3e-4", "192")),
     "crossner_ai": ("crossner/ai", 700, ("5", "3e-4", "96")),
 }
@@ -50,7 +50,6 @@ WRITES = {
     "squad": ["--openings", "corpus", "--temperature", "0.4"],
     "topv2": ["--temperature", "0.5", "--max_attempts", "40"],
 }
-NAMED = {task: ["--outside", "0.2"] for task in ("ncbi_disease", "bc5cdr", "crossner_ai")}  # as zerogen sets it
 SMALL = ("--mixer", "attention", "--instruction", "20", "--length", "5", "--tune_epochs", "3")
 FEW = {
     "few shots": (),
@@ -126,7 +125,7 @@ def run_cell(task: str, which: str, data: Path, out: Path, seed: int) -> dict:
     own = [word for pair in zip(STUDENT, TASKS[task][2], strict=True) for word in pair]
     if which in FEW and which != "few shots":
         own += ["--real_rows", str(data / TASKS[task][0]), "--real_per_class", str(SHOTS), "--real_seed", str(seed)]
-    own += NAMED.get(task, []) if which == "generated" else []
+    own += ["--outside", "0.15" if which == "generated" else "1"] if plan.task.kind == "tokens" else []
     config = parse(["--task", task, *own, *FAST], "kinds", SynthConfig, StudentConfig)[StudentConfig]
     splits = splits_of(task, which, data, out, seed)
     started = time.perf_counter()
