@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
-from .records import Example
+from .records import Example, Prompt
+
+
+class Coming(Protocol):
+    """Prompts whose answers are on their way."""
+
+    prompts: Sequence[Prompt]
 
 
 class Cell:
@@ -73,9 +80,18 @@ def waits(example: Example, cells: Iterable[Cell]) -> bool:
     return False
 
 
-def short(cells: Iterable[Cell], started: Iterable[tuple[Cell, int]]) -> bool:
-    """Return whether what was started, so many completions of a cell at a time, is not expected to fill every cell."""
+def short(cells: Iterable[Cell], started: Iterable[tuple[Cell, Coming]], certain: bool = False) -> bool:
+    """Return whether what was started leaves a cell unfilled.
+
+    Args:
+        cells: All of them.
+        started: Chunks and their cells.
+        certain: Ask whether it must leave one unfilled, all of it being kept; else whether that is to be expected.
+    """
     coming = dict.fromkeys(cells, 0)
     for cell, asked in started:
-        coming[cell] += asked
-    return any(not cell.closed and cell.expected(count) < cell.want for cell, count in coming.items())
+        coming[cell] += len(asked.prompts)
+    return any(
+        not cell.closed and (cell.kept + count if certain else cell.expected(count)) < cell.want
+        for cell, count in coming.items()
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,9 @@ class Chunks:
         seed: The run's seed.
         batch_size: Forward rows at once inside a chunk; less once a chunk was looked at that did not fit.
         ranks: Which of the launched processes this is: chunk `i` is made by rank `i` modulo their number.
-        spent: Gives the US dollars that the run has cost so far.
+
+    Attributes:
+        paid: US dollars that the chunks known so far have cost.
     """
 
     def __init__(
@@ -44,11 +47,18 @@ class Chunks:
         seed: int,
         batch_size: int,
         ranks: Ranks,
-        spent: Callable[[], float],
     ):
         self.generator, self.journal, self.seed, self.batch_size = generator, journal, seed, batch_size
-        self.ranks, self.spent = ranks, spent
-        self.finished = 0.0
+        self.ranks = ranks
+        self.finished = self.paid = 0.0
+
+    def rest(self, chunks: Iterable[Asked]) -> None:
+        """Bring those chunks to an end that were begun and that nobody will wait for; what came is recorded."""
+        begun = [asked for asked in chunks if asked.begun]
+        if begun and isinstance(self.generator, Piecewise):
+            self.generator.rest()
+            for asked in begun:
+                asked.rest()
 
     def decide(self, prompts: Sequence[Prompt], decoding: Mapping[str, Any]) -> Asked:
         """Give a chunk its place in the run; nothing is asked yet.
@@ -69,31 +79,43 @@ class Asked:
         prompts: Its prompts.
         decoding: Passed to the generator.
         place: Its place in the run.
+
+    Attributes:
+        begun: Key, moment, and what waits for the answers, of a chunk that was begun before they were wanted.
     """
 
     def __init__(self, chunks: Chunks, prompts: Sequence[Prompt], decoding: Mapping[str, Any], place: Place):
         self.chunks, self.prompts, self.decoding, self.place = chunks, prompts, decoding, place
-        self._begun: tuple[str, float, Callable[[], list[Completion]]] | None = None
+        self.begun: tuple[str, float, Callable[[], list[Completion]]] | None = None
+        self._counted = False
 
     @property
     def batch_size(self) -> int:
         """Forward rows at once in it."""
         return self.chunks.journal.key(self.place)[1]
 
-    def start(self) -> None:
+    def start(self, needed: bool) -> None:
         """Begin the chunk where work goes on beside others: in a generator that can, or for the other ranks.
 
-        Otherwise it is made when its answers are wanted, so that none is made in vain.
+        Otherwise it is made when its answers are wanted, as where answers cost money and it may not be `needed`.
         """
         chunks = self.chunks
         if not self.prompts or chunks.ranks.owner(self.place.sequence) != chunks.ranks.rank:
             return
         if chunks.ranks.world > 1:
             self._make()
-        elif isinstance(chunks.generator, Concurrent):
+        elif isinstance(chunks.generator, Concurrent) and (needed or not isinstance(chunks.generator, Piecewise)):
             key, batch_size = chunks.journal.key(self.place)
-            if chunks.journal.read(key) is None:
-                self._begun = key, time.perf_counter(), self._start(chunks.generator, key, batch_size)
+            if recorded := chunks.journal.read(key):
+                self._count(recorded)
+            else:
+                self.begun = key, time.perf_counter(), self._start(chunks.generator, key, batch_size)
+
+    def rest(self) -> None:
+        """Leave a chunk that was begun; see `Chunks.rest`."""
+        if self.begun:
+            with suppress(Exception):  # that it was stopped, or whatever else: nobody wants these answers any more
+                self.begun[2]()
 
     def answers(self) -> Chunk:
         """Wait for the answers."""
@@ -105,7 +127,14 @@ class Asked:
         # Later chunks would not fit either. Those already in their places find out for themselves, so that a chunk's
         # size depends on what was looked at before it was placed, whoever ran out of memory and when.
         chunks.batch_size = min(chunks.batch_size, self.batch_size)
+        self._count(chunk)
         return chunk
+
+    def _count(self, chunk: Chunk) -> None:
+        """Count what the chunk has cost, once."""
+        if not self._counted:
+            self.chunks.paid += sum(answer.cost or 0.0 for answer in chunk.completions)
+            self._counted = True
 
     def _recorded(self) -> Chunk | None:
         # The key is asked for anew: its rank may run out of memory and halve the batch.
@@ -121,9 +150,9 @@ class Asked:
                 generator.load()
             start = time.perf_counter()
             try:
-                if self._begun and self._begun[0] == key:
-                    start = max(self._begun[1], self.chunks.finished)  # what ran beside the chunk before counts once
-                    completions = self._begun[2]()
+                if self.begun and self.begun[0] == key:
+                    start = max(self.begun[1], self.chunks.finished)  # what ran beside the chunk before counts once
+                    completions = self.begun[2]()
                 else:
                     completions = self._complete(key, batch_size)
             except OutOfMemory:
@@ -148,16 +177,16 @@ class Asked:
         settings = {"seed": seed_of(key), "batch_size": batch_size, **self.decoding}
         if not isinstance(generator, Piecewise):
             return generator.start(self.prompts, **settings)
-        answered = Answers(self._side(key), self.chunks.spent())
-        wait = generator.start(self.prompts, answered=answered, **settings)
+        with ExitStack() as stack:
+            answered = stack.enter_context(closing(Answers(self._side(key), self.chunks.paid)))
+            wait = generator.start(self.prompts, answered=answered, **settings)
+            ending = stack.pop_all()
 
-        def closing() -> list[Completion]:
-            try:
+        def answers() -> list[Completion]:
+            with ending:
                 return wait()
-            finally:
-                answered.close()
 
-        return closing
+        return answers
 
     def _side(self, key: str) -> Path | None:
         folder = self.chunks.journal.folder

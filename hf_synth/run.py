@@ -66,11 +66,8 @@ class Run:
         self.filters: Sequence[Filter] = ()
         self.masks: Masks | None = None
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
-        self.ahead = ahead
-        self.cells: list[Cell] = []
-        self.chunks = Chunks(
-            generator, self.journal, seed, batch_size, ranks or Ranks(), spent=lambda: self.ledger.cost or 0.0
-        )
+        self.ahead, self.cells = ahead, list[Cell]()
+        self.chunks = Chunks(generator, self.journal, seed, batch_size, ranks or Ranks())
 
     def ask(self, generator: Generator) -> None:
         """Ask this one from here on."""
@@ -109,13 +106,16 @@ class Run:
         """
         stream = iter(prompts)
         started: deque[Asked] = deque()
-        while True:
-            while len(started) < self._ahead(stage) and (prompts := list(islice(stream, self._size(stage)))):
-                started.append(self.chunks.decide(prompts, decoding))
-                started[-1].start()
-            if not started:
-                return
-            yield from self._handed_on(self._block(started.popleft(), parse, filters, stage, required), stage)
+        try:
+            while True:
+                while len(started) < self._ahead(stage) and (part := list(islice(stream, self._size(stage)))):
+                    started.append(self.chunks.decide(part, decoding))
+                    started[-1].start(needed=isinstance(prompts, Sequence))
+                if not started:
+                    return
+                yield from self._handed_on(self._block(started.popleft(), parse, filters, stage, required), stage)
+        finally:
+            self.chunks.rest(started)
 
     def keep(
         self, examples: Iterable[Example], *filters: Filter, whole: bool = False, stage: str = "rows"
@@ -171,11 +171,10 @@ class Run:
                     cell.coming += len(prompts)
                     own = {**decoding, **(by_cell or {}).get(cell.key, {})}
                     decided.append((cell, self.chunks.decide(prompts, own)))
-                while decided and (
-                    not started or short(cells, ((cell, len(asked.prompts)) for cell, asked in started))
-                ):
+                while decided and (not started or short(cells, started)):
+                    needed = not started or short(cells, started, certain=True)
                     started.append(decided.popleft())
-                    started[-1][1].start()
+                    started[-1][1].start(needed)
                 cell, asked = started.popleft()
                 kept = self._block(asked, parse, filters, "rows", True, cell) if asked.prompts else []
                 cell.coming -= len(asked.prompts)
@@ -191,6 +190,7 @@ class Run:
                 yield from rotation(cells)
             yield from rotation(cells)
         finally:  # also where the caller stops in the middle
+            self.chunks.rest(asked for _, asked in started)
             left += [example for cell in cells for example in cell.waiting]
             if over is None:
                 self.surplus(left)

@@ -135,7 +135,7 @@ class StudentConfig:
         label_smoothing: Share of the target spread over all labels.
         loss: What a row's label costs; `gce`, `mae`, `rce` and `sce` are less harmed by wrong labels than `ce`.
         outside: Of entities: what the trained student's odds of `O` are multiplied by, since generated texts name
-            things that nobody asked for and that have no tag.
+            things that nobody asked for and that have no tag. Scores of the validation rows are from before.
         early_stopping_patience: Evaluations on the synthetic validation split without a gain before training
             stops; 0 trains to the end. Either way the best epoch by that split is kept.
         trainer: `weighted` (cross entropy; rows count as the data set's weights say), `ensemble` (temporal

@@ -368,6 +368,9 @@ def test_a_forced_first_token_is_read_and_is_no_text(random_model):
     assert ours.text == generator.tokenizer.decode(theirs, skip_special_tokens=True).strip()
     score = generator.score([prompts(1)[0].text], [ours.text], batch_size=1)
     assert score == pytest.approx([ours.logprob], abs=1e-4)
+    head, tail = ids[0].tolist(), [9, 4]  # BART's own tokenizer writes the forced token before a text as well
+    found = [score_tokens(generator.model, [(head, one)], 1, False) for one in (tail, [7, *tail])]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
 @pytest.mark.parametrize(

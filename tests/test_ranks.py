@@ -63,21 +63,19 @@ def scripted(asked=None):
 
 def started(chunks, prompts):
     asked = chunks.decide(prompts, {})
-    asked.start()
+    asked.start(needed=True)
     return asked
 
 
 def test_each_rank_makes_its_own_chunks_and_reads_the_others(tmp_path):
     prompts = [[Prompt(f"p{at}", cell="positive")] * 4 for at in range(6)]
     asked = ([], [])
-    ranks = [
-        Chunks(scripted(asked[rank]), Journal(tmp_path), 0, 8, Ranks(rank, 2), spent=lambda: 0.0) for rank in (0, 1)
-    ]
+    ranks = [Chunks(scripted(asked[rank]), Journal(tmp_path), 0, 8, Ranks(rank, 2)) for rank in (0, 1)]
     answers = [[started(chunks, part) for part in prompts] for chunks in ranks]
     ours, theirs = ([asked.answers().completions for asked in part] for part in answers)
     assert ours == theirs
     assert [len(part) for part in asked] == [12, 12]
-    alone = Chunks(scripted(), Journal(None), 0, 8, Ranks(), spent=lambda: 0.0)
+    alone = Chunks(scripted(), Journal(None), 0, 8, Ranks())
     assert [alone.decide(part, {}).answers().completions for part in prompts] == ours
 
 
@@ -94,7 +92,7 @@ def test_ranks_obey_each_others_out_of_memory(tmp_path):
     prompts = [[Prompt(f"p{at}", cell="positive")] * 4 for at in range(4)]
 
     def keys(folder, world):
-        ranks = [Chunks(Small(), Journal(folder), 0, 8, Ranks(rank, world), lambda: 0.0) for rank in range(world)]
+        ranks = [Chunks(Small(), Journal(folder), 0, 8, Ranks(rank, world)) for rank in range(world)]
         asked = [[started(chunks, part) for part in prompts] for chunks in ranks]
         found = []
         for place in range(len(prompts)):

@@ -92,6 +92,9 @@ class Piecewise(Concurrent, Protocol):
 
     piecewise: bool
 
+    def rest(self) -> None:
+        """Send nothing more for the chunks that were begun, and wait until what is under way is recorded."""
+
 
 class OutOfMemory(RuntimeError):
     """The batch did not fit; `Run` halves the batch and records that it did."""

@@ -81,8 +81,8 @@ def check(task: Task, config: ZeroGenConfig) -> None:
 
 def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Make up for untagged entities where only those are tagged that a prompt asked for."""
-    asked_for = task.kind == "tokens" and given.get("annotate", task.annotate) == "mentions"
-    return {"outside": 0.15} if asked_for else {}
+    asked_for = task.kind == "tokens" and (given.get("annotate") or task.annotate) == "mentions"
+    return {"outside": 0.15} if asked_for and not given.get("dataset") else {}
 
 
 METHOD = Method(
@@ -108,6 +108,7 @@ METHOD = Method(
         "Decoding stops at the closing quote; the released code always decodes to the token limit.",
         "Openings are used in rotation, one text per label and turn; the released code takes 32 texts per opening.",
         "Rows are balanced over the labels by asking again; the paper keeps what comes.",
+        "Students of entities have their odds of `O` lowered (`outside`): texts name more than what is tagged.",
         "Premises of pairs are written by the generator unless `openings: corpus` is set; the paper takes real ones.",
     ),
 )

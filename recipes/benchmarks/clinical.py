@@ -50,7 +50,7 @@ MADE = {
 REAL_EPOCHS = {50: 30, 200: 12, 1000: 5}
 EPOCHS = 4  # over synthetic rows
 HOW = ("synthetic", "both", "annealed", "then real")
-FAST = ["--train_batch_size", "16", "--learning_rate", "2e-4", "--max_length", "96"]
+FAST = ["--train_batch_size", "16", "--learning_rate", "2e-4", "--max_length", "96", "--outside", "1"]
 FAST += ["--training_args", "{bf16: true, use_cpu: true}"]
 
 

@@ -28,7 +28,7 @@ def show(path: Path, references: dict[str, Path]) -> None:
     baselines: dict[str, dict] = {}
     for line in map(json.loads, path.open()):
         task, which, seed = line["cell"]
-        if which == "baselines":
+        if "places" in line:
             baselines[task] = line
         for name, scores in line["scores"].items():
             cells[task][name][seed] = {**line, "scores": scores}

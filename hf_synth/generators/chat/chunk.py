@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections import deque
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,7 @@ class Chunk:
             stopped, so is this one.
 
     Attributes:
-        sent: Set when no request is left to send, but for those that follow an unusable answer.
+        sent: Set when the last row is on its way to a slot.
         ended: Set when nothing is under way any more.
     """
 
@@ -113,9 +114,12 @@ class Chunk:
             await self._turn()
             await self._rows()
         except Exception as error:
-            self._stop(str(error))
-            if self._after:
-                await self._after.ended.wait()
+            self.stop(str(error))
+            self.sent.set()
+            after = self._after
+            while after:
+                await after.ended.wait()
+                after = after._after
             raise
         finally:
             self.sent.set()
@@ -129,7 +133,7 @@ class Chunk:
             before._after = self
             await before.sent.wait()
             if before.halt.is_set():
-                self._stop(before._why)
+                self.stop(before._why)
 
     async def _rows(self) -> None:
         """Ask for what is missing, many rows at a time."""
@@ -137,7 +141,7 @@ class Chunk:
         missing = [ordinal for ordinal in range(len(self.prompts)) if not self._settled(ordinal)]
         if missing and self.settings.schema is not None and self.endpoint.structured is None:
             await self._row(missing.pop(0))  # alone: a server without schemas refuses one request, not all of them
-        rows = iter(missing)
+        rows = deque(missing)
         try:
             async with asyncio.TaskGroup() as group:
                 for place in range(min(self.width, len(missing))):
@@ -159,12 +163,14 @@ class Chunk:
         last = self._lost.get(ordinal) or found[-1]
         return replace(last, cost=sum(costs) if costs else None)
 
-    async def _worker(self, place: int, rows: Iterator[int]) -> None:
+    async def _worker(self, place: int, rows: deque[int]) -> None:
         """Ask for one row after the other, beginning a little later than the worker before."""
         await asyncio.sleep(place * STAGGER)
-        for ordinal in rows:
+        while rows:
+            ordinal = rows.popleft()
+            if not rows:
+                self.sent.set()
             await self._row(ordinal)
-        self.sent.set()
 
     async def _row(self, ordinal: int) -> None:
         for attempt in range(ATTEMPTS):
@@ -181,7 +187,7 @@ class Chunk:
     async def _answer(self, ordinal: int, attempt: int) -> Completion | None:
         """Return the answer to one request; `None` if there is nothing to record."""
         if why := self.budget.exceeded():
-            self._stop(why)
+            self.stop(why)
         if self.halt.is_set():
             return None
         prompt = self.prompts[ordinal]
@@ -194,7 +200,7 @@ class Chunk:
         try:
             output = await self._ask(fields)
         except InputError as error:
-            self._stop(str(error))
+            self.stop(str(error))
             return None
         except Again as failure:
             self._failed(ordinal, failure)
@@ -222,12 +228,12 @@ class Chunk:
             self.endpoint.structured = True
         return output
 
-    def _stop(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """Send nothing more, here and in the chunks begun after this one, and end all waiting."""
         self._why = self._why or why.removesuffix(".")
         self.halt.set()
         if self._after:
-            self._after._stop(why)
+            self._after.stop(why)
 
     def _failed(self, ordinal: int, failure: Again) -> None:
         """Note a request that failed for good: it becomes a lost row, unless the endpoint is at fault.
@@ -238,7 +244,7 @@ class Chunk:
         self._lost[ordinal] = Completion("", None, 0, f"error: {failure.reason}")
         if failure.everyones or self._failures >= self._too_many:
             said = f" ({failure.said})" if failure.said else ""
-            self._stop(f"{self.endpoint.host} did not answer: {failure.reason}{said}")
+            self.stop(f"{self.endpoint.host} did not answer: {failure.reason}{said}")
 
     def _refused(self, ordinal: int, refusal: Refused) -> Completion | None:
         answer = Completion("", None, 0, f"error: {refusal.status}")
@@ -248,7 +254,7 @@ class Chunk:
         self._refusals += 1
         self._lost[ordinal] = answer
         if self._refusals >= self._too_many:
-            self._stop(f"{self.endpoint.host} refused all requests so far ({refusal.status}): {refusal.said}")
+            self.stop(f"{self.endpoint.host} refused all requests so far ({refusal.status}): {refusal.said}")
         return None
 
     @property

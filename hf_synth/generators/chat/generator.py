@@ -97,7 +97,7 @@ class ChatGenerator:
         self.source: Mapping[str, Any] = {"name": self.name, "origin": "endpoint", **place}
         self._width, self._slots = concurrency, asyncio.Semaphore(concurrency)
         self._background: Background | None = None
-        self._last: Chunk | None = None
+        self._chunks: list[Chunk] = []
 
     def __repr__(self) -> str:
         return f"ChatGenerator({self.name!r})"
@@ -141,16 +141,38 @@ class ChatGenerator:
         """Begin a chunk and return a function that waits for its answers; see `complete`.
 
         Its first requests leave when the chunk that was begun before has none left to send: slots that fall free
-        there are taken here, and answers come chunk by chunk. What ends one ends those that were begun after it.
+        there are taken here, and answers come chunk by chunk. What fails one ends those that were begun after it.
         """
         settings = self._settings(prompts, decoding)
         if self._background is None:
             self._background = Background()
         found: Answered = {} if answered is None else answered
-        before = self._last if self._last and not self._last.ended.is_set() else None
+        self._chunks = [other for other in self._chunks if other.halt.is_set() or not other.ended.is_set()]
+        before = self._chunks[-1] if self._chunks else None
         chunk = Chunk(self.endpoint, self.budget, self._width, self._slots, prompts, settings, seed, found, before)
-        self._last = chunk
-        return self._background.begin(chunk.run())
+        self._chunks.append(chunk)
+        wait = self._background.begin(chunk.run())
+
+        def waited() -> list[Completion]:
+            try:
+                return wait()
+            except BaseException:
+                self._chunks.clear()  # those after it ended with it; what is begun from now on is none of them
+                raise
+
+        return waited
+
+    def rest(self) -> None:
+        """Send nothing more for the chunks that were begun, and wait until what is under way is recorded."""
+        if self._background is not None:
+            self._background.begin(self._rest())()
+        self._chunks.clear()
+
+    async def _rest(self) -> None:
+        for chunk in self._chunks:
+            chunk.stop("stopped")
+        for chunk in self._chunks:
+            await chunk.ended.wait()
 
     def close(self) -> None:
         """Close the connections, for good."""

@@ -73,6 +73,9 @@ def _at_once(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
     if model.config.is_encoder_decoder:
         ids, mask = padded([head for head, _ in pairs], device, left=False)
         first = decoder_start(model)
+        forced = first[1:]  # which tokenizers of models that have one write before the text as well
+        pairs = [(head, tail[1:] if tail[:1] == forced else tail) for head, tail in pairs]
+        longest = max(len(tail) for _, tail in pairs)
         # Padded on the right: what comes after a text does not change its likelihood, what comes before does.
         tails = [[*first, *tail[:-1]] + [0] * (longest - len(tail)) for _, tail in pairs]
         inputs = torch.tensor(tails, device=device)
