@@ -40,14 +40,7 @@ class Chunks:
         paid: US dollars that the chunks known so far have cost.
     """
 
-    def __init__(
-        self,
-        generator: Generator,
-        journal: Journal,
-        seed: int,
-        batch_size: int,
-        ranks: Ranks,
-    ):
+    def __init__(self, generator: Generator, journal: Journal, seed: int, batch_size: int, ranks: Ranks):
         self.generator, self.journal, self.seed, self.batch_size = generator, journal, seed, batch_size
         self.ranks = ranks
         self.finished = self.paid = 0.0

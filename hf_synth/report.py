@@ -77,5 +77,5 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         table.add_row(name, str(found["rows"]), scores[0], f"{low:.3f} to {high:.3f}", *scores[1:])
     console.print(table)
     for found in list(report["baselines"].values())[:1]:
-        if "student" in found and found["rows"] != report["metrics"]["rows"]:
+        if found["rows"] != report["metrics"]["rows"]:
             console.print(f"On the baselines' {found['rows']} rows the student has {found['student']:.4f}.")

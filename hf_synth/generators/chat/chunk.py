@@ -74,8 +74,7 @@ class Chunk:
         settings: What all requests have in common.
         seed: The chunk's seed.
         answered: The answers that are there; each new one is put there at once.
-        before: The chunk that was begun before and has not ended. It sends all its requests first, and if it is
-            stopped, so is this one.
+        before: The chunk that was begun before. It sends all its requests first, and if it is stopped, so is this one.
 
     Attributes:
         sent: Set when the last row is on its way to a slot.
