@@ -108,7 +108,6 @@ METHOD = Method(
         "Decoding stops at the closing quote; the released code always decodes to the token limit.",
         "Openings are used in rotation, one text per label and turn; the released code takes 32 texts per opening.",
         "Rows are balanced over the labels by asking again; the paper keeps what comes.",
-        "Students of entities have their odds of `O` lowered (`outside`): texts name more than what is tagged.",
         "Premises of pairs are written by the generator unless `openings: corpus` is set; the paper takes real ones.",
     ),
 )
