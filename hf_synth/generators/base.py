@@ -85,12 +85,7 @@ class Piecewise(Concurrent, Protocol):
 
     `start(…, answered=answers)` puts each answer there as it comes, by (prompt ordinal, attempt), and does not ask for
     what is there already; see `Answers`.
-
-    Attributes:
-        piecewise: True.
     """
-
-    piecewise: bool
 
     def rest(self) -> None:
         """Send nothing more for the chunks that were begun, and wait until what is under way is recorded."""

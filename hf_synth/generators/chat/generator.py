@@ -50,8 +50,6 @@ class ChatGenerator:
         InputError: Before anything is sent, if the endpoint must not or cannot be used.
     """
 
-    piecewise = True
-
     def __init__(
         self,
         model: str,
