@@ -271,6 +271,18 @@ def test_flipped_rows_are_found(make, kind, way):
     assert (weights[order].diff() >= 0).all()
 
 
+def test_a_network_finds_mistakes_that_lean_to_one_label(make):
+    """The student comes to expect that label, so that its margin, and its loss, say the same of right and wrong."""
+    data = rows(240, flips=0)
+    moved = torch.rand(240, generator=torch.Generator().manual_seed(3)) < 0.45
+    true = torch.tensor(data["labels"][:])
+    flipped = moved & (true != 0)
+    data = data.remove_columns("labels").add_column("labels", torch.where(flipped, 0, true).tolist())
+    trainer = make({"rounds": 4, "weigh": "network", "weight_lr": 0.02}, data, num_train_epochs=2)
+    trainer.train()
+    assert auroc(trainer.scores, flipped) > 0.9
+
+
 def test_the_data_sets_own_weights_multiply(make):
     own = torch.linspace(0.5, 1.5, 24)
     trainer = make(data=rows(weight=own.tolist()))

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
 
-Feature = Literal["loss", "margin", "embedding"]
+Feature = Literal["loss", "margin", "label", "embedding"]
 
 
 class ExampleWeights(nn.Module):
@@ -94,10 +95,11 @@ def lowest_of_classes(weights: Tensor, labels: np.ndarray, share: float) -> Tens
 
 
 class Features:
-    """What a weight network sees of an example under the student: its loss, its margin, its embedding.
+    """What a weight network sees of an example under the student: its loss, its margin, its label, its embedding.
 
     The margin is the label's logit less the best other one (the mean over labelled tokens, or over classes of their
-    signed logits); the embedding is what goes into the student's last layer.
+    signed logits); the label is one number for each class, none where labels are places in a text; the embedding is
+    what goes into the student's last layer.
 
     Args:
         model: The student.
@@ -109,16 +111,18 @@ class Features:
     """
 
     def __init__(self, model: nn.Module, names: tuple[Feature, ...], classes: int | None) -> None:
-        self.names, self.width = names, len(names)
+        self.names, self.classes = names, classes or 0
         self._loss = example_loss()
         self._embedding: Tensor | None = None
+        widths = {"label": self.classes}
+        self.width = sum(widths.get(name, 1) for name in names)
         if "embedding" not in names:
             return
         if classes is None:
             raise InputError("`features: embedding` needs a model of classes; answers that are spans have none")
         linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
         head = [m for m in linear if m.out_features == classes][-1]
-        self.width = sum(head.in_features if name == "embedding" else 1 for name in names)
+        self.width += head.in_features - 1
         head.register_forward_pre_hook(self._keep)
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -128,9 +132,18 @@ class Features:
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the features, [N, F], of the batch that went through the student last."""
         found = {"loss": self._loss(logits, labels)[:, None], "margin": _margin(logits.float(), labels)[:, None]}
+        if self.classes:
+            found["label"] = _classes(labels, self.classes)
         if self._embedding is not None:
             found["embedding"] = _mean_over_labelled(self._embedding, labels)
-        return torch.cat([found[name] for name in self.names], -1)
+        return torch.cat([found[name] for name in self.names if name in found], -1)
+
+
+def _classes(labels: Tensor, classes: int) -> Tensor:
+    """Return labels as shares of classes, [N, K]; of tokens, the mean over those labelled."""
+    if labels.is_floating_point():
+        return labels.clamp(min=0)
+    return _mean_over_labelled(one_hot(labels.clamp(min=0), classes).float(), labels)
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
