@@ -146,10 +146,7 @@ class Cell:
         with torch.no_grad():
             for batch in trainer.batches_of(data):
                 _, inputs, _ = trainer.split(batch)
-                output = trainer.model(**inputs)
-                found[batch["index"].numpy()] = (
-                    output["logits"] if isinstance(output, dict) else output.logits
-                ).numpy()
+                found[batch["index"].numpy()] = trainer.model(**inputs)["logits"].numpy()
         return found
 
     def final(self, kind: Callable = WeightedTrainer, **options: Any) -> dict[str, Any]:
