@@ -161,6 +161,9 @@ def save(
         facts["pictures"] = draw(facts["log_history"], None if weights is None else weights.weight.tolist(), fresh)
         write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
         replace_folder(fresh, folder)
-        shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
+        scratch = Path(str(trainer.args.output_dir))
+        if (scratch / "runs").exists():  # TensorBoard's; beside the model, as its names tell the machine's
+            shutil.copytree(scratch / "runs", folder.parent / "runs", dirs_exist_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return facts

@@ -278,7 +278,8 @@ def test_a_network_finds_mistakes_that_lean_to_one_label(make):
     true = torch.tensor(data["labels"][:])
     flipped = moved & (true != 0)
     data = data.remove_columns("labels").add_column("labels", torch.where(flipped, 0, true).tolist())
-    trainer = make({"rounds": 4, "weigh": "network", "weight_lr": 0.02}, data, num_train_epochs=2)
+    seen = {"features": ("margin", "label"), "weight_lr": 0.02}
+    trainer = make({"rounds": 4, "weigh": "network", **seen}, data, num_train_epochs=2)
     trainer.train()
     assert auroc(trainer.scores, flipped) > 0.9
 

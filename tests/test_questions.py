@@ -308,9 +308,10 @@ def test_trainers_that_need_classes_say_so(bert_folder, tmp_path):
         InputError, match="temporal ensembling averages over classes; answers that are spans have none"
     ):
         trainer_of(tmp_path, model, tokenizer, data, kind=EnsembleTrainer)
-    own = {"config": BilevelConfig(weigh="network", features=("embedding",))}
-    with pytest.raises(InputError, match="`features: embedding` needs a model of classes"):
-        trainer_of(tmp_path, model, tokenizer, data, kind=BilevelTrainer, own=own)
+    for name in ("embedding", "label"):
+        own = {"config": BilevelConfig(weigh="network", features=(name,))}
+        with pytest.raises(InputError, match=f"`features: {name}` needs a model of classes"):
+            trainer_of(tmp_path, model, tokenizer, data, kind=BilevelTrainer, own=own)
     with pytest.raises(InputError, match="`label_smoothing_factor` needs classes"):
         trainer_of(tmp_path, model, tokenizer, data, label_smoothing_factor=0.1)
 

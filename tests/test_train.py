@@ -47,6 +47,17 @@ def test_a_student_learns_and_is_saved_with_its_label_names(student_folder, tmp_
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 
 
+def test_tensorboards_curves_stay_and_are_not_published(student_folder, tmp_path):
+    config = config_of(student_folder, num_train_epochs=2, training_args={"report_to": "tensorboard"})
+    train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
+    events = [
+        path for path in (tmp_path / "runs").rglob("events.out.tfevents.*") if b"train/loss" in path.read_bytes()
+    ]
+    assert len(events) == 1
+    assert {entry.name for entry in tmp_path.iterdir()} == {"model", "runs"}
+    assert not list((tmp_path / "model").rglob("*tfevents*"))
+
+
 def test_pairs_reach_both_streams(tmp_path):
     """The label is whether both texts are alike, which no single text tells."""
     features = Features(

@@ -53,6 +53,17 @@ def first_loss(trainer) -> float:
     return next(log["loss"] for log in trainer.state.log_history if "loss" in log)
 
 
+@pytest.mark.parametrize(("label", "said"), [(-1, "-1 to 2"), (3, "0 to 3")])
+def test_labels_that_are_no_class_are_refused_before_training(make, label, said):
+    for head, labels in (
+        (BertForSequenceClassification, [0, 1, 2, 0, 1, label]),
+        (BertForTokenClassification, [[-100, 0, 1, 2, 0, 1, label]] * 6),
+    ):
+        with pytest.raises(InputError, match=f"labels must lie between 0 and 2; they go from {said}"):
+            make(rows(labels=labels), model=bert(head))
+    make(rows(labels=[0, 1, 2, 0, 1, -100]))  # a row without a label is not counted
+
+
 def test_loss_is_the_weighted_sum_over_the_number_of_examples(make):
     data = rows(weight=[weight * 3 for weight in WEIGHT])
     trainer = make(data)

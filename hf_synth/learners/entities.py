@@ -20,7 +20,7 @@ from ..metrics.entities import Entities
 from ..models import resolve
 from ..settings import StudentConfig
 from ..task import Task
-from . import Settle, check_names
+from . import check_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,7 +41,8 @@ def settle(model: Any, predictions: Any, labels: Any) -> None:
     said = [names[row[at]].tolist() for row, at in zip(predictions.argmax(-1), marked, strict=True)]
     apart = Entities().compute(predictions=said, references=real)
     one = Entities().compute(predictions=[joined(tags) for tags in said], references=real)
-    assert apart is not None and one is not None
+    assert apart is not None
+    assert one is not None
     model.config.joins = one["f1"] >= apart["f1"]
 
 

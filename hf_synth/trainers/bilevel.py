@@ -52,7 +52,7 @@ class BilevelConfig:
             first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
             as far in the first rounds, however small its gradient. A network moves by Adam.
         weight_lr: Step size: 0.2 (`scaled`; 0.5 if `online`), 0.25 (`adam`), 0.001 (`network`) where left out.
-        features: What the network sees. Without `label` it cannot tell mistakes that lean to one label.
+        features: What the network sees. `label` finds mistakes that lean to one; where many lean to none, it can fail.
         hidden: Width of its hidden layer.
         inner: Of `online`: `reused` goes along the gradient that the look-ahead took, so that new weights count from
             an example's next visit; `exact` computes it again under the new weights.
@@ -74,7 +74,7 @@ class BilevelConfig:
     weigh: Literal["examples", "network"] = "examples"
     step: Literal["scaled", "adam"] = "scaled"
     weight_lr: float | None = Field(None, gt=0)
-    features: tuple[Feature, ...] = Field(("margin", "label"), min_length=1)
+    features: tuple[Feature, ...] = Field(("loss", "margin"), min_length=1)
     hidden: int = Field(100, ge=1)
     inner: Literal["reused", "exact"] = "reused"
     outer_batch: float = Field(0.5, gt=0)

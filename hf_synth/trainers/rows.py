@@ -35,30 +35,17 @@ class Rows:
         names = getattr(data, "column_names", ())
         if "index" not in names:
             raise InputError(f"`train_dataset` needs a column `index` that names each row; it has {list(names)!r}")
-        data = data.with_format(None) if isinstance(data, Dataset) else data  # tensors would hide what labels are
         index = np.asarray(data["index"][:], np.int64)
         small = np.int32 if len(index) < 2**31 else np.int64
         self._order = np.argsort(index, kind="stable").astype(small)
         self._sorted = index[self._order]
         if len(twice := self._sorted[1:][self._sorted[1:] == self._sorted[:-1]]):
             raise InputError(f"`index` must name each row once; {twice[0]} stands on several rows")
-        column = data["labels" if "labels" in names else "label"][:]
-        several = len(column) > 0 and isinstance(column[0], (list, np.ndarray))
-        self.tokens = several and not any(isinstance(label, (float, np.floating)) for label in column[0])
-        lengths: Any
-        if self.tokens:
-            flat = [np.asarray(labels, np.int64) for labels in column]
-            flat = [labels[labels != IGNORED] for labels in flat]
-            self.labels, lengths = np.concatenate(flat), [len(labels) for labels in flat]
-        else:
-            self.labels, lengths = np.asarray(column), np.ones(len(index), small)
-        self.labels = self.labels if self.labels.ndim == 2 else self.labels.astype(np.int32)
+        self.labels, counts = labels_of(data)
+        self.tokens = counts is not None
+        lengths = np.ones(len(index), small) if counts is None else counts
         self.starts = np.concatenate([[0], np.cumsum(lengths)]).astype(small)
-        low, high = (0, 0) if not self.labels.size else (self.labels.min(), self.labels.max())
-        if classes is None:
-            classes = int(high) + 1
-        if low < 0 or high >= (classes if self.labels.ndim == 1 else 1 + 1e-6):
-            raise InputError(f"labels must lie between 0 and {classes - 1}; they go from {low} to {high}")
+        check_labels(self.labels, classes)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -71,6 +58,42 @@ class Rows:
     def fingerprint(self) -> str:
         """Return what tells these rows and labels from others, so that a checkpoint of others is refused."""
         return hashlib.sha256(self._order.tobytes() + self._sorted.tobytes() + self.labels.tobytes()).hexdigest()
+
+
+def labels_of(data: Any) -> tuple[np.ndarray, list[int] | None]:
+    """Return the labels of all predictions of a training set, and how many each row makes if its tokens have labels.
+
+    Args:
+        data: Has a column `labels` or `label`.
+
+    Returns:
+        Labels [P], or [N, K] where each class is a choice of its own; labelled tokens of each row, or `None`.
+    """
+    data = data.with_format(None) if isinstance(data, Dataset) else data  # tensors would hide what labels are
+    column = data["labels" if "labels" in data.column_names else "label"][:]
+    several = len(column) > 0 and isinstance(column[0], (list, np.ndarray))
+    if not several or any(isinstance(label, (float, np.floating)) for label in column[0]):
+        labels = np.asarray(column)
+        return labels if labels.ndim == 2 else labels.astype(np.int32), None
+    flat = [np.asarray(labels, np.int64) for labels in column]
+    flat = [labels[labels != IGNORED] for labels in flat]
+    return np.concatenate(flat).astype(np.int32), [len(labels) for labels in flat]
+
+
+def check_labels(labels: np.ndarray, classes: int | None) -> None:
+    """Refuse labels that are no class.
+
+    Args:
+        labels: [P], or [N, K] with a target between 0 and 1 for each class.
+        classes: Classes of the model; `None` where labels are places in a text.
+
+    Raises:
+        InputError: For such labels.
+    """
+    low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
+    classes = int(high) + 1 if classes is None else classes
+    if low < 0 or high >= (classes if labels.ndim == 1 else 1 + 1e-6):
+        raise InputError(f"labels must lie between 0 and {classes - 1}; they go from {low} to {high}")
 
 
 def classes_of(model: Any) -> int | None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, Trainer
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
+from hf_synth.trainers.rows import check_labels, classes_of, labels_of
 from hf_synth.trainers.spans import SpanLogits, best_spans
 
 SIDE_STATE = "side_state.pt"
@@ -41,6 +42,9 @@ class WeightedTrainer(Trainer):
         *args: As of `transformers.Trainer`.
         loss: A name that `losses.example_loss` knows, such as `gce`, which label noise harms less than `ce`.
         **kwargs: As of `transformers.Trainer`.
+
+    Raises:
+        InputError: For labels that are no class of the model, or settings that do not go together.
     """
 
     # Stock Trainer believes that BERT-family heads divided by `num_items_in_batch`; they did not, and the loss grows
@@ -54,6 +58,7 @@ class WeightedTrainer(Trainer):
     def __init__(self, *args: Any, loss: str = "ce", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refuse_uneven_ranks()
+        self._refuse_labels()
         smoothing = self.args.label_smoothing_factor
         if smoothing and loss != "ce":
             raise InputError(f"`label_smoothing_factor` belongs to the loss `ce`; got {smoothing} with {loss!r}")
@@ -195,6 +200,13 @@ class WeightedTrainer(Trainer):
             raise InputError("`train_sampling_strategy` must not be 'batch_rebalance' on several ranks.")
         if self.train_dataset is not None and not hasattr(self.train_dataset, "__len__"):
             raise InputError("`train_dataset` must have a length on several ranks; got an iterable one.")
+
+    def _refuse_labels(self) -> None:
+        """Raise `InputError` for labels that are no class: a loss would take some for another, in silence."""
+        data = self.train_dataset
+        if hasattr(data, "__len__") and {"labels", "label"} & {*(getattr(data, "column_names", None) or ())}:
+            labels, _ = labels_of(data)
+            check_labels(np.where(labels == IGNORED, 0, labels), classes_of(self.model))
 
     def _refuse_sharding(self, reason: str) -> None:
         """Raise `InputError` where the parameters or the optimizer are spread over ranks."""

@@ -98,8 +98,7 @@ class Features:
     """What a weight network sees of an example under the student: its loss, its margin, its label, its embedding.
 
     The margin is the label's logit less the best other one (the mean over labelled tokens, or over classes of their
-    signed logits); the label is one number for each class, none where labels are places in a text; the embedding is
-    what goes into the student's last layer.
+    signed logits); the label is one number for each class; the embedding is what goes into the student's last layer.
 
     Args:
         model: The student.
@@ -107,19 +106,20 @@ class Features:
         classes: Its number of labels; `None` where they are places in a text.
 
     Raises:
-        InputError: For the embedding of a text that has one for each token.
+        InputError: For a name that stands twice, or label or embedding where labels are places in a text.
     """
 
     def __init__(self, model: nn.Module, names: tuple[Feature, ...], classes: int | None) -> None:
         self.names, self.classes = names, classes or 0
         self._loss = example_loss()
         self._embedding: Tensor | None = None
-        widths = {"label": self.classes}
-        self.width = sum(widths.get(name, 1) for name in names)
+        if len({*names}) < len(names):
+            raise InputError(f"`features` must name each once; got {', '.join(names)}")
+        if classes is None and (wrong := {"label", "embedding"} & {*names}):
+            raise InputError(f"`features: {min(wrong)}` needs a model of classes; answers that are spans have none")
+        self.width = sum(self.classes if name == "label" else 1 for name in names)
         if "embedding" not in names:
             return
-        if classes is None:
-            raise InputError("`features: embedding` needs a model of classes; answers that are spans have none")
         linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
         head = [m for m in linear if m.out_features == classes][-1]
         self.width += head.in_features - 1
@@ -132,11 +132,11 @@ class Features:
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the features, [N, F], of the batch that went through the student last."""
         found = {"loss": self._loss(logits, labels)[:, None], "margin": _margin(logits.float(), labels)[:, None]}
-        if self.classes:
+        if "label" in self.names:
             found["label"] = _classes(labels, self.classes)
         if self._embedding is not None:
             found["embedding"] = _mean_over_labelled(self._embedding, labels)
-        return torch.cat([found[name] for name in self.names if name in found], -1)
+        return torch.cat([found[name] for name in self.names], -1)
 
 
 def _classes(labels: Tensor, classes: int) -> Tensor:

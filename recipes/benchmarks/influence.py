@@ -1,4 +1,4 @@
-"""Does a noise-robust validation loss know which rows help? SunGen's sanity experiment: remove those that help most.
+"""Does a noise-robust validation loss know which rows help? ProGen's sanity experiment: remove those that help most.
 
     python recipes/benchmarks/influence.py --data ../shared/data --out influence.jsonl
     python recipes/benchmarks/influence.py --out influence.jsonl --table
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         for seed in SEEDS:
             if (dataset, seed) in done:
                 continue
-            cell = Cell("head", dataset, "uniform40", seed, options.data, None)
+            cell = Cell("head", dataset, "uniform40", seed, options.data)
             cell.load()
             labels, random = cell.given["train"], np.random.default_rng(seed)
             whole = cell.final()

@@ -42,7 +42,17 @@ TUNED = {"datasets": ("sst2", "ag_news"), "noise": ("clean", "uniform40")}  # wh
 BATCH, EPOCHS, TOKENS = 32, 3, 64
 SMOOTH = {"label_smoothing_factor": 0.15}
 RATES = {"head": 2e-3, "minilm": 1e-4, "bilstm": 3e-3}
+LABELLED = {"weigh": "network", "features": ("margin", "label")}
+WAYS: dict[str, dict[str, dict[str, Any]]] = {
+    "head": {
+        "sungen": {"rounds": 8},
+        "sungen network": {"rounds": 8, "weigh": "network", "weight_lr": 0.01},
+        "sungen network, label": {**LABELLED, "rounds": 6, "weight_lr": 0.015},
+    },
+    "tuned": {"sungen network, label": {**LABELLED, "rounds": 4, "weight_lr": 0.02, "derivative": "difference"}},
+}
 ROWS = {"minilm": 1600}  # of the training split; all where nothing stands
+Found = Iterator[tuple[str, dict[str, Any]]]
 
 
 def flip(labels: np.ndarray, classes: int, noise: str, random: np.random.Generator) -> np.ndarray:
@@ -65,6 +75,7 @@ class Cell:
     noise: str
     seed: int
     data: Path
+    data_cache = Path("noise-cache")
 
     @cached_property
     def real(self) -> Any:
@@ -107,8 +118,6 @@ class Cell:
             for name in ids
         }
         self.flipped = self.given["train"] != self.true["train"]
-
-    data_cache = Path("noise-cache")
 
     @property
     def checkpoint(self) -> str:
@@ -176,7 +185,7 @@ class _Best(TrainerCallback):
         self.trainer.model.train()
 
 
-def plain(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+def plain(cell: Cell) -> Found:
     """Plain training, label smoothing, a noise-robust loss."""
     yield "plain", cell.final()
     yield "smoothing", cell.final(arguments=SMOOTH)
@@ -184,26 +193,21 @@ def plain(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "gce", cell.final(loss="gce")
 
 
-def ensembles(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+def ensembles(cell: Cell) -> Found:
     """Temporal ensembling, by each preset; one of them for fine-tuned students."""
     for name in ("laine_aila", "supergen", "fewgen", "agreement") if cell.student == "head" else ("agreement",):
         arguments = {} if name == "laine_aila" else SMOOTH
         yield f"ensemble {name}", cell.final(EnsembleTrainer, config=EnsembleConfig.preset(name), arguments=arguments)
 
 
-def bilevel(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+def bilevel(cell: Cell) -> Found:
     """SunGen's loop, then each use of its weights; the same with a weight network; weights learnt online."""
-    ways = (
-        {"sungen": {}, "sungen network": {"weigh": "network", "rounds": 6, "weight_lr": 0.015}}
-        if cell.student == "head"
-        else {"sungen": {"rounds": 4, "weight_lr": 0.4}}
-    )
-    for name, settings in ways.items():
-        config = BilevelConfig(**{"rounds": 8, **settings})
+    for name, settings in WAYS["head" if cell.student == "head" else "tuned"].items():
+        config = BilevelConfig(**settings)
         learner = cell.trainer(BilevelTrainer, config=config, arguments={"max_steps": -1, "num_train_epochs": 1})
         learner.train()
         weights, scores = learner.weights.numpy(), learner.scores.numpy()
-        yield f"{name}", {**cell.final(weight=weights, arguments=SMOOTH), "scores": scores}
+        yield name, {**cell.final(weight=weights, arguments=SMOOTH), "scores": scores}
         if cell.student == "head":
             best = selection.top(scores, 0.6)
             yield f"{name} top 60%", {**cell.final(rows=best, arguments=SMOOTH), "scores": scores}
@@ -214,7 +218,7 @@ def bilevel(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "online", {**found, "scores": found["trainer"].scores.numpy()}
 
 
-def folds(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+def folds(cell: Cell) -> Found:
     """What out-of-fold students of the noisy rows can tell; beside them, those of the clean rows."""
     labels = cell.given["train"]
 
@@ -243,9 +247,7 @@ def folds(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "clean folds (not a method)", {"right": None, "validation": None, "scores": trust}
 
 
-GROUPS: dict[str, Callable[[Cell], Iterator[tuple[str, dict[str, Any]]]]] = {
-    "plain": plain, "folds": folds, "bilevel": bilevel, "ensembles": ensembles,
-}  # fmt: skip
+GROUPS = {"plain": plain, "folds": folds, "bilevel": bilevel, "ensembles": ensembles}
 
 
 def main() -> None:

@@ -24,6 +24,10 @@ KINDS = {
     ),
     "bilevel-online-reused": partial(BilevelTrainer, config=BilevelConfig(mode="online", outer_loss="gce")),
     "bilevel-online-exact": partial(BilevelTrainer, config=BilevelConfig(mode="online", inner="exact")),
+    "bilevel-network": partial(
+        BilevelTrainer,
+        config=BilevelConfig(rounds=4, weigh="network", weight_lr=0.05, features=("loss", "margin", "label")),
+    ),
     "bilevel-network-online": partial(
         BilevelTrainer, config=BilevelConfig(mode="online", weigh="network", weight_lr=0.03)
     ),

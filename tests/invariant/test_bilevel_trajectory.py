@@ -11,7 +11,13 @@ from test_trajectory import TOLERANCE, launch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-KINDS = ("bilevel-sungen", "bilevel-online-reused", "bilevel-online-exact", "bilevel-network-online")
+KINDS = (
+    "bilevel-sungen",
+    "bilevel-network",
+    "bilevel-online-reused",
+    "bilevel-online-exact",
+    "bilevel-network-online",
+)
 NOISY = ("bilevel-sungen", "bilevel-online-exact")  # with dropout, on two ranks
 CHECKPOINT = 9  # in the middle of the third epoch and of the second round of 6 steps
 

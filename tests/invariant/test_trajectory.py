@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOLERANCE = 1e-5
 NOISY = {"dropout": 0.1, "optim": "adamw_torch"}
+ADAMW = {"optim": "adamw_torch", "max_steps": 24}
 
 
 def launch(out: Path, runs: list[dict], ranks: int = 1) -> subprocess.CompletedProcess:
@@ -63,6 +64,7 @@ def two_ranks(tmp_path_factory):
     runs = {
         "plain": {"folder": str(folder), "batch": 8},
         "accumulated": {"folder": str(folder), "batch": 4, "accumulate": 2},
+        "adamw": {"folder": str(folder), "batch": 4, "accumulate": 2, **ADAMW},
         "stock": {"folder": str(folder), "batch": 8, "stock": True},
         "resumed": noisy | {"resume": True},
         "undisturbed": noisy | {"folder": str(folder / "undisturbed")},
@@ -82,6 +84,15 @@ def test_weights_are_in_the_loss(baseline, tmp_path):
 @pytest.mark.parametrize(("batch", "accumulate"), [(8, 2), (4, 4), (1, 16)])
 def test_gradient_accumulation(baseline, tmp_path, batch, accumulate):
     assert distance(baseline, trajectory.train(str(tmp_path), batch=batch, accumulate=accumulate)) < TOLERANCE
+
+
+def test_adamw(two_ranks, tmp_path):
+    """Of 24 steps, the losses: it makes steps out of the rounding noise that is the gradient of a key bias."""
+    baseline = trajectory.train(str(tmp_path), batch=16, **ADAMW)["losses"]
+    others = [trajectory.train(str(tmp_path), batch=16 // by, accumulate=by, **ADAMW)["losses"] for by in (2, 4)]
+    assert len(baseline) == 24
+    for losses in (*others, two_ranks["adamw"]["losses"]):
+        assert max(abs(baseline[step] - losses[step]) for step in baseline) < TOLERANCE
 
 
 @pytest.mark.parametrize("way", ["plain", "accumulated"])
