@@ -115,8 +115,8 @@ def _train(
     trainer = make_trainer(kind, made, model, tokenizer, args, encoded, patience, config.loss)
     outcome = trainer.train(resume_from_checkpoint=last_checkpoint(Path(str(args.output_dir))))
     if kind.settle and args.eval_strategy != "no":
-        said = trainer.predict(encoded["validation"])
-        kind.settle(trainer.accelerator.unwrap_model(trainer.model), said.predictions, said.label_ids)
+        said, trained = trainer.predict(encoded["validation"]), trainer.accelerator.unwrap_model(trainer.model)
+        facts["reading"] = kind.settle(trained, said.predictions, said.label_ids)
     if isinstance(trainer, BilevelTrainer):
         chosen = learnt(trainer, encoded["train"])
     weights = joined(dropped, _of_generated(chosen, data) if chosen else None)

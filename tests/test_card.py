@@ -299,7 +299,7 @@ def cards(folder):
                 "baselines": {"dictionary of the prompts' names": {**SCORED, "f1": 0.45}},
                 "deployment": {**REPORT["deployment"], "prompting": None},
             },
-            {**TRAINING, "metric": "f1"},
+            {**TRAINING, "metric": "f1", "reading": {"joins": True}},
         ),
         "model.md": model_card(task, REPORT, TRAINING),
         "model_mixed.md": model_card(task, REPORT, MIXED),

@@ -109,7 +109,8 @@ def test_touching_entities_are_one_unless_validation_rows_have_some(tmp_path, st
         return Dataset.from_dict(found, features=tagged(1).features)
 
     data = DatasetDict(train=tagged(96), validation=rows(["the film film the" if touching else "the film the"], 16))
-    train_student(data, TOKENS, StudentConfig(student=str(student_folder), **FAST), tmp_path / "model", 0)
+    facts = train_student(data, TOKENS, StudentConfig(student=str(student_folder), **FAST), tmp_path / "model", 0)
+    assert facts["reading"] == {"joins": not touching}  # as the card says
     test = rows(["the film film the"], 1)
     (said,) = learner(TOKENS).predict(tmp_path / "model", test, TOKENS)
     assert said == ["O", "B-Thing", "B-Thing" if touching else "I-Thing", "O"]

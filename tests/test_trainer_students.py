@@ -22,7 +22,8 @@ TRAINERS = {
     "annealing-share": (AnnealingTrainer, AnnealingConfig(kind="share")),
     "annealing-rounds": (AnnealingTrainer, AnnealingConfig(kind="rounds")),
 }
-PAIRS = {"pairs": True, "num_layers": 1, "dropout": 0.0, "vocab_size": 60, "embedding_size": 16, "hidden_size": 16, "num_labels": 3}
+PAIRS = {"pairs": True, "num_layers": 1, "dropout": 0.0, "num_labels": 3}
+PAIRS |= {"vocab_size": 60, "embedding_size": 16, "hidden_size": 16}
 
 
 def rows(pairs):

@@ -24,7 +24,7 @@ FILES = {
 }
 
 
-Settle = Callable[[Any, Any, Any], None] | None
+Settle = Callable[[Any, Any, Any], dict[str, Any]] | None
 
 
 class Learner(Protocol):
@@ -34,7 +34,7 @@ class Learner(Protocol):
     beside: tuple[str, ...]  # the other scores that tables show
     pipeline: str  # the Hub's name for what the model does
     auto: Any  # the class that loads a saved student
-    settle: Settle  # notes in a model how to read it, by validation logits and labels
+    settle: Settle  # notes in a model's config how to read it, by validation logits and labels; returns that
 
     def check(self, config: StudentConfig) -> None:
         """Refuse settings and students that cannot work, before anything is generated for them."""
