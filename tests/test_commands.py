@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value, load_dataset
@@ -145,7 +146,7 @@ def test_run_with_learnt_weights_and_real_rows(flags, tmp_path):
 
 
 def test_train_runs_under_a_launcher(flags, tmp_path):
-    """Two ranks on the CPU give the model that one rank gives."""
+    """Two ranks on the CPU see the rows, in as many steps, that one process sees which accelerate launches."""
     assert main(["generate", *flags[:4], *flags[8:10], *ROWS]) == 0
     data = ["--dataset", str(tmp_path / "out/dataset")]
     shared = ["--task", "sst2", "--student", flags[5], *data, "--num_train_epochs", "2"]
@@ -155,9 +156,14 @@ def test_train_runs_under_a_launcher(flags, tmp_path):
     done = subprocess.run([sys.executable, *launch, *two], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "model in" in done.stdout
-    assert main(["train", *shared, "--train_batch_size", "32", "--output_dir", str(tmp_path / "one")]) == 0
+    config = Path(__file__).parents[1] / "recipes/accelerate/cpu.yaml"
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "-m", "hf_synth.commands.train"]
+    one = [*shared, "--train_batch_size", "32", "--output_dir", str(tmp_path / "one")]
+    done = subprocess.run([sys.executable, *launch, *one], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / name / "model/training.json").read_text()) for name in ("one", "two"))
     assert one["rows"] == two["rows"] > 0
+    assert [log["step"] for log in one["log_history"]] == [log["step"] for log in two["log_history"]]
     assert sorted(entry.name for entry in (tmp_path / "two").iterdir()) == [".lock", "model"]
 
 
