@@ -25,11 +25,11 @@ import numpy as np
 import torch
 from datasets import Dataset, load_dataset
 from head import CachedHead, embed
-from noise_table import auroc, show
+from noise_table import auroc, packed, show
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
-from hf_synth.settings import StudentConfig
+from hf_synth.settings import MINILM, StudentConfig
 from hf_synth.student import load_student
 from hf_synth.trainers import selection
 from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
@@ -41,6 +41,7 @@ DATASETS, NOISE = ("sst2", "imdb", "ag_news", "trec"), ("clean", "uniform20", "u
 TUNED = {"datasets": ("sst2", "ag_news"), "noise": ("clean", "uniform40")}  # what fine-tuned students are tried on
 BATCH, EPOCHS, TOKENS = 32, 3, 64
 SMOOTH = {"label_smoothing_factor": 0.15}
+CHECKPOINTS = {"minilm": MINILM, "bilstm": "bilstm"}
 RATES = {"head": 2e-3, "minilm": 1e-4, "bilstm": 3e-3}
 LABELLED = {"weigh": "network", "features": ("margin", "label")}
 WAYS: dict[str, dict[str, dict[str, Any]]] = {
@@ -108,7 +109,8 @@ class Cell:
             self.collate: Callable = lambda rows: {c: torch.tensor([row[c] for row in rows]) for c in rows[0]}
         else:
             torch.manual_seed(self.seed)
-            _, tokenizer, _ = load_student(StudentConfig(student=self.checkpoint), self.names, texts["train"])
+            config = StudentConfig(student=CHECKPOINTS[self.student])
+            _, tokenizer, _ = load_student(config, self.names, texts["train"])
             ids = {n: tokenizer(part, truncation=True, max_length=TOKENS)["input_ids"] for n, part in texts.items()}
             self.collate, self.train_texts = DataCollatorWithPadding(tokenizer), texts["train"]
         self.splits = {
@@ -119,16 +121,12 @@ class Cell:
         }
         self.flipped = self.given["train"] != self.true["train"]
 
-    @property
-    def checkpoint(self) -> str:
-        return "bilstm" if self.student == "bilstm" else StudentConfig().student
-
     def model(self) -> Any:
         """Return an untrained student."""
         torch.manual_seed(self.seed)
         if self.student == "head":
             return CachedHead(self.table, len(self.names))
-        return load_student(StudentConfig(student=self.checkpoint), self.names, self.train_texts)[0]
+        return load_student(StudentConfig(student=CHECKPOINTS[self.student]), self.names, self.train_texts)[0]
 
     def arguments(self, **changes: Any) -> TrainingArguments:
         """Return arguments of a run over all rows; `max_steps` where the rows are fewer."""
@@ -166,7 +164,7 @@ class Cell:
         trainer.train()
         trainer.model.load_state_dict(best.state)
         right = self.logits(trainer, self.splits["test"]).argmax(-1) == self.true["test"]
-        return {"right": "".join("01"[int(x)] for x in right), "validation": best.value, "trainer": trainer}
+        return {"right": packed(right), "validation": best.value, "trainer": trainer}
 
 
 class _Best(TrainerCallback):
@@ -289,6 +287,7 @@ def _run(cell: Cell, group: str, out: Path) -> None:
         "cell": [cell.student, cell.dataset, cell.noise, cell.seed, group],
         "rows": len(cell.flipped),
         "flipped": int(cell.flipped.sum()),
+        "tests": len(cell.true["test"]),
         "seconds": round(time.perf_counter() - start, 1),
         "methods": methods,
     }

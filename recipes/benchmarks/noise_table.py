@@ -25,6 +25,16 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, floa
     return float(gains.mean()), float(low), float(high)
 
 
+def packed(right: np.ndarray) -> str:
+    """Return a bit for each row, in hexadecimal digits."""
+    return np.packbits(right).tobytes().hex()
+
+
+def unpacked(digits: str, count: int) -> np.ndarray:
+    """Return what was packed: 0 or 1 for each of so many rows."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=count)
+
+
 def auroc(flipped: np.ndarray, scores: np.ndarray) -> float | None:
     """Return how well low scores tell flipped rows from others: the area under the ROC curve, ties counted half."""
     from scipy.stats import rankdata
@@ -51,7 +61,7 @@ def show(path: Path) -> None:
         groups[student, dataset, noise, seed].add(group)
         for name, found in line["methods"].items():
             if found["right"]:
-                right[student, dataset, noise, name][seed] = np.array([int(bit) for bit in found["right"]])
+                right[student, dataset, noise, name][seed] = unpacked(found["right"], line["tests"])
             if found.get("auroc") is not None:
                 areas[student, dataset, noise, name].append(found["auroc"])
     for place in dict.fromkeys(key[:3] for key in right):
