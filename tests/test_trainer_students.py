@@ -29,12 +29,12 @@ PAIRS |= {"vocab_size": 60, "embedding_size": 16, "hidden_size": 16}
 def rows(pairs):
     """Rows whose class is told by words: of one text, or by which of two texts holds them."""
     draw = torch.Generator().manual_seed(0)
-    labels = torch.arange(48) % 3
-    ids = torch.randint(20, 60, (48, 12), generator=draw)
-    second = (torch.arange(12) >= 6).long().expand(48, -1)
+    labels = torch.arange(24) % 3
+    ids = torch.randint(20, 60, (24, 12), generator=draw)
+    second = (torch.arange(12) >= 6).long().expand(24, -1)
     ids[:, 2], ids[:, 8] = torch.where(labels == 1, 5, 6), torch.where(labels == 2, 5, 6)
     columns = {"input_ids": ids.tolist(), "attention_mask": torch.ones_like(ids).tolist(), "labels": labels.tolist()}
-    columns |= {"index": list(range(48)), "synthetic": [at % 2 == 0 for at in range(48)]}
+    columns |= {"index": list(range(24)), "synthetic": [at % 2 == 0 for at in range(24)]}
     return Dataset.from_dict(columns | ({"token_type_ids": second.tolist()} if pairs else {}))
 
 
@@ -70,7 +70,7 @@ def test_every_student_learns_by_every_trainer(tmp_path, kind, name):
 def test_pairs(tmp_path, name):
     torch.manual_seed(0)
     for model in (build("bert"), BiLSTMForSequenceClassification(BiLSTMConfig(**PAIRS))):
-        assert trained(name, model, tmp_path, pairs=True, num_train_epochs=10)[1] > 0.2, type(model)
+        assert trained(name, model, tmp_path, pairs=True, num_train_epochs=16)[1] > 0.2, type(model)
 
 
 @pytest.mark.parametrize("name", TRAINERS)
