@@ -71,6 +71,49 @@ def test_tags_are_found_and_judged_beside_the_reference(tmp_path, capsys):
     assert by_check(inspected(clean, tmp_path / "out2", "--reference", real))["tags"]["verdict"] == "good"
 
 
+def questions(count, seed, **wrong):
+    """Return paragraphs of three sentences, and questions in the words of the one that holds the answer."""
+    rng, rows = random.Random(seed), []
+    things = ["harbour", "railway", "cathedral", "orchestra", "vineyard", "parliament", "university", "observatory"]
+    for at in range(count):
+        chosen = rng.sample(things, 3)
+        years = [str(rng.randint(1200, 1999)) for _ in chosen]
+        context = " ".join(f"The {thing} opened in {year}." for thing, year in zip(chosen, years, strict=True))
+        own = 1 if at < count * wrong.get("astray", 0) else 0
+        held = f" ({years[0]})" if at < count * wrong.get("told", 0) else ""
+        start = context.index(years[0]) + (at < count * wrong.get("moved", 0))
+        answers = {"text": [years[0]], "answer_start": [start]}
+        rows.append(
+            {"id": f"{seed}-{at}", "context": context, "question": f"When was the {chosen[own]} opened?{held}"}
+        )
+        rows[-1]["answers"] = answers
+    return Dataset.from_list(rows)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict", "reason"),
+    [
+        ({}, "good", "0.0 % of the questions hold their answer; the words of 100.0 % lead to the answer's sentence"),
+        (
+            {"astray": 0.3},
+            "look",
+            "0.0 % of the questions hold their answer; the words of 70.0 % lead to the answer's",
+        ),
+        ({"told": 0.06}, "look", "6.0 % of the questions hold their answer"),
+        ({"told": 0.3}, "bad", "30.0 % of the questions hold their answer"),
+        ({"moved": 0.01}, "bad", "1 of 100 answers do not stand where they say"),
+    ],
+)
+def test_questions_are_judged_by_where_their_words_lead(tmp_path, wrong, verdict, reason):
+    real = saved(tmp_path / "real-asked", train=questions(60, 1), test=questions(60, 2))
+    own = saved(tmp_path / "own-asked", train=questions(100, 3, **wrong))
+    report = inspected(own, tmp_path / "out", "--reference", real)
+    found = by_check(report)["answerability"]
+    assert report["dataset"]["label_column"] == "answers"
+    assert (found["verdict"], found["reason"][: len(reason)]) == (verdict, reason)
+    assert "tags" not in by_check(report)
+
+
 def test_a_test_row_is_found_among_tagged_rows(tmp_path):
     test = tagged(100, 2)
     real = saved(tmp_path / "real-leak", train=tagged(100, 1), test=test)

@@ -18,7 +18,7 @@ LOOKED_AT = 200  # rows by which a text column is told from names and codes
 
 
 def label_column(data: Dataset, given: str | None, key: str) -> str:
-    """Return the label column: the given one of the data set, else what is called so or holds classes.
+    """Return the label column: the given one of the data set, else what is called so or holds classes or answers.
 
     Raises:
         InputError: If there is none.
@@ -31,7 +31,10 @@ def label_column(data: Dataset, given: str | None, key: str) -> str:
         return given
     classes = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
     lists = [name for name, feature in data.features.items() if class_names(feature) and name not in classes]
-    for name in (*LABELS, *classes, *lists):
+    spans = [
+        name for name, feature in data.features.items() if isinstance(feature, dict) and "answer_start" in feature
+    ]
+    for name in (*LABELS, *classes, *lists, *spans):
         if name in (classes or lists or data.column_names):
             return name
     raise InputError(

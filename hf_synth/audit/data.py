@@ -18,7 +18,7 @@ from ..produce import known_as
 from ..reference import Judge, load_labelled, load_real, load_reference, readable
 from ..task import Task
 from .columns import label_column, text_columns
-from .records import Rows, Tagged
+from .records import Asked, Rows, Tagged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -150,6 +150,7 @@ def rows_of(
         attributes=[some["attributes"][at] for at in kept] if _has_attributes(data) else None,
         labelled=labelled,
         tags=None if labelled else _tagged(some.select(kept), columns[0], label, key),
+        asked=None if labelled else _asked(some.select(kept), label),
     )
     facts = {"name": name, "split": split, "text_columns": list(columns), "label_column": label}
     counts = {"rows": len(data), "read": len(places), "unlabelled": len(places) - len(kept)}
@@ -188,6 +189,17 @@ def _tagged(data: Dataset, column: str, label: str, key: str) -> list[Tagged] | 
         if len(words) != len(own):
             raise InputError(f"`{key}`: row {at} has {len(words)} tokens in {column!r}, and {len(own)} in {label!r}")
     return list(zip(tokens, tags, strict=True))
+
+
+def _asked(data: Dataset, label: str) -> list[Asked] | None:
+    """Return the questions of rows in the schema of SQuAD; none where rows hold something else."""
+    answers = data[label][:]
+    if not {"context", "question"} <= {*data.column_names} or not all(
+        isinstance(answer, dict) and {"text", "answer_start"} <= {*answer} for answer in answers
+    ):
+        return None
+    firsts = [(*answer["text"][:1], *answer["answer_start"][:1]) or ("", 0) for answer in answers]
+    return [Asked(*row, *first) for *row, first in zip(data["context"], data["question"], firsts, strict=True)]
 
 
 def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None, most: int, seed: int) -> Real:

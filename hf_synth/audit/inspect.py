@@ -27,6 +27,7 @@ from . import (
     naturalness,
     oracle,
     privacy,
+    questions,
     texts,
     usefulness,
 )
@@ -159,6 +160,8 @@ def _labelled(rows: Rows, some: Sample, real: Real | None, through: Instruments,
         yield from (skipped(check, ONE_LABEL) for check in LABEL_CHECKS)
         if rows.tags is not None:
             yield entities.spread(rows, None if real is None else real.test.rows)
+        if rows.asked is not None:
+            yield questions.answerable(rows, None if real is None else real.test.rows)
         return
     yield labels.suspects(some.own, seed)
     if some.test is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,15 @@ Floats = NDArray[Any]  # of either precision
 Ints = NDArray[np.int64]
 Tagged = tuple[Sequence[str], Sequence[str]]
 Level = Literal["good", "look", "bad", "skipped"]
+
+
+class Asked(NamedTuple):
+    """A question, its first answer (empty where there is none), and where that begins in its context."""
+
+    context: str
+    question: str
+    answer: str
+    start: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Rows:
         attributes: What each text was asked to have, as JSON, where that is known.
         labelled: Whether a row has one label; where it has tags, spans or a parse, all rows are of one class here.
         tags: Tokens and BIO tags of each row, where it has such.
+        asked: Its question, where it has one with an answer in a context.
     """
 
     texts: Sequence[str]
@@ -40,6 +50,7 @@ class Rows:
     attributes: Sequence[str | None] | None = None
     labelled: bool = True
     tags: Sequence[Tagged] | None = None
+    asked: Sequence[Asked] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -55,8 +66,9 @@ class Rows:
         vectors = None if self.vectors is None else self.vectors[at]
         asked = None if self.attributes is None else [self.attributes[place] for place in at]
         tags = None if self.tags is None else [self.tags[place] for place in at]
+        questions = None if self.asked is None else [self.asked[place] for place in at]
         texts = [self.texts[place] for place in at]
-        return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked, self.labelled, tags)
+        return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked, self.labelled, tags, questions)
 
 
 @dataclass(frozen=True)
