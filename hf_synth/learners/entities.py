@@ -25,6 +25,7 @@ from . import check_names
 if TYPE_CHECKING:
     from datasets import Dataset
 
+OBJECTS = 0.01  # F1 that it must cost: a few written rows name two things side by side, as real ones do not
 metric = "f1"
 beside: tuple[str, ...] = ("precision", "recall")
 pipeline = "token-classification"
@@ -32,7 +33,7 @@ auto, run = AutoModelForTokenClassification, student.run
 
 
 def settle(model: Any, predictions: Any, labels: Any) -> dict[str, Any]:
-    """Note whether entities of one label that touch are one, which they are where validation rows do not object.
+    """Note whether entities of one label that touch are one: they are, unless that costs F1 on validation rows.
 
     Students often take the second word of a name for its first, and two names without a sign between them are rare.
     """
@@ -43,7 +44,7 @@ def settle(model: Any, predictions: Any, labels: Any) -> dict[str, Any]:
     one = Entities().compute(predictions=[joined(tags) for tags in said], references=real)
     assert apart is not None
     assert one is not None
-    model.config.joins = one["f1"] >= apart["f1"]
+    model.config.joins = one["f1"] > apart["f1"] - OBJECTS
     return {"joins": model.config.joins}
 
 
