@@ -12,8 +12,8 @@ from .records import Level, Rows, Verdict, level, percent, skipped
 def answerable(own: Rows, real: Rows | None) -> Verdict:
     """Answers that do not stand where they say, questions that hold theirs, and those whose words lead elsewhere.
 
-    Of the last, judged is the share whose words lead to the answer's sentence, beside the reference's: by the ends of
-    both intervals that are nearest.
+    Of the last, judged is the share whose words lead to the answer's sentence: its upper end beside the lower end of
+    the reference's.
     """
     check = "answerability"
     mine, theirs = _figures(own), None if real is None else _figures(real)
@@ -26,9 +26,7 @@ def answerable(own: Rows, real: Rows | None) -> Verdict:
         return Verdict(check, "bad", mine["in_place"], 1.0, reason, (), told)
     reason = f"{percent(mine['given_away'])} of the questions hold their answer"
     verdict: Level = level(mine["given_away"], limits.GIVEN_AWAY)
-    if verdict != "good":
-        return Verdict(check, verdict, mine["given_away"], limits.GIVEN_AWAY[0], reason, (), told)
-    if mine["located"] is None or theirs is None or theirs["located"] is None:
+    if verdict != "good" or mine["located"] is None or theirs is None or theirs["located"] is None:
         return Verdict(check, verdict, mine["given_away"], limits.GIVEN_AWAY[0], reason, (), told)
     reason += f"; the words of {percent(mine['located'])} lead to the answer's sentence"
     reason += f" (the reference: {percent(theirs['located'])}, chance: {percent(mine['located_by_chance'])})"
