@@ -50,16 +50,6 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     return spans
 
 
-def joined(tags: Sequence[str]) -> list[str]:
-    """Return tags in which an entity goes on where one of the same label begins right behind it."""
-    found = list(tags)
-    for at in range(1, len(found)):
-        part, _, label = found[at].partition("-")
-        if part == "B" and found[at - 1].partition("-")[2] == label:
-            found[at] = f"I-{label}"
-    return found
-
-
 def from_characters(text: str, spans: Iterable[Span]) -> tuple[list[str], list[str]]:
     """Return tokens and tags of a text whose spans are given by characters, first and one after the last.
 

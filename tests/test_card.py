@@ -299,7 +299,7 @@ def cards(folder):
                 "baselines": {"dictionary of the prompts' names": {**SCORED, "f1": 0.45}},
                 "deployment": {**REPORT["deployment"], "prompting": None},
             },
-            {**TRAINING, "metric": "f1", "reading": {"joins": True}},
+            {**TRAINING, "metric": "f1"},
         ),
         "model.md": model_card(task, REPORT, TRAINING),
         "model_mixed.md": model_card(task, REPORT, MIXED),
@@ -402,6 +402,12 @@ def test_the_card_tells_first_words_and_texts_written_to_another(tmp_path):
     assert "A prompt ends with the first words of its text, one of: What, What is, " in told
     assert "`not_entailment`: written as for `entailment`, to another text than the row's sentence" in told
     assert "first words" not in dataset_card(load_task("sst2"), facts)
+
+
+def test_a_model_of_sets_of_labels_says_when_one_is_said():
+    card = model_card(load_task("sst2"), REPORT, {**TRAINING, "reading": {"threshold": -0.5}})
+    assert "A label is said where its logit is above -0.50 (`threshold` in `config.json`" in card
+    assert "its logit" not in model_card(load_task("sst2"), REPORT, TRAINING)
 
 
 def test_a_forgotten_fact_is_an_error(tmp_path):

@@ -13,39 +13,23 @@ from torch.nn import Linear
 from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
 
 from .. import student
-from ..bio import OUTSIDE, joined, tag_names
+from ..bio import OUTSIDE, tag_names
 from ..errors import InputError
 from ..losses import IGNORED
 from ..metrics.entities import Entities
 from ..models import resolve
 from ..settings import StudentConfig
 from ..task import Task
-from . import check_names
+from . import Settle, check_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-OBJECTS = 0.01  # F1 that it must cost: a few written rows name two things side by side, as real ones do not
 metric = "f1"
 beside: tuple[str, ...] = ("precision", "recall")
 pipeline = "token-classification"
 auto, run = AutoModelForTokenClassification, student.run
-
-
-def settle(model: Any, predictions: Any, labels: Any) -> dict[str, Any]:
-    """Note whether entities of one label that touch are one: they are, unless that costs F1 on validation rows.
-
-    Students often take the second word of a name for its first, and two names without a sign between them are rare.
-    """
-    names, marked = np.array(list(model.config.id2label.values())), labels != IGNORED
-    real = [names[row[at]].tolist() for row, at in zip(labels, marked, strict=True)]
-    said = [names[row[at]].tolist() for row, at in zip(predictions.argmax(-1), marked, strict=True)]
-    apart = Entities().compute(predictions=said, references=real)
-    one = Entities().compute(predictions=[joined(tags) for tags in said], references=real)
-    assert apart is not None
-    assert one is not None
-    model.config.joins = one["f1"] > apart["f1"] - OBJECTS
-    return {"joins": model.config.joins}
+settle: Settle = None
 
 
 def check(config: StudentConfig) -> None:
@@ -125,7 +109,7 @@ def compute_metrics(prediction: Any) -> dict[str, float]:
 def predict(
     folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
 ) -> list[list[str]]:
-    """Return the tags of each row's tokens, touching entities joined as `settle` noted; `O` behind a text's cut."""
+    """Return the tags of each row's tokens; those behind a text's cut are `O`."""
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model = AutoModelForTokenClassification.from_pretrained(folder).to(device).eval()
     tokenizer, names = AutoTokenizer.from_pretrained(folder), model.config.id2label
@@ -140,7 +124,7 @@ def predict(
         for row, place in enumerate(places):
             for piece, word in _firsts(inputs.word_ids(row)):
                 found[place][word] = names[said[row][piece]]
-    return [joined(tags) for tags in found] if getattr(model.config, "joins", False) else found
+    return found
 
 
 def score(task: Task, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, Any]:
