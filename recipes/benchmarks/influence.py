@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from noise import Cell
-from noise_table import difference, verdict
+from noise_table import difference, unpacked, verdict
 
 from hf_synth.influence import influence
 from hf_synth.losses import example_loss
@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> None:
             cell.load()
             labels, random = cell.given["train"], np.random.default_rng(seed)
             whole = cell.final()
-            line: dict[str, Any] = {"cell": [dataset, seed], "flipped": float(cell.flipped.mean()), "ways": {}}
-            line["ways"]["none removed"] = {"right": whole["right"]}
+            line: dict[str, Any] = {"cell": [dataset, seed], "flipped": float(cell.flipped.mean())}
+            line |= {"tests": len(cell.true["test"]), "ways": {"none removed": {"right": whole["right"]}}}
             for loss in RANKED:
                 scores = random.random(len(labels)) if loss == "random" else scores_of(cell, whole["trainer"], loss)
                 gone = helpful(scores, labels)
@@ -92,7 +92,7 @@ def show(out: Path) -> None:
     found: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     for line in map(json.loads, out.open()):
         for name, way in line["ways"].items():
-            right = np.array([int(bit) for bit in way["right"]])
+            right = unpacked(way["right"], line["tests"])
             found[line["cell"][0]][name].append((right, way.get("flipped", line["flipped"])))
     print("| data set | removed: most helpful 30% by | flipped among them | accuracy | less none removed, 95% | |")
     print("|---|---|---|---|---|---|")
