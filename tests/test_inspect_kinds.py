@@ -82,11 +82,8 @@ def questions(count, seed, **wrong):
         own = 1 if at < count * wrong.get("astray", 0) else 0
         held = f" ({years[0]})" if at < count * wrong.get("told", 0) else ""
         start = context.index(years[0]) + (at < count * wrong.get("moved", 0))
-        answers = {"text": [years[0]], "answer_start": [start]}
-        rows.append(
-            {"id": f"{seed}-{at}", "context": context, "question": f"When was the {chosen[own]} opened?{held}"}
-        )
-        rows[-1]["answers"] = answers
+        question, answers = f"When was the {chosen[own]} opened?{held}", {"text": [years[0]], "answer_start": [start]}
+        rows.append({"id": f"{seed}-{at}", "context": context, "question": question, "answers": answers})
     return Dataset.from_list(rows)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from datasets import Dataset
 from test_directional import KINDS, build
-from transformers import DataCollatorWithPadding, TrainingArguments
+from transformers import TrainingArguments, default_data_collator
 
 from hf_synth.students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification
 from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer
@@ -38,13 +38,6 @@ def rows(pairs):
     return Dataset.from_dict(columns | ({"token_type_ids": second.tolist()} if pairs else {}))
 
 
-class Padding:
-    pad_token_id, padding_side, model_input_names = 0, "right", ["input_ids"]
-
-    def pad(self, features, **_):
-        return {name: torch.tensor([row[name] for row in features]) for name in features[0]}
-
-
 def trained(name, model, folder, pairs=False, **settings):
     """Return the trainer, and how much less the loss of all rows is than before."""
     kind, config = TRAINERS[name]
@@ -52,9 +45,7 @@ def trained(name, model, folder, pairs=False, **settings):
     args |= {"learning_rate": 1e-2, "per_device_train_batch_size": 8, "logging_steps": 1, "seed": 0, **settings}
     data = rows(pairs)
     own = {} if config is None else {"config": config}
-    trainer = kind(
-        model, TrainingArguments(str(folder), **args), DataCollatorWithPadding(Padding()), data, data, **own
-    )
+    trainer = kind(model, TrainingArguments(str(folder), **args), default_data_collator, data, data, **own)
     before = trainer.evaluate()["eval_loss"]
     trainer.train()
     return trainer, before - trainer.evaluate()["eval_loss"]
@@ -76,11 +67,11 @@ def test_pairs(tmp_path, name):
 @pytest.mark.parametrize("name", TRAINERS)
 def test_bfloat16_trains_as_float32_does(tmp_path, name):
     def losses(**how):
-        trainer, gain = trained(name, build("bert"), tmp_path, num_train_epochs=2, learning_rate=2e-3, **how)
+        trainer, _ = trained(name, build("bert"), tmp_path, num_train_epochs=2, learning_rate=2e-3, **how)
         found = [log["loss"] for log in trainer.state.log_history if "loss" in log]
         assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
-        return torch.tensor(found), gain
+        return torch.tensor(found)
 
-    (full, _), (half, _) = losses(), losses(bf16=True)
+    full, half = losses(), losses(bf16=True)
     assert not torch.equal(full, half)  # or it was not used
     torch.testing.assert_close(half, full, rtol=0.03, atol=0.03)

@@ -64,11 +64,13 @@ class Rows:
         """Return some of the rows."""
         at = np.asarray(places, dtype=np.int64)
         vectors = None if self.vectors is None else self.vectors[at]
-        asked = None if self.attributes is None else [self.attributes[place] for place in at]
+        attributes = None if self.attributes is None else [self.attributes[place] for place in at]
         tags = None if self.tags is None else [self.tags[place] for place in at]
-        questions = None if self.asked is None else [self.asked[place] for place in at]
+        asked = None if self.asked is None else [self.asked[place] for place in at]
         texts = [self.texts[place] for place in at]
-        return Rows(texts, self.labels[at], self.names, self.index[at], vectors, asked, self.labelled, tags, questions)
+        return Rows(
+            texts, self.labels[at], self.names, self.index[at], vectors, attributes, self.labelled, tags, asked
+        )
 
 
 @dataclass(frozen=True)
