@@ -52,6 +52,8 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
         raise InputError(
             "`real_first` trains on real rows before the generated ones; `trainer: annealing` does so itself"
         )
+    if isinstance(made, BilevelConfig) and made.outer == "real" and (config.real_rows is None or config.real_first):
+        raise InputError("`trainer_args.outer: real` needs `real_rows` among the generated ones, without `real_first`")
     if config.real_per_class is not None and config.real_rows is None:
         raise InputError(f"`real_per_class: {config.real_per_class}` needs `real_rows`, a folder or Hub id")
     return made

@@ -66,7 +66,7 @@ class Watched(BilevelTrainer):
             "values": torch.cat([parameter.detach().flatten() for parameter in model.parameters()]),
             "rate": self.optimizer.param_groups[0]["lr"],
             "moments": len(self.optimizer.state),
-            "outer_rows": self.outer_rows,
+            "outer_rows": self.outer.rows,
         }
         self.starts = [*getattr(self, "starts", []), start]
         return super().training_step(model, inputs, num_items_in_batch)
@@ -124,7 +124,7 @@ def class_weights(trainer):
     """Return what makes all labels of the outer rows count the same, however many rows have them."""
     if not trainer.config.balanced:
         return torch.ones(CLASSES, dtype=torch.double)
-    labels = [trainer.outer["labels"][row] for row in trainer.outer_rows]
+    labels = [trainer.outer.data["labels"][row] for row in trainer.outer.rows]
     return torch.tensor([len(labels) / CLASSES / labels.count(label) for label in range(CLASSES)]).double()
 
 
@@ -147,7 +147,7 @@ def test_rounds_follow_the_gradient_through_a_pseudo_step(make, outer_loss, conf
             keep[of_class[logit[of_class].argsort()[: int(0.4 * (len(of_class) - 1)) + 1]]] = False
         assert 6 < keep.sum() < 20
     weights = free.sigmoid()
-    chosen = torch.tensor(trainer.outer_rows)
+    chosen = torch.tensor(trainer.outer.rows)
     outer = {name: value[chosen] for name, value in data.items()}
     step = 1e-4 / weights.sum().detach()
     loss = through_pseudo_step(
@@ -309,11 +309,27 @@ def test_clean_rows_to_judge_by(make, mode, index):
     """They need no `index`, nor one that the training set knows; all of them count."""
     outer = rows(30, flips=0, index=index)
     trainer = make({"mode": mode, "rounds": 2, "outer_rows": 5}, outer_dataset=outer, num_train_epochs=2)
-    assert trainer.outer_rows == list(range(30))
+    assert trainer.outer.rows == list(range(30))
     trainer.train()
     other = make({"mode": mode, "rounds": 2}, outer_dataset=outer.map(relabelled), num_train_epochs=2)
     other.train()
     assert cosine(trainer.scores, other.scores) < 0.5
+
+
+@pytest.mark.parametrize("config", [{"rounds": 2, "redraw": True}, {"mode": "online"}])
+def test_real_rows_of_the_training_set_judge(make, config):
+    """They alone, whatever their weights are; where their labels are others, other rows are trusted."""
+    real = [at % 2 == 0 for at in range(24)]
+    data = rows().add_column("synthetic", [not kind for kind in real])
+    wrong = data.map(lambda row: row if row["synthetic"] else relabelled(row))
+    scores = []
+    for given in (data, wrong):
+        trainer = make({**config, "outer": "real", "outer_rows": 8, "confident": 0.1}, given, num_train_epochs=2)
+        trainer.train()
+        assert len(trainer.outer.rows) == 8
+        assert all(real[row] for row in trainer.outer.rows)
+        scores.append(trainer.scores[~torch.tensor(real)])
+    assert cosine(*scores) < 0.5
 
 
 def test_a_round_may_have_epochs_of_its_own(make):
@@ -352,7 +368,7 @@ def test_drawn_anew_in_each_round_and_alike_after_a_resume(make, tmp_path):
     saving = {"max_steps": 12, "save_strategy": "steps", "save_steps": 5}
     whole = make(config, **saving)
     whole.train()
-    drawn = [tuple(start["outer_rows"]) for start in whole.starts] + [tuple(whole.outer_rows)]
+    drawn = [tuple(start["outer_rows"]) for start in whole.starts] + [tuple(whole.outer.rows)]
     assert [len(set(drawn[:6])), len(set(drawn))] == [1, 4]  # the first draw serves at the end of the first round
     resumed = make(config, **saving)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))

@@ -128,7 +128,7 @@ def test_run_with_learnt_weights_and_real_rows(flags, tmp_path):
     """All stages in one go; a second time nothing is trained, though the rows were written anew without weights."""
     real_rows(tmp_path / "mixed", "train")
     argv = ["run", *flags, "--denoise", "hard", "--denoise_args", "{folds: 2}", "--trainer", "bilevel"]
-    argv += ["--trainer_args", "{rounds: 2}", "--real_rows", str(tmp_path / "mixed"), "--real_per_class", "4"]
+    argv += ["--trainer_args", "{rounds: 2, outer: real}", "--real_rows", str(tmp_path / "mixed"), "--real_per_class", "4"]
     assert main(argv) == 0
     out = tmp_path / "out"
     training = json.loads((out / "model/training.json").read_text())
@@ -137,6 +137,7 @@ def test_run_with_learnt_weights_and_real_rows(flags, tmp_path):
     assert f"trained on {kept} rows that" in card
     assert "plus 8 real rows of mixed, split train; no longer zero-shot" in card
     assert f"generated rows {kept} were kept before training" in card
+    assert "the student's loss (rce) on the real rows larger" in training["weights"]["reason"]
     assert f"effectively {training['weights']['effective_rows']} are left" in card
     before = load_dataset(str(out / "dataset"), "weighted", cache_dir=str(tmp_path / "cache"))["train"][:]
     trained = (out / "model/model.safetensors").stat().st_mtime_ns

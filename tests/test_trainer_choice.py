@@ -307,6 +307,7 @@ BAD = [
     ({"select": "top_k"}, "`select: top_k` needs `trainer: bilevel` in the mode sungen; got weighted"),
     ({"trainer": "bilevel", "trainer_args": {"mode": "online"}, "select": "sampling"}, "got bilevel, mode online"),
     ({"trainer": "annealing"}, "give `real_rows`, a folder or Hub id"),
+    ({"trainer": "bilevel", "trainer_args": {"outer": "real"}}, "`trainer_args.outer: real` needs `real_rows`"),
     ({"real_per_class": 3}, "`real_per_class: 3` needs `real_rows`"),
     ({"trainer": "annealing", "real_rows": "REAL", "trainer_args": {"rounds": 3}}, "must be a list of mappings"),
     (

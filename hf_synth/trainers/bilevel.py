@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -14,10 +13,11 @@ from torch import Tensor
 from hf_synth.config import strict
 from hf_synth.directional import directional_derivatives, mean_gradient, still
 from hf_synth.errors import InputError
-from hf_synth.losses import IGNORED, balanced, example_loss
+from hf_synth.losses import IGNORED
 from hf_synth.trainers.lookahead import LookAhead
+from hf_synth.trainers.outer import OuterRows
 from hf_synth.trainers.phases import Phase, PhasedTrainer
-from hf_synth.trainers.rows import Rows, class_counts, classes_of
+from hf_synth.trainers.rows import Rows, classes_of
 from hf_synth.trainers.weighted import counted
 from hf_synth.trainers.weights import (
     ExampleWeights,
@@ -41,7 +41,9 @@ class BilevelConfig:
         epochs: Of `sungen`: epochs of a round (the published run has 1); `num_train_epochs` where left out.
         outer_loss: What the outer rows judge by; see `losses.example_loss`.
         scale: Of `rce` and `sce`.
-        outer_rows: Size of the outer set, drawn from the training set where none is given.
+        outer: Which rows of the training set may judge where no others are given: `all`, or the `real` ones, which
+            the column `synthetic` tells apart (`real_rows` in a recipe).
+        outer_rows: How many of these are drawn.
         balanced: Each label counts the same in the outer loss, however many rows have it. Labels that are asked for
             equally often are in excess by mistakes only, which would otherwise gather weight. (Not in the paper.)
         redraw: Draw it anew in each round (UniGen), not once (SunGen).
@@ -67,6 +69,7 @@ class BilevelConfig:
     epochs: float | None = Field(None, gt=0)
     outer_loss: Literal["rce", "mae", "gce", "sce", "ce"] = "rce"
     scale: float = Field(10.0, gt=0)
+    outer: Literal["all", "real"] = "all"
     outer_rows: int = Field(50_000, ge=2)
     balanced: bool = True
     redraw: bool = False
@@ -120,8 +123,7 @@ class BilevelTrainer(PhasedTrainer):
         self.config = config = config or BilevelConfig()
         classes = classes_of(self.model)
         self.rows = Rows(self.train_dataset, classes)
-        self.outer: Any = self.train_dataset if outer_dataset is None else outer_dataset
-        self._judge_by(self._draw_outer(0))
+        self.outer = OuterRows(self.train_dataset, outer_dataset, config, classes)
         self.features: Features | None = None
         self.rule: torch.nn.Module = ExampleWeights(len(self.rows))
         if config.weigh == "network":
@@ -189,7 +191,7 @@ class BilevelTrainer(PhasedTrainer):
         if self.config.mode == "online":
             return
         if self.config.redraw and at:
-            self._judge_by(self._draw_outer(at))
+            self.outer.draw(at)
         self._step_weights()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -200,7 +202,7 @@ class BilevelTrainer(PhasedTrainer):
 
     def _step_weights(self) -> None:
         parameters = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
-        direction = self.outer_gradient(parameters, self.outer_rows, confident=self.config.confident)
+        direction = self.outer_gradient(parameters, self.outer.rows, confident=self.config.confident)
         derivatives = torch.zeros(len(self.rows))
         seen = torch.zeros(len(self.rows), self.features.width) if self.features else None
         for batch in self.batches_of(self.train_dataset):
@@ -232,20 +234,20 @@ class BilevelTrainer(PhasedTrainer):
         unsure = self._unsure(confident)
 
         def batches() -> Any:
-            for batch in self.batches_of(self.outer, rows, size):
+            for batch in self.batches_of(self.outer.data, rows, size):
                 columns, inputs, labels = self.split(batch)
                 if unsure is not None:
                     labels[unsure[self.rows.at(columns["index"])].to(labels.device)] = IGNORED
                 yield inputs, labels
 
         with self.accelerator.autocast():
-            total, count = mean_gradient(self.model, parameters, batches(), self.robust_loss)
+            total, count = mean_gradient(self.model, parameters, batches(), self.outer.loss)
         count = self._summed(count).clamp(min=1)
         return {name: self._summed(gradient) / count for name, gradient in total.items()}
 
     def _unsure(self, confident: float) -> Tensor | None:
         """Return which rows of the training set have the lowest weights of their class, [N], if any."""
-        if confident == 1 or self.outer is not self.train_dataset:
+        if confident == 1 or self.outer.checked:
             return None
         return lowest_of_classes(self.raw_weights, self.rows.labels, 1 - confident)
 
@@ -258,18 +260,6 @@ class BilevelTrainer(PhasedTrainer):
     def _summed(self, value: Tensor) -> Tensor:
         return self.accelerator.reduce(value.to(self.args.device)).to(value.device)
 
-    def _draw_outer(self, at: int) -> list[int]:
-        """Draw the outer rows, all of a set that was given."""
-        if self.outer is not self.train_dataset:
-            return list(range(len(self.outer)))
-        draw = np.random.default_rng([self.config.seed, at])
-        return np.sort(draw.permutation(len(self.outer))[: self.config.outer_rows]).tolist()
-
-    def _judge_by(self, rows: list[int]) -> None:
-        counts = class_counts(self.outer, rows, classes_of(self.model))
-        loss = example_loss(self.config.outer_loss, scale=self.config.scale)
-        self.outer_rows, self.robust_loss = rows, balanced(loss, counts) if self.config.balanced else loss
-
     def side_state(self) -> dict[str, Any]:
         """Return the weights, what makes them, and where each round starts."""
         return {
@@ -279,7 +269,7 @@ class BilevelTrainer(PhasedTrainer):
             "rule_optimizer": self.rule_optimizer.state_dict(),
             "scale": self.scale,
             "start": getattr(self, "_start", None),
-            "outer_rows": torch.tensor(self.outer_rows),
+            "outer_rows": torch.tensor(self.outer.rows),
             "outer_average": self.outer_average,
         }
 
@@ -294,7 +284,7 @@ class BilevelTrainer(PhasedTrainer):
         self.rule.load_state_dict(state["rule"])
         self.rule_optimizer.load_state_dict(state["rule_optimizer"])
         self.raw_weights, self.scale = state["weights"], state["scale"]
-        self._judge_by(state["outer_rows"].tolist())
+        self.outer.take(state["outer_rows"].tolist())
         self.outer_average = state["outer_average"]
         if state["start"] is not None:
             self._start = state["start"]

@@ -54,7 +54,7 @@ class LookAhead(TrainerCallback):
 
     def outer_rows(self, step: int) -> list[int]:
         """Return the outer rows of a step: the next ones of an endless series of shuffles."""
-        rows = self.trainer.outer_rows
+        rows = self.trainer.outer.rows
         chosen: list[int] = []
         place = step * self.outer_size
         while len(chosen) < self.outer_size:

@@ -119,9 +119,9 @@ class DoubleBackward(BilevelTrainer):
         speed = self.lr_scheduler.get_last_lr()[0] or self.args.learning_rate
         ahead = {name: value - speed * gradients[name] for name, value in named.items()}
         chosen = self.ahead.outer_rows(self.state.global_step)
-        _, rest, labels = self.split(next(self.batches_of(self.outer, chosen, size=len(chosen))))
+        _, rest, labels = self.split(next(self.batches_of(self.outer.data, chosen, size=len(chosen))))
         with still(self.model):
-            outer = self.robust_loss(functional_call(self.model, ahead, (), rest).logits, labels).mean()
+            outer = self.outer.loss(functional_call(self.model, ahead, (), rest).logits, labels).mean()
         return torch.autograd.grad(outer, weights)[0]
 
 
