@@ -128,7 +128,8 @@ def test_run_with_learnt_weights_and_real_rows(flags, tmp_path):
     """All stages in one go; a second time nothing is trained, though the rows were written anew without weights."""
     real_rows(tmp_path / "mixed", "train")
     argv = ["run", *flags, "--denoise", "hard", "--denoise_args", "{folds: 2}", "--trainer", "bilevel"]
-    argv += ["--trainer_args", "{rounds: 2, outer: real}", "--real_rows", str(tmp_path / "mixed"), "--real_per_class", "4"]
+    argv += ["--trainer_args", "{rounds: 2, outer: real}"]
+    argv += ["--real_rows", str(tmp_path / "mixed"), "--real_per_class", "4"]
     assert main(argv) == 0
     out = tmp_path / "out"
     training = json.loads((out / "model/training.json").read_text())
