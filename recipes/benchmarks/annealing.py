@@ -12,6 +12,8 @@ validation.
 
 - `real`, `synthetic`, `mixed`: plain training on these rows, or all of them.
 - `share`, `weight`: `AnnealingTrainer` from 1 to 0 and back, along each curve.
+- `judged`: SunGen's weights, learnt before in 10 rounds of these steps with the real rows as judge; `judged by all`:
+  by all rows.
 - `rounds`: CAMEL's default rounds, equally many epochs each as in its code; `rounds even`: equally many steps each.
 
 A cell that stands in the results file is not run again. The table alone looks at the test rows.
@@ -20,6 +22,7 @@ A cell that stands in the results file is not run again. The table alone looks a
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import itertools
 import json
@@ -44,13 +47,14 @@ from transformers.utils import logging
 from hf_synth.settings import StudentConfig
 from hf_synth.student import load_student
 from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
+from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
 from hf_synth.trainers.weighted import WeightedTrainer
 
 DATASETS, STUDENTS, SIZES, SEEDS = ("sst2", "ag_news"), ("minilm", "head"), (16, 64), (0, 1, 2)
 SYNTHETIC, EPOCHS = 1000, 4
 CURVES, ORDERS = ("linear", "cosine", "step", "exponential"), ("synthetic_to_real", "real_to_synthetic")
 METHODS = (
-    *("mixed", "real", "synthetic"),
+    *("mixed", "real", "synthetic", "judged", "judged by all"),
     *(" ".join(way) for way in itertools.product(("share", "weight"), CURVES, ORDERS)),
     *("rounds", "rounds even"),
 )
@@ -181,6 +185,14 @@ def trainer_of(method: str, rows: Rows, parts: dict[str, Dataset], folder: Path)
     given: dict[str, Any] = {"model": rows.model(), "args": args, "data_collator": rows.collate}
     if kind in ("real", "synthetic", "mixed"):
         return WeightedTrainer(train_dataset=both if kind == "mixed" else parts[kind], **given)
+    if kind == "judged":
+        config = BilevelConfig(outer="all" if rest else "real", seed=rows.seed)
+        longer = copy.copy(args)
+        longer.max_steps *= config.rounds
+        judge = BilevelTrainer(train_dataset=both, config=config, **given | {"args": longer})
+        judge.train()
+        weighed = both.add_column("weight", judge.weights.tolist())
+        return WeightedTrainer(train_dataset=weighed, **given | {"model": rows.model()})
     if kind == "rounds":
         visits = rounds_of(rows.student, len(parts["real"]), rows.steps, rest == ["even"])
         config = AnnealingConfig(kind="rounds", rounds=visits)
