@@ -60,10 +60,11 @@ def check_attributes(task: Task, config: AttributesConfig) -> None:
     known = config.dimensions if config.elicits(task) else task.attributes
     if not known and config.attributes == "given":
         raise InputError(f"`attributes: given` needs a task with `attributes`; {task.name!r} has none")
-    if config.dimensions and not config.elicits(task):
-        raise InputError(
-            f"`dimensions` are for elicited attributes; set `attributes: elicited` ({task.name!r} has some)"
-        )
+    for name in () if config.elicits(task) else ("dimensions", "values_per_attribute", "class_filter"):
+        if getattr(config, name) != getattr(AttributesConfig(), name):
+            raise InputError(
+                f"`{name}` is for elicited attributes; set `attributes: elicited` ({task.name!r} has some)"
+            )
     if config.fixed_attribute and known and config.fixed_attribute not in (*known, "all"):
         raise unknown("`fixed_attribute`", config.fixed_attribute, (*known, "all"))
     for name, given in task.attributes.items():

@@ -26,17 +26,33 @@ def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         values: Keys and values as the user wrote them.
         where: Where they were written, for the message.
 
+    A class may say in `read_by` under which values of another setting alone one is read, name -> (other, values).
+
     Raises:
-        InputError: For an unknown key, a missing one, or a value of the wrong type.
+        InputError: For an unknown key, a missing one, a value of the wrong type, or one that nothing would read: an
+            ablation that changes nothing must not pass for one.
     """
     names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for key in values:
         if key not in names:
             raise InputError(f"{where}: {unknown('a key', key, names)}")
     try:
-        return kind(**values)
+        found = kind(**values)
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error)}") from None
+    for name, (other, readers) in (rule for base in kind.__mro__ for rule in vars(base).get("read_by", {}).items()):
+        given, chosen = getattr(found, name), getattr(found, other)
+        if name in values and given != getattr(kind, name, given) and chosen not in readers:
+            wanted = " or ".join(yaml_word(value) for value in readers)
+            raise InputError(
+                f"{where}: `{name}: {yaml_word(given)}` needs `{other}: {wanted}`; got {yaml_word(chosen)}"
+            )
+    return found
+
+
+def yaml_word(value: Any) -> str:
+    """Return a setting as YAML writes it, on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).splitlines()[0]
 
 
 def _sentence(error: ValidationError) -> str:

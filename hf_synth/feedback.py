@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class FeedbackConfig:
         feedback: Which rows may be shown: those of most helpful `influence`, those that bilevel `weights` trust most,
             `random` ones, or `none`.
         pool_size: Rows of a label that may be shown, the better half of them at most (if `random`, all but the
-            validation rows).
+            validation rows, whatever the number).
         quality_model: The classifier that is trained on the rows after each round, as `student` names one.
         quality_epochs: Its epochs.
         quality_lr: Its learning rate.
@@ -54,6 +54,14 @@ class FeedbackConfig:
         lissa_depth: Steps.
         lissa_batch: Rows of a step.
     """
+
+    read_by: ClassVar = {
+        "validation_loss": ("feedback", ("influence", "weights")),
+        "pool_size": ("feedback", ("influence", "weights")),
+        "candidates": ("feedback", ("influence",)),
+        "inverse": ("feedback", ("influence",)),
+        **{f"lissa_{name}": ("inverse", ("lissa",)) for name in ("damp", "scale", "depth", "batch")},
+    }
 
     feedback: Literal["influence", "weights", "random", "none"] = "influence"
     pool_size: int = Field(50, ge=1)
@@ -74,7 +82,7 @@ class FeedbackConfig:
 
 
 def check_feedback(task: Task, config: FeedbackConfig) -> None:
-    """Refuse real rows that are missing, not asked for, or those that the task is judged on.
+    """Refuse real rows that are missing or not asked for.
 
     Raises:
         InputError: If they are.
@@ -84,9 +92,6 @@ def check_feedback(task: Task, config: FeedbackConfig) -> None:
             f"`quality_data: oracle` and `oracle_rows`, a folder or Hub id, go together; got {config.quality_data} "
             f"and {config.oracle_rows!r}"
         )
-    judged = task.reference
-    if judged is not None and config.oracle_rows == judged.path and SPLIT in judged.split:
-        raise InputError(f"`oracle_rows`: {task.name} is judged on the split {judged.split!r} of {judged.path!r}")
 
 
 def feedback_sources(task: Task, config: FeedbackConfig) -> list[Corpus]:
@@ -247,12 +252,11 @@ class Feedback:
 
     def _model(self) -> dict[str, Any]:
         """Find the classifier before anything is written for it; return what tells it from another."""
-        from .models import resolve
+        from .models import known
         from .student import check_student
 
         check_student(self.student)
-        name = self.config.quality_model
-        return {"name": name} if name == "bilstm" else resolve(name).facts()
+        return known(self.config.quality_model)
 
     def _oracle(self) -> list[Example]:
         """Return the real rows that judge."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,12 @@ class MixtureTuningConfig(MixtureConfig):
         tune_learning_rate: Peak of AdamW's, which rises over a tenth of the steps and falls to 0 along a cosine.
             It goes with the scale of the embeddings: for T5, 0.1 to 0.3.
     """
+
+    read_by: ClassVar = {
+        "hidden": ("mixer", ("bottleneck",)),
+        "tau": ("mixer", ("attention", "bottleneck")),
+        "most": ("mixer", ("concat", "cnn")),
+    }
 
     tune_epochs: int = Field(10, ge=1)
     tune_batch_size: int = Field(8, ge=1)

@@ -116,6 +116,15 @@ def count_parameters(folder: str) -> int | None:
     return total or None
 
 
+def known(name: str) -> dict[str, Any]:
+    """Return what tells an untrained student from another of its name: where its weights come from, and their sha256.
+
+    Raises:
+        InputError: If it cannot be had.
+    """
+    return {"name": name} if name == "bilstm" else resolve(name).facts()
+
+
 def cache_folder() -> Path:
     """Return where converted copies and downloaded packages are kept (`HF_SYNTH_CACHE`, else beside the Hub's)."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"

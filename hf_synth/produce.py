@@ -23,6 +23,7 @@ from .licences import licence_of
 from .methods import Method, get
 from .ranks import Ranks
 from .records import Example
+from .reference import refuse_judged
 from .run import Run
 from .settings import BackendConfig, SynthConfig
 from .shapes import shape
@@ -68,11 +69,14 @@ class Plan:
         if config.annotate is not None:
             task.needs_kind("tokens", what="`annotate`")
         if config.adapter is not None:
+            if method.tunes:
+                raise InputError(f"{method.name} tunes the model itself, not on top of an `adapter`: leave it out")
             task = tuned(task)
         if config.corpus is not None:
             task = _conditioned(task, checked(Corpus, config.corpus, "`corpus`"))
         method_config = method.config() if method_config is None else method_config
         method.check(task, method_config)
+        refuse_judged(task, method.sources(task, method_config))
         shape(task).check(task)
         _check_backend(config, backend)
         if config.expand_words != "none" and not method.template:
@@ -88,17 +92,7 @@ class Plan:
         """Return every setting that decides the texts, as JSON: all but `num_rows`, the licence and the generator."""
         backend, config, shared = self.backend, self.config, dataclasses.asdict(self.config)
         off = [name for part, names in PARTS.items() if shared[part] in OFF for name in (part, *names)]
-        for name in (
-            "task",
-            "method",
-            "model",
-            "num_rows",
-            "license",
-            *OVERRIDES,
-            "corpus",
-            "adapter",
-            *off,
-        ):
+        for name in ("task", "method", "model", "num_rows", "license", *OVERRIDES, "corpus", "adapter", *off):
             shared.pop(name)
         task = dataclasses.asdict(self.task)
         scored = config.consistency == "self" or config.expand_words == "prototypes"
@@ -230,9 +224,12 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
     copies = [Copies(prints, run.task.generated)] if prints else []
     run.masks = open_masks(bool(plan.config.deidentify), plan.config.personal)
     run.filters = [*copies, *([run.masks] if run.masks else []), *consistency(run, plan.config)]
-    yield from plan.method.generate(run, plan.method_config)
+    rows = plan.method.generate(run, plan.method_config)
     for one in copies:
-        run.note("few shots", one.note())
+        rows = one.counted(rows)
+    yield from rows
+    for one in copies:
+        run.note("the adapter's few shots", one.note())
 
 
 def known_as(path: str) -> str:

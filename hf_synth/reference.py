@@ -7,7 +7,7 @@ import os
 import random
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,9 +222,21 @@ def check_corpus(task: Task) -> None:
     for corpus in (task.corpus, task.opening.corpus if task.opening else None):
         if corpus is None:
             continue
-        shared = judged is not None and corpus.path == judged.path and judged.split in corpus.split
-        if shared or "test" in corpus.split or corpus.split == "all":
+        if (judged and judged.holds(corpus)) or "test" in corpus.split or corpus.split == "all":
             raise InputError(f"`corpus.split` is {corpus.split!r}: real test data must not condition generation")
+
+
+def refuse_judged(task: Task, sources: Sequence[Corpus]) -> None:
+    """Refuse rows to learn from, or to write behind, that the task is judged on.
+
+    Raises:
+        InputError: If there are any.
+    """
+    for source in sources:
+        if task.reference and task.reference.holds(source):
+            raise InputError(
+                f"{task.name} is judged on the split {task.reference.split!r} of {source.path!r}: name other rows"
+            )
 
 
 def load_corpus(corpus: Corpus) -> Dataset:

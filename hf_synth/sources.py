@@ -76,3 +76,8 @@ class Reference:
     labels: Mapping[str, str] = Field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     package: Literal["vader_movies", "vader_products"] | None = None
+
+    def holds(self, corpus: Corpus) -> bool:
+        """Tell whether rows are of the data set and split that the task is judged on."""
+        own, theirs = (":".join(filter(None, (one.path, one.config))) for one in (self, corpus))
+        return own == theirs and (corpus.split in self.split or self.split in corpus.split)

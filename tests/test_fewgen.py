@@ -1,6 +1,7 @@
 """FewGen: what is weighed and how, and rows from a few shots, end to end."""
 
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -34,6 +35,7 @@ from hf_synth.produce import Plan
 from hf_synth.records import Example
 from hf_synth.settings import SynthConfig
 from hf_synth.shots import Shot, shots_of, tuned
+from hf_synth.tasks import load_task
 from hf_synth.work import HIDDEN, Work
 
 YAML = """
@@ -297,7 +299,9 @@ def test_copies_of_shots_are_dropped_and_overlaps_counted():
     texts = ["one two three four five six seven eight nine", "so two three four five six seven eight nine", "one two"]
     found = copies([Example({"text": text}, "a", "a", Prompt("x")) for text in texts])
     assert found == ["copy of a shot", None, None]
-    assert list(copies.note().values()) == [3, 1, 1]
+    published = [Example({"text": texts[1]}, "a", "a", Prompt("x"))]  # what goes later for another reason is no row
+    assert list(copies.counted(published)) == published
+    assert list(copies.note().values()) == [3, 1, 0.3333, 1.0]
 
 
 def test_a_real_row_that_was_repeated_is_not_published_as_a_reject(tmp_path):
@@ -326,6 +330,27 @@ def test_bad_settings(settings, sentence, causal_folder, real, task, tmp_path):
     settings = {key: str(real) if value == "REAL" else value for key, value in settings.items()}
     with pytest.raises(InputError, match=sentence):
         build("fewgen", task=task, model=str(causal_folder), num_rows=4, cache_dir=str(tmp_path / "c"), **settings)
+
+
+def test_rows_that_judge_and_a_tuned_model_are_no_start(causal_folder, real, task, tmp_path):
+    """Few shots from the judged split would be learnt by heart; an adapter would be left out without a word."""
+    own = tmp_path / "judged.yaml"
+    own.write_text(Path(task).read_text() + f"reference: {{path: {real}, split: train}}\n")
+    given = {"model": str(causal_folder), "shots": str(real), "num_rows": 4, "cache_dir": str(tmp_path / "c")}
+    with pytest.raises(InputError, match="is judged on the split 'train' of"):
+        build("fewgen", task=str(own), **given)
+    with pytest.raises(InputError, match="fewgen tunes the model itself, not on top of an `adapter`"):
+        build("fewgen", task=task, adapter="anything", **given)
+
+
+@pytest.mark.parametrize("name", ["mnli", "rte", "mrpc", "qqp", "qnli"])
+def test_the_prefix_of_a_packaged_pair_tells_its_label(name, causal_folder):
+    task = tuned(load_task(name))
+    tokenizer = LocalGenerator(str(causal_folder), name="t", digest="x").tokenizer
+    rows = [{**dict.fromkeys(task.columns, "so it is"), task.label_column: label} for label in task.labels]
+    prefixes = [tokenizer.decode(parts(tokenizer, shot)[0]) for shot in shots_of(task, Dataset.from_list(rows), 0)]
+    assert len(set(prefixes)) == len(task.labels)
+    assert all(len(prefix.split()) > 5 for prefix in prefixes)
 
 
 def test_an_encoder_is_refused(seq2seq_folder, real, task, tmp_path):

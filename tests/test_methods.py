@@ -7,6 +7,8 @@ import pytest
 
 import hf_synth.methods
 from hf_synth.commands.main import main
+from hf_synth.config import checked
+from hf_synth.errors import InputError
 from hf_synth.methods import NAMES, get
 from hf_synth.tasks import load_task, task_names
 
@@ -80,3 +82,31 @@ def test_the_list_says_what_each_is_given_and_costs(capsys):
             assert text in listed
             assert text in told
         assert all(sentence in told for sentence in method.differs)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "sentence"),
+    [
+        (
+            "progen",
+            {"feedback": "random", "inverse": "lissa"},
+            "`inverse: lissa` needs `feedback: influence`; got rand",
+        ),
+        ("progen", {"lissa_depth": 9}, "`lissa_depth: 9` needs `inverse: lissa`; got identity"),
+        ("fewgen", {"virtual_rate": 0.1, "meta_weighting": False}, "needs `meta_weighting: true`; got false"),
+        ("regen", {"neighbours": 9, "round_trip": False}, "`neighbours: 9` needs `round_trip: true`; got false"),
+        ("attrprompt", {"prompts": "simprompt", "fixed_attribute": "x"}, "needs `prompts: attrprompt`; got simprompt"),
+        ("augment", {"how": "names", "alpha": 0.5}, "`alpha: 0.5` needs `how: eda`; got names"),
+        ("msp", {"mixer": "pooling", "tau": 2.0}, "`tau: 2.0` needs `mixer: attention or bottleneck`; got pooling"),
+    ],
+)
+def test_an_ablation_that_changes_nothing_is_refused(method, given, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        checked(get(method).config, given, "x")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_read_under_conditions_are_settings(name):
+    config = get(name).config
+    rules = [rule for base in config.__mro__ for rule in vars(base).get("read_by", {}).items()]
+    assert all(hasattr(config, setting) and hasattr(config, other) for setting, (other, _) in rules)

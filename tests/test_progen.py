@@ -1,7 +1,6 @@
 """ProGen's rounds: what is asked, what is shown, what judges it, and when it ends."""
 
 import gc
-from dataclasses import replace
 
 import pytest
 import torch
@@ -16,10 +15,11 @@ from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.journal import Journal
 from hf_synth.losses import example_loss
 from hf_synth.methods import get
+from hf_synth.produce import Plan
 from hf_synth.prompts import shown_in
 from hf_synth.records import Example, Prompt
 from hf_synth.run import Run
-from hf_synth.settings import StudentConfig
+from hf_synth.settings import StudentConfig, SynthConfig
 from hf_synth.student import encode
 from hf_synth.tasks import load_task
 
@@ -305,9 +305,12 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(student_folder, se
 
 
 def test_rows_that_the_task_is_judged_on_do_not_judge():
-    judged = replace(SST2, reference=replace(SST2.reference, split="train"))
-    method = get("progen")
-    config = method.config(quality_data="oracle", oracle_rows=SST2.reference.path)
-    method.check(SST2, config)
-    with pytest.raises(InputError, match="sst2 is judged on the split 'train' of 'stanfordnlp/sst2'"):
-        method.check(judged, config)
+    task = {"name": "mine", "labels": {"a": "good", "b": "bad"}, "prompt": "{label}"}
+    config = get("progen").config(quality_data="oracle", oracle_rows="me/rows")
+    for split, refused in (("test", False), ("train", True), ("train+test", True)):
+        given = SynthConfig(task={**task, "reference": {"path": "me/rows", "split": split}}, method="progen")
+        if not refused:
+            Plan.of(given, config)
+            continue
+        with pytest.raises(InputError, match="mine is judged on the split 'train.*' of 'me/rows'"):
+            Plan.of(given, config)

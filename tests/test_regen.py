@@ -219,6 +219,14 @@ def test_a_classifier_drops_what_it_finds_under_another_label(how, student_folde
     assert all((share > 0.5) == (at not in wrong) for at, share in enumerate(shares))
 
 
+def test_a_label_that_the_round_before_lost_comes_back(student_folder, one_thread):
+    """A classifier that has seen one label alone would say it of every passage."""
+    settings = {"student": str(student_folder), "learning_rate": 3e-3, "num_train_epochs": 8, "train_batch_size": 8}
+    sports = [example for example in labelled(40, ()) if example.cell == "Sports"]
+    reasons = SelfConsistent(Run(TASK, Shelf()), judge(TASK, settings), "previous", sports)(labelled(40, ()))
+    assert not any(reasons)
+
+
 def test_without_a_filter_nothing_is_dropped_or_marked():
     check, examples = SelfConsistent(Run(TASK, Shelf()), judge(TASK, {}), "none"), labelled(4, ())
     assert check(examples) == [None] * 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -86,6 +86,8 @@ class MetaConfig:
         given_tokens: A given text is cut to this many tokens in training.
         written_tokens: A text to write is cut to this many tokens in training.
     """
+
+    read_by: ClassVar = {name: ("meta_weighting", (True,)) for name in ("virtual_rate", "weight_learning_rate")}
 
     tune_epochs: int = Field(5, ge=1)
     tune_batch_size: int = Field(4, ge=1)

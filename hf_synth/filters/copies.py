@@ -27,7 +27,7 @@ COPY = "copy of a shot"
 
 
 class Copies:
-    """Drop a text that is one of the rows learnt from, and count those that share eight words in a row with one.
+    """Drop a text that is one of the rows learnt from, and count rows that share eight words in a row with one.
 
     Args:
         prints: Fingerprints of the rows learnt from.
@@ -36,25 +36,31 @@ class Copies:
 
     def __init__(self, prints: Prints, column: str):
         self.whole, self.spans, self.column = frozenset(prints["whole"]), frozenset(prints["spans"]), column
-        self.seen = self.copied = self.overlapping = 0
+        self.seen = self.copied = self.rows = self.overlapping = 0
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return `copy of a shot` for every text that is one."""
         reasons: list[str | None] = []
         for example in examples:
-            words = _words(example.fields[self.column])
-            copy = _hash(words) in self.whole
+            copy = _hash(_words(example.fields[self.column])) in self.whole
             self.seen, self.copied = self.seen + 1, self.copied + copy
-            self.overlapping += not copy and any(_hash(span) in self.spans for span in _spans(words))
             reasons.append(COPY if copy else None)
         return reasons
 
+    def counted(self, rows: Iterable[Example]) -> Iterator[Example]:
+        """Yield the rows of the data set as they come, counted."""
+        for row in rows:
+            shared = any(_hash(span) in self.spans for span in _spans(_words(row.fields[self.column])))
+            self.rows, self.overlapping = self.rows + 1, self.overlapping + shared
+            yield row
+
     def note(self) -> dict[str, Any]:
-        """Return what the card says of it."""
+        """Return what the card says of it; all rows must have been counted."""
         return {
             "texts looked at": self.seen,
             "verbatim copies of a row learnt from, dropped": self.copied,
-            f"kept, with {GRAM} words in a row from one": self.overlapping,
+            "share of the texts that were copies": round(self.copied / max(1, self.seen), 4),
+            f"share of the rows with {GRAM} words in a row from one": round(self.overlapping / max(1, self.rows), 4),
         }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ..config import checked
 from ..generators.corpus import retriever_of
+from ..models import known
 from ..records import Example
 from ..run import Run
 from ..settings import StudentConfig
@@ -117,7 +118,8 @@ class SelfConsistent:
         config: How the classifier is trained.
         how: `previous`: on `given`; `cross_fit`: on the passages themselves, each judged by a classifier that was
             trained without it; `none`: nothing is dropped.
-        given: What was kept in the round before; where that is nothing, `previous` is `cross_fit`.
+        given: What was kept in the round before. `previous` is `cross_fit` where a label of the passages has nothing
+            there: a classifier that has never seen it would drop it for good.
     """
 
     def __init__(
@@ -127,16 +129,18 @@ class SelfConsistent:
         how: Literal["previous", "cross_fit", "none"],
         given: Sequence[Example] = (),
     ):
-        self.run, self.config, self.given = run, config, list(given) if how == "previous" else []
-        self.how = "cross_fit" if how == "previous" and not given else how
+        self.run, self.config, self.how, self.given = run, config, how, list(given)
         self.probability: dict[int, float] = {}
 
     def __call__(self, examples: Sequence[Example]) -> Reasons:
         """Return `inconsistent` for every passage that is more likely of another label."""
         if self.how == "none" or len(examples) < FOLDS:
             return [None] * len(examples)
-        given, asked = ([(e.cell, dict(e.fields)) for e in part] for part in (self.given, examples))
-        inputs = [asdict(self.config), self.how, self.run.seed, given, asked]
+        if self.how == "previous" and {e.cell for e in examples} - {e.cell for e in self.given}:
+            self.how = "cross_fit"
+        judges = self.given if self.how == "previous" else []
+        given, asked = ([(e.cell, dict(e.fields)) for e in part] for part in (judges, examples))
+        inputs = [asdict(self.config), known(self.config.student), self.how, self.run.seed, given, asked]
         verdicts = self.run.once("verdicts", inputs, lambda: self._verdicts(examples))
         self.probability |= {docid(e): own for e, (_, own) in zip(examples, verdicts, strict=True)}
         return [None if agrees else "inconsistent" for agrees, _ in verdicts]

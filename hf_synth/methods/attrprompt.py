@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,9 @@ class AttrPromptConfig(AttributesConfig):
         max_attempts: Completions asked per wanted row before a label is given up.
     """
 
+    read_by: ClassVar = {"num_instructions": ("prompts", ("metaprompt",))} | {
+        name: ("prompts", ("attrprompt",)) for name in AttributesConfig.__annotations__
+    }
     prompts: Literal["attrprompt", "simprompt", "metaprompt"] = "attrprompt"
     num_instructions: int = Field(5, ge=1)
     temperature: float = Field(1.0, ge=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,9 @@ class AugmentConfig(ShotsConfig):
         max_attempts: Texts made for each row wanted before a label is given up.
     """
 
+    read_by: ClassVar = {name: ("how", ("eda",)) for name in ("alpha", "encoder")} | {
+        name: ("how", ("paraphrase",)) for name in ("temperature", "top_p")
+    }
     how: Literal["eda", "paraphrase", "names"] = "eda"
     alpha: float = Field(0.1, gt=0, le=1)
     encoder: str = ENCODER
@@ -69,9 +72,8 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
         return by_names(own, shots, rng, task.words) if config.how == "names" else by_asking(own, shots, task.stop[0])
 
     copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
-    yield from run.fill(
-        run.targets(), prompts_for, read, copies, Unique(), max_attempts=config.max_attempts, **decoding
-    )
+    decoding |= {"max_attempts": config.max_attempts}
+    yield from copies.counted(run.fill(run.targets(), prompts_for, read, copies, Unique(), **decoding))
     run.note("few shots", copies.note())
 
 

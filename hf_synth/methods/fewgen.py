@@ -66,8 +66,8 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
     pool = run.fill(targets, prompts_for, labelled(task), copied, copies, Unique(), **decoding, **limits)
     kept = list(run.keep(pool, Telling(run, wanted, start), whole=True))
     run.settle(kept, "the pool held no more")
+    yield from copies.counted(kept)
     run.note("few shots", copies.note())
-    yield from kept
 
 
 def check(task: Task, config: FewGenConfig) -> None:

@@ -60,15 +60,15 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
     def prompts_for(label: str) -> Iterator[Prompt]:
         return streams[label]
 
-    copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
-    decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "max_attempts")}
-    limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
+    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
+    decoding: dict[str, Any] = {name: getattr(config, name) for name in ("temperature", "top_p", "max_attempts")}
+    decoding |= {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     filters, rows, over = (copies, Unique()), [], []  # type: tuple[Any, Any], list[Example], list[Example]
     for size in round_sizes(config):
         targets = plans.next(rows, size)
         if stalled := plans.stalled(config.min_gain):
             break
-        for example in run.fill(targets, prompts_for, parser_of(task), *filters, over=over, **decoding, **limits):
+        for example in copies.counted(run.fill(targets, prompts_for, read, *filters, over=over, **decoding)):
             rows.append(example)
             yield example
             if len(rows) == run.num_rows:
@@ -80,14 +80,11 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: LongTailConfig) -> None:
-    """Refuse tasks of several labels a text, settings without real rows, and those that the task is judged on."""
+    """Refuse tasks of several labels a text, and settings without real rows."""
     task.needs_kind("single", what="longtail")
     tuned(task)
     if config.seen_rows is None:
         raise InputError("`seen_rows` names the real rows, many of some labels and few of others: a folder or Hub id")
-    judged = task.reference
-    if judged is not None and config.seen_rows == judged.path and SPLIT in judged.split:
-        raise InputError(f"`seen_rows`: {task.name} is judged on the split {judged.split!r} of {judged.path!r}")
 
 
 METHOD = Method(

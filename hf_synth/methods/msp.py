@@ -67,8 +67,8 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     pool = list(run.fill(targets, prompts_for, parser_of(task), copies, Unique(), **decoding, **limits))
     kept = list(run.keep(pool, Cleanest(run, seeds, wanted, config), whole=True))
     run.settle(kept, "the pool held no more")
+    yield from copies.counted(kept)
     run.note("few shots", copies.note())
-    yield from kept
 
 
 def check(task: Task, config: MSPConfig) -> None:

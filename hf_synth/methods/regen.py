@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class ReGenConfig(RetrievalConfig):
         per_label: Passages of a label that a round keeps, at most.
     """
 
+    read_by: ClassVar = {"neighbours": ("round_trip", (True,))}
     rounds: int = Field(3, ge=1)
     first_hits: int = Field(100, ge=1)
     later_hits: int = Field(20, ge=1)

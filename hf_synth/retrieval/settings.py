@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,12 @@ class IndexConfig:
         links: Of `hnsw`: neighbours of a passage.
         ef: Of `hnsw`: passages that a query goes through, and at least its depth.
     """
+
+    read_by: ClassVar = {
+        "exact_limit": ("kind", ("auto",)),
+        **{name: ("kind", ("auto", "ivf")) for name in ("lists", "probes")},
+        **{name: ("kind", ("hnsw",)) for name in ("links", "ef")},
+    }
 
     kind: Literal["auto", "exact", "ivf", "hnsw"] = "auto"
     exact_limit: int = Field(500_000, ge=1)

@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -63,6 +63,12 @@ class AnnealingConfig:
         steps: Of the `step` curve: how many stairs of equal length, the first at `start`, the last at `end`.
         order: `real_to_synthetic` runs the curve backwards in time.
     """
+
+    read_by: ClassVar = {
+        "rounds": ("kind", ("rounds",)),
+        **{name: ("kind", ("share", "weight")) for name in ("curve", "start", "end", "order")},
+        "steps": ("curve", ("step",)),
+    }
 
     kind: Literal["rounds", "share", "weight"] = "rounds"
     rounds: tuple[Round, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -63,6 +63,14 @@ class BilevelConfig:
         derivative: See `directional_derivatives`; `difference` is cheaper `online`, blurred by rounding, most in bf16.
         seed: Draws the outer rows.
     """
+
+    read_by: ClassVar = {
+        **{name: ("mode", ("sungen",)) for name in ("rounds", "epochs", "redraw", "confident")},
+        **{name: ("mode", ("online",)) for name in ("inner", "outer_batch", "outer_momentum")},
+        **{name: ("weigh", ("network",)) for name in ("features", "hidden")},
+        "scale": ("outer_loss", ("rce", "sce")),
+        "step": ("weigh", ("examples",)),
+    }
 
     mode: Literal["sungen", "online"] = "sungen"
     rounds: int = Field(10, ge=1)
