@@ -153,9 +153,9 @@ class Feedback:
         self.table.append({**told, "rows to show next": sum(map(len, helpful.values()))})
         return helpful
 
-    def stalled(self, min_gain: float) -> str:
-        """Return why another round is not worth its rows; nothing while it is, or where `min_gain` is 0."""
-        if not min_gain or self.gain is None or self.gain >= min_gain:
+    def stalled(self, min_gain: float | None) -> str:
+        """Return why another round is not worth its rows; nothing while it is, or without `min_gain`."""
+        if min_gain is None or self.gain is None or self.gain >= min_gain:
             return ""
         return f"the last round gained {self.gain} in accuracy per 1,000 rows, less than `min_gain`, {min_gain}"
 

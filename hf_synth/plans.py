@@ -57,10 +57,10 @@ class Plans:
         parts = allotted(size, wanted / wanted.sum(), [written[name] for name in self.names])
         return {name: count for name, count in zip(self.names, parts, strict=True) if count}
 
-    def stalled(self, min_gain: float) -> str:
-        """Return why another round is not worth its rows; nothing while it is, or where `min_gain` is 0."""
+    def stalled(self, min_gain: float | None) -> str:
+        """Return why another round is not worth its rows; nothing while it is, or without `min_gain`."""
         gain = self.table[-1]["gain per 1,000"]
-        if not min_gain or gain is None or gain >= min_gain:
+        if min_gain is None or gain is None or gain >= min_gain:
             return ""
         return f"the last round gained {gain} in mean recall per 1,000 rows, less than `min_gain`, {min_gain}"
 

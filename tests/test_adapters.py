@@ -122,6 +122,9 @@ def test_both_ways_of_reading_answer_alike(kind, causal_folder, tmp_path, one_th
 @pytest.mark.parametrize("kind", ["lora", "prefix", "bias", "bottleneck", "last_layer"])
 def test_each_label_has_its_own_and_one_model_serves_all(kind, causal_folder, tmp_path, one_thread):
     record = tuned(causal_folder, tmp_path / "a", adapt=kind, per_label=True)
+    steered = [Prompt("the film", "positive", against=("the play",))]
+    with pytest.raises(InputError, match="by parameters of its own, which other labels' prompts are not for"):
+        generator(causal_folder, tmp_path / "a").complete(steered, seed=0, batch_size=1)
     assert record["names"] == ["label-positive", "label-negative"]
     ours = generator(causal_folder, tmp_path / "a")
     mixed = asked(ours, ("positive", "negative", "positive"))
@@ -177,7 +180,9 @@ def test_biases_of_a_model_that_has_some(tmp_path):
 def test_nothing_to_train_is_refused_by_name(tmp_path):
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     folder = saved(tmp_path / "olmo", OlmoForCausalLM, OlmoConfig, **sizes, eos_token_id=1, pad_token_id=0)
-    with pytest.raises(InputError, match="`adapt: bias`: Please specify `target_modules`"):
+    with pytest.raises(
+        InputError, match="`adapt: bias` does not know the layers of OlmoForCausalLM .*`bottleneck`, .* fit any model"
+    ):
         tuned(folder, tmp_path / "a", adapt="bias")
 
 

@@ -1,12 +1,15 @@
 from itertools import islice
 
+import pytest
+
+from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.methods import get
 from hf_synth.run import Run
 from hf_synth.tasks import load_task
 
 
-def prompts_of(method, **settings):
+def prompts_of(method, task="yelp_polarity", **settings):
     """Return what a method asks for four rows of a task, and the rows."""
     asked = []
 
@@ -14,9 +17,12 @@ def prompts_of(method, **settings):
         asked.append((prompt.text, prompt.against))
         return f"a review of some more than ten words in all, number {rng.random()}"
 
-    run = Run(load_task("yelp_polarity"), ScriptedGenerator(script), num_rows=4, chunk_size=8)
+    run = Run(load_task(task), ScriptedGenerator(script), num_rows=4, chunk_size=8)
     config = get(method).config(**settings)
-    rows = [(example.fields["text"], example.target) for example in islice(get(method).generate(run, config), 4)]
+    rows = [
+        (example.fields[run.task.generated], example.target)
+        for example in islice(get(method).generate(run, config), 4)
+    ]
     return asked, rows
 
 
@@ -32,6 +38,20 @@ def test_it_writes_what_zerogen_writes_and_steers_away_from_other_labels():
 
 def test_self_debiasing_is_a_switch():
     assert prompts_of("sungen", steer_away=False) == prompts_of("zerogen")
+
+
+def test_films_are_not_steered_unless_asked():
+    """As in the published settings, where films have ZeroGen's."""
+    for given, steered in (({}, False), ({"steer_away": True}, True)):
+        asked, _ = prompts_of("sungen", "sst2", **given)
+        assert any(against for _, against in asked) == steered
+
+
+def test_labels_that_share_a_prompt_cannot_be_steered_apart():
+    with pytest.raises(
+        InputError, match="`steer_away: true` needs prompts of other labels; the rows of qnli all have one"
+    ):
+        get("sungen").check(load_task("qnli"), get("sungen").config(steer_away=True, openings="corpus"))
 
 
 def test_its_students_learn_weights_in_rounds():

@@ -75,7 +75,10 @@ class Library:
                 try:
                     self.trained = get_peft_model(self.model, settings, adapter_name=name)
                 except ValueError as error:
-                    raise InputError(f"`adapt: {self.adapt}`: {str(error).splitlines()[0]}") from None
+                    raise InputError(
+                        f"`adapt: {self.adapt}` does not know the layers of {type(self.model).__name__} "
+                        f"({str(error).splitlines()[0]}); `bottleneck`, `embeddings` and `last_layer` fit any model"
+                    ) from None
         self.use(name)
 
     @torch.no_grad()

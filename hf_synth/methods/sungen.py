@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..config import strict
@@ -17,11 +18,9 @@ class SunGenConfig(zerogen.ZeroGenConfig):
     """Settings of SunGen: those of ZeroGen, and self-debiasing unless the task forbids it.
 
     Attributes:
-        steer_away: Self-debiasing against the other labels' prompts, of tasks of one label a text or pair; null leaves
-            it to the task.
+        steer_away: Self-debiasing against the other labels' prompts, of tasks of one label a text or pair; left out,
+            it is done unless the task says `debias: false`, as of films.
     """
-
-    steer_away: bool | None = True
 
 
 def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
@@ -32,7 +31,8 @@ def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
     `select` and `keep` say what the final student does with the weights: the rows of highest weight alone, or all of
     them weighted.
     """
-    return zerogen.zerogen(run, config)
+    steers = run.task.debias is not False if config.steer_away is None else config.steer_away
+    return zerogen.zerogen(run, replace(config, steer_away=steers))
 
 
 def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ..config import strict
+from ..errors import InputError
 from ..filters.surface import Unique
 from ..openings import check_openings, opening_sources, openings
 from ..prompts import Rotation
@@ -75,8 +76,10 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: ZeroGenConfig) -> None:
-    """Refuse openings that the task cannot give."""
+    """Refuse openings that the task cannot give, and to steer away from the prompts of labels that have none."""
     check_openings(task, config.openings)
+    if config.steer_away and task.mismatched and len(task.labels) - len(task.mismatched) < 2:
+        raise InputError(f"`steer_away: true` needs prompts of other labels; the rows of {task.name} all have one")
 
 
 def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:

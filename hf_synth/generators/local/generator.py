@@ -149,6 +149,11 @@ class LocalGenerator:
                 raise unknown("decoding setting", key, DECODING)
         if "" in decoding.get("stop", ()):
             raise InputError(f"a stop string must not be empty; got {decoding['stop']!r}")
+        if self.adapter and ALL not in self.adapter.names and any(prompt.against for prompt in prompts):
+            raise InputError(
+                f"the adapter {self.adapter.name!r} answers each label by parameters of its own, which other labels' "
+                "prompts are not for: set `steer_away: false`"
+            )
         self.load()
         chat = decoding.get("chat", False)
         alike = [(len(p.against), self._set_of(p)) for p in prompts]
