@@ -113,6 +113,7 @@ METHOD = Method(
         "By default four rows a step, five epochs, and no dropout; the paper takes two rows and twenty epochs.",
         "Unlike the released code, discrimination compares probabilities; without meta weighting, tokens count alike.",
         "Copies of a shot or given text and duplicates over labels go; one repetition penalty is for all labels.",
+        "The student has a head for the labels, not label words, and no other rows choose its best epoch.",
         "Ensembling, with which small students do worse, is `trainer: ensemble, trainer_args: {preset: fewgen}`.",
     ),
 )

@@ -61,6 +61,7 @@ METHOD = Method(
     cost="one completion a row; the student is trained once for each round before it is trained for good",
     differs=(
         *zerogen.METHOD.differs,
+        "All rows train the student, weighted; the paper's large sets give those of highest weight (`select: top_k`).",
         "Weights move by steps scaled by the first round's gradients, not by Adam, which moves all of them alike.",
         "In the outer loss each label counts the same, and the least trusted tenth is taken of each label's rows.",
         "Four rounds of the student's own epochs over thousands of rows; the paper takes fifty or more, of one epoch, "

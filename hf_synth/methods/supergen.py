@@ -113,7 +113,7 @@ METHOD = Method(
         "The score counts all sampled tokens, stop string and cut end too, under the unmodified model; the released "
         "code counts the text kept, after top-k and penalties.",
         "Copies of the given text are dropped, and duplicates over all labels; the released code looks at each label.",
-        "Temporal ensembling averages every 20 steps, not every 100, of fewer rows.",
+        "The student has a head for the labels, not label words; it averages every 20 steps, not every 100.",
         "A question's negative is no later sentence of its answer; a `mismatched` label stands beside an alike text.",
     ),
 )

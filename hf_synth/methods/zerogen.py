@@ -107,6 +107,7 @@ METHOD = Method(
     sources=lambda task, config: opening_sources(task, config.openings),
     defaults=defaults,
     differs=(
+        "Packaged prompts are for small instruct models; the paper's are in recipes/paper_tasks.",
         "Texts are unique over the whole run; the released code removes duplicates inside one batch only.",
         "Decoding stops at the closing quote; the released code always decodes to the token limit.",
         "Openings are used in rotation, one text per label and turn; the released code takes 32 texts per opening.",
