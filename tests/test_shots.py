@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import WORDS
 from datasets import ClassLabel, Dataset, load_dataset
+from filelock import FileLock
 from huggingface_hub import DatasetCard
 
 from hf_synth import InputError, Task
@@ -163,6 +164,10 @@ def test_a_tuning_that_is_stopped_leaves_nothing(causal_folder, real, tmp_path, 
     assert capsys.readouterr().err.splitlines()[-1] == "hf-synth: stopped."
     assert not list((tmp_path / "out").iterdir())
     stale.mkdir(parents=True)
+    with FileLock(stale.parent / ".lock"):
+        assert main(argv) == 2
+    assert "another process is writing in" in capsys.readouterr().err
+    assert stale.exists()
     assert main(argv) == 0
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a"]
     names = {entry.name for entry in (tmp_path / "out" / "a").iterdir()}

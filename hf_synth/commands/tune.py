@@ -18,6 +18,7 @@ from ..config import checked, strict
 from ..deidentify import deidentified, masks_told, open_masks
 from ..errors import InputError
 from ..filters.copies import fingerprints
+from ..home import locked
 from ..models import resolve
 from ..notes import tagged_notes
 from ..real import load_real_rows
@@ -131,17 +132,18 @@ def _tune(
     source = resolve(config.model)
     shots = shots_of(task, rows, config.seed)
     aside = folder.with_name(f".{folder.name}-tuning")
-    shutil.rmtree(aside, ignore_errors=True)  # of one that was killed
-    aside.mkdir(parents=True)
-    try:
-        record = tune(source.path, source.facts(), shots, tuning, aside, config.seed)
-        record |= {"fingerprints": fingerprints(shot.text for shot in shots), **about}
-        (aside / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (aside / "README.md").write_text(adapter_card(task, record), encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    with locked(aside):
+        fresh = aside / "adapter"
+        shutil.rmtree(fresh, ignore_errors=True)  # of one that was killed
+        fresh.mkdir()
+        try:
+            record = tune(source.path, source.facts(), shots, tuning, fresh, config.seed)
+            record |= {"fingerprints": fingerprints(shot.text for shot in shots), **about}
+            (fresh / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            (fresh / "README.md").write_text(adapter_card(task, record), encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return record
