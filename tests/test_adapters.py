@@ -5,15 +5,17 @@ import math
 
 import pytest
 import torch
-from conftest import saved
+from conftest import saved, word_tokenizer
 from peft import PeftModel
+from tokenizers import processors
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, OlmoConfig, OlmoForCausalLM
 
 from hf_synth import InputError, LocalGenerator, Prompt, Task
 from hf_synth.adapters import attach
 from hf_synth.adapters.folder import open_adapter
 from hf_synth.adapters.settings import Adapt, TuningConfig
-from hf_synth.generators.tuning import open_model, tune
+from hf_synth.generators.encoding import Encoding
+from hf_synth.generators.tuning import open_model, preferences, tune
 from hf_synth.models import weights_digest
 from hf_synth.shots import Shot
 
@@ -184,6 +186,19 @@ def test_nothing_to_train_is_refused_by_name(tmp_path):
         InputError, match="`adapt: bias` does not know the layers of OlmoForCausalLM .*`bottleneck`, .* fit any model"
     ):
         tuned(folder, tmp_path / "a", adapt="bias")
+
+
+def test_a_preferred_prompt_has_one_start():
+    """Chat templates begin with it, and TRL's tokenizing too."""
+    tokenizer = word_tokenizer()
+    tokenizer.bos_token = "<unk>"
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing("<unk> $A", special_tokens=[("<unk>", 2)])
+    tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    shots = [Shot(Prompt(f"a {label} film\n", label), "fine", "fine", chat=True) for label in ("good", "bad")]
+    for shot, row in zip(shots, preferences(tokenizer, shots, shots, 0), strict=True):
+        asked = Encoding(tokenizer).prompt(shot.prompt.text, True)
+        assert tokenizer(row["prompt"]).input_ids == asked
+        assert asked.count(2) == 1
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -186,15 +186,7 @@ def _preferred(
     """Train the set in use to prefer rows of a prompt's label to those of others (Rafailov et al. 2023)."""
     from datasets import Dataset
 
-    rng = random.Random(f"{seed}:prefer")
-    rows = [
-        {
-            "prompt": Encoding(tokenizer).wrapped(shot.prompt.text, shot.chat),
-            "chosen": shot.answer,
-            "rejected": rng.choice([other.answer for other in others if other.label != shot.label]),
-        }
-        for shot in shots
-    ]
+    rows = preferences(tokenizer, shots, others, seed)
     model: Any = adapters.trained
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
         # A tenth of the rate: the preference has a slope of its own, and few rows.
@@ -203,3 +195,18 @@ def _preferred(
         trainer: Any = DPOTrainer(model, args=dpo, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+
+
+def preferences(tokenizer: Any, shots: Sequence[Shot], others: Sequence[Shot], seed: int) -> list[dict[str, str]]:
+    """Return each shot as `prompt`, `chosen` and `rejected`, which is a row of another label."""
+    rng = random.Random(f"{seed}:prefer")
+    # TRL's tokenizing puts the start in front of what a chat template has begun with it.
+    start = tokenizer.bos_token if tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id] else ""
+    return [
+        {
+            "prompt": Encoding(tokenizer).wrapped(shot.prompt.text, shot.chat).removeprefix(start),
+            "chosen": shot.answer,
+            "rejected": rng.choice([other.answer for other in others if other.label != shot.label]),
+        }
+        for shot in shots
+    ]
