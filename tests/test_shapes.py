@@ -446,6 +446,13 @@ def test_a_parse_is_composed_or_the_text_is_dropped(tmp_path, slots, text, said)
     assert (found if isinstance(found, str) else found.target) == said
 
 
+def test_a_request_that_repeats_an_example_is_an_echo(tmp_path):
+    shown = REQUESTS.replace("'To {label}", '\'With "Rome": "Is it hot in Rome?" To {label}')
+    prompt = Prompt("x", cell="IN:GET_WEATHER", attributes={"slots": json.dumps({"SL:LOCATION": "Rome"})})
+    assert read(own(tmp_path, shown), prompt, "is it hot in Rome") == "echo"
+    assert not isinstance(read(own(tmp_path, shown), prompt, "is it warm in Rome"), str)
+
+
 def test_requests_load_as_published(tmp_path):
     task = own(tmp_path, REQUESTS)
 

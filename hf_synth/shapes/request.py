@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..parse import until_stop
+from ..parse import labelled
 from ..records import Completion, Example, Prompt
 from ..slots import drawn, listed, unasked
 from ..task import Task
@@ -75,25 +75,22 @@ def prompts(
 def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser that finds the slots' values in the text.
 
-    Reasons: `unfinished`, `short`, those of `trees.compose`, `slot unasked` (the text holds a value of a slot of its
-    intent that nobody asked for).
+    Reasons: those of `labelled` and of `trees.compose`, `slot unasked` (the text holds a value of a slot of its intent
+    that nobody asked for).
     """
-    values = _values(task)
+    read, values = labelled(task, encode=str), _values(task)
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
-        text = until_stop(completion, task.ending)
-        if text is None:
-            return "unfinished"
-        tokens = tokenised(text)
-        if len(tokens) < task.min_words:
-            return "short"
-        intent = str(prompt.cell)
-        tree = compose(intent, " ".join(tokens), json.loads(prompt.attributes["slots"]))
+        found = read(prompt, completion)
+        if isinstance(found, str):
+            return found
+        text = " ".join(tokenised(found.fields[task.generated]))
+        tree = compose(found.target, text, json.loads(prompt.attributes["slots"]))
         if isinstance(tree, str):
             return tree
         if unasked(tree, values):
             return "slot unasked"
-        return Example({task.generated: " ".join(tokens)}, str(tree), intent, prompt, completion.logprob)
+        return Example({task.generated: text}, str(tree), found.target, prompt, completion.logprob)
 
     return parse
 
