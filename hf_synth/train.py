@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
 from .folder import restore_folder
 from .learners import learner
-from .learners.entities import lower_outside
 from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
@@ -133,8 +131,8 @@ def _train(
         "log_history": trainer.state.log_history,
         "rounds_log_history": rounds and rounds.log_history,
     }
-    finish = partial(lower_outside, share=config.outside) if config.outside < 1 else None
-    return save(trainer, folder, facts, weights, finish)
+    finish = kind.finish
+    return save(trainer, folder, facts, weights, finish and (lambda saved: finish(saved, config)))
 
 
 def _rows(data: DatasetDict, request: Request, dropped: Weights | None) -> dict[str, Dataset]:

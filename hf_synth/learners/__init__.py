@@ -25,6 +25,7 @@ FILES = {
 
 
 Settle = Callable[[Any, Any, Any], dict[str, Any]] | None
+Finish = Callable[[Path, StudentConfig], None] | None
 
 
 class Learner(Protocol):
@@ -34,6 +35,7 @@ class Learner(Protocol):
     beside: tuple[str, ...]  # the other scores that tables show
     pipeline: str  # the Hub's name for what the model does
     auto: Any  # the class that loads a saved student
+    finish: Finish  # changes a saved model as the settings ask, before it is in place
     settle: Settle  # notes in a model's config how to read it, by validation logits and labels; returns that
 
     def check(self, config: StudentConfig) -> None:

@@ -77,17 +77,19 @@ def encode(rows: Dataset, tokenizer: Any, task: Task, max_length: int) -> Datase
     return student.mapped(rows, batch)
 
 
-def lower_outside(folder: Path, share: float) -> None:
-    """Multiply a saved student's odds of `O` by `share`, in its head's bias, where pipelines find it as well.
+def finish(folder: Path, config: StudentConfig) -> None:
+    """Multiply a saved student's odds of `O` by `outside`, in its head's bias, where pipelines find it as well.
 
     What a generated text names without having been asked for is tagged `O`, so students give entities too little: a
     shift of prior probabilities, and the adjustment of logits that belongs to it (section 4 of
     https://huggingface.co/papers/2007.07314).
     """
+    if config.outside == 1:
+        return
     model = AutoModelForTokenClassification.from_pretrained(folder)
     heads = [part for part in model.modules() if isinstance(part, Linear) and part.out_features == model.num_labels]
     with torch.no_grad():
-        heads[-1].bias[0] += log(share)
+        heads[-1].bias[0] += log(config.outside)
     model.save_pretrained(folder)
 
 

@@ -13,7 +13,7 @@ from .. import student
 from ..metrics.classification import Classification
 from ..settings import StudentConfig
 from ..task import Task
-from . import Settle, check_names
+from . import Finish, Settle, check_names
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,6 +22,7 @@ metric = "accuracy"
 beside: tuple[str, ...] = ("macro_f1",)
 pipeline = "text-classification"
 auto = AutoModelForSequenceClassification
+finish: Finish = None
 settle: Settle = None
 collator, run, check = DataCollatorWithPadding, student.run, student.check_student
 

@@ -15,7 +15,7 @@ from ..metrics.multi_label import MultiLabel, best_threshold, micro_f1
 from ..settings import StudentConfig
 from ..task import Task
 from . import check_names
-from .label import auto, check, collator, columns, run
+from .label import auto, check, collator, columns, finish, run
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,6 +27,7 @@ __all__ = [
     "columns",
     "compute_metrics",
     "encode",
+    "finish",
     "load",
     "predict",
     "run",

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..models import Source, resolve
 from ..settings import StudentConfig
 from ..trees import parse
-from . import Settle
+from . import Finish, Settle
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -39,6 +39,7 @@ metric = "exact_match"
 beside: tuple[str, ...] = ("exact_match_loose", "intent_accuracy", "slot_f1")
 pipeline = "text-generation"
 auto: Any = AutoModelForCausalLM
+finish: Finish = None
 settle: Settle = None
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..models import resolve
 from ..settings import StudentConfig
 from ..trainers.spans import LONGEST, span_scores, with_span_logits
-from . import Settle
+from . import Finish, Settle
 from .windows import answer_of, tokens_of, windows
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ beside: tuple[str, ...] = ("exact_match",)
 pipeline = "question-answering"
 auto: Any = AutoModelForQuestionAnswering
 run = student.run
+finish: Finish = None
 settle: Settle = None
 N_BEST = 20
 
