@@ -28,7 +28,6 @@ import itertools
 import json
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from functools import cache
@@ -37,10 +36,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from annealing_table import DATASETS, METHODS, SEEDS, SIZES, STUDENTS, SYNTHETIC, lines_of, show
 from datasets import Dataset, concatenate_datasets, load_dataset
 from head import CachedHead, embed
 from noise import BATCH, RATES, TOKENS
-from noise_table import difference, verdict
+from noise_table import packed
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
 from transformers.utils import logging
 
@@ -50,14 +50,7 @@ from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
 from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
 from hf_synth.trainers.weighted import WeightedTrainer
 
-DATASETS, STUDENTS, SIZES, SEEDS = ("sst2", "ag_news"), ("minilm", "head"), (16, 64), (0, 1, 2)
-SYNTHETIC, EPOCHS = 1000, 4
-CURVES, ORDERS = ("linear", "cosine", "step", "exponential"), ("synthetic_to_real", "real_to_synthetic")
-METHODS = (
-    *("mixed", "real", "synthetic", "judged", "judged by all"),
-    *(" ".join(way) for way in itertools.product(("share", "weight"), CURVES, ORDERS)),
-    *("rounds", "rounds even"),
-)
+EPOCHS = 4
 
 
 @cache
@@ -237,7 +230,8 @@ def run(options: argparse.Namespace) -> None:
                 "rows": {name: len(parts[name]) for name in ("real", "synthetic")},
                 "drawn": rows.drawn,
                 "validation": round(float(right(trainer, parts["validation"]).mean()), 4),
-                "right": "".join("01"[int(hit)] for hit in right(trainer, parts["test"])),
+                "right": packed(right(trainer, parts["test"])),
+                "tests": len(parts["test"]),
                 "seconds": round(time.perf_counter() - start, 1),
             }
             with options.out.open("a") as file:
@@ -245,39 +239,6 @@ def run(options: argparse.Namespace) -> None:
             print(
                 line["cell"], line["steps"], "steps", line["seconds"], "s, validation", line["validation"], flush=True
             )
-
-
-def lines_of(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.open()] if out.exists() else []
-
-
-def show(out: Path) -> None:
-    """Print the tables, and the cells that are missing."""
-    found: dict[tuple, dict[str, dict[int, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
-    for line in lines_of(out):
-        *place, seed, method = line["cell"]
-        found[tuple(place)][method][seed] = np.array([int(bit) for bit in line["right"]])
-    for place, methods in found.items():
-        student, dataset, size = place
-        print(f"\n### {student} · {dataset} · {size} real rows a class, {SYNTHETIC} synthetic\n")
-        print("| method | seeds | accuracy | ± | minus mixed, 95% | |\n|---|---|---|---|---|---|")
-        for method in (name for name in METHODS if methods.get(name)):
-            print(f"| {' | '.join(_row(method, methods[method], methods.get('mixed', {})))} |")
-    for place in itertools.product(STUDENTS, DATASETS, SIZES):
-        for seed in SEEDS:
-            gone = [name for name in METHODS if seed not in found.get(place, {}).get(name, {})]
-            if gone:
-                print(f"missing: {place}, seed {seed}: {'all' if len(gone) == len(METHODS) else ', '.join(gone)}")
-
-
-def _row(method: str, ours: dict[int, np.ndarray], mixed: dict[int, np.ndarray]) -> list[str]:
-    accuracies = [group.mean() for group in ours.values()]
-    spread = f"{np.std(accuracies, ddof=1):.4f}" if len(accuracies) > 1 else ""
-    row = [method, str(len(ours)), f"{np.mean(accuracies):.4f}", spread]
-    if method == "mixed" or not (seeds := sorted({*ours} & {*mixed})):
-        return [*row, "", ""]
-    gain, low, high = difference(*(np.stack([group[seed] for seed in seeds]) for group in (ours, mixed)))
-    return [*row, f"{gain:+.4f} ({low:+.4f} to {high:+.4f})", verdict(low, high)]
 
 
 def main() -> None:
