@@ -1,11 +1,13 @@
-"""Text files that a user gives: lines, and tables whose cells something separates."""
+"""Files that a user gives: lines of text, tables whose cells something separates, rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
+FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
 BETWEEN = ",;\t|"  # cells of a table; the first of these where its first line holds none
 
 
@@ -38,3 +40,22 @@ def delimiter(path: Path) -> str:
     with path.open(encoding="utf-8-sig") as stream:
         first = stream.readline()
     return max(BETWEEN, key=first.count)
+
+
+def load_file(path: str, split: str | None = None) -> Any:
+    """Load the rows of one file, as `datasets.load_dataset` loads a folder's.
+
+    Args:
+        path: The file.
+        split: A file has one, which answers to any name; all, which is a `DatasetDict` with `train`, where left out.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    from datasets import load_dataset
+
+    file = Path(path)
+    if file.suffix not in FILES:
+        raise ValueError(f"a file of rows ends in one of {', '.join(FILES)}")
+    between = {"sep": delimiter(file)} if file.suffix == ".csv" else {}
+    return load_dataset(FILES[file.suffix], data_files=path, split=split and "train", **between)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from datasets import Value
+import numpy as np
+from datasets import ClassLabel, LargeList, List, Value
 
 from .bio import from_characters
 from .columns import class_names, names_of
@@ -31,25 +32,42 @@ def under_names(task: Task, reference: Reference, data: Dataset, name: str, spli
     if task.kind == "tokens":
         data = _tagged(task, reference, data)
     wanted = shape(task).features(task)
-    columns = {}
-    for ours in wanted:
-        theirs = reference.label if ours == task.label_column else reference.columns.get(ours, ours)
-        columns[ours] = theirs if theirs in data.column_names else ours
-    for column in columns.values():
-        if column not in data.column_names:
-            raise InputError(f"{name}, split {split}, {unknown('a column', column, data.column_names)}")
-    label = columns[task.label_column]
+    columns = _columns(task, reference, data, f"{name}, split {split}")
+    texts, label = {columns[ours] for ours in task.columns}, columns[task.label_column]
     targets = [names_of(value, data.features[label]) for value in data[label]]
     if known := class_names(wanted[task.label_column]):
         ours_of = _ours(known, reference, data.features[label], targets, (name, task.name))
         targets = [_renamed(target, ours_of) for target in targets]
-    texts_of = data[columns[task.generated]]
-    rows = [at for at, target in enumerate(targets) if target is not None and _holds(texts_of[at])]
+    full = np.all([[_holds(text) for text in data[column]] for column in texts], axis=0)
+    rows = [at for at, target in enumerate(targets) if target is not None and full[at]]
     if not rows:
         raise InputError(f"{name}, split {split}, holds no labelled row")
     chosen = data.select(rows)
     columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
     return rows_of(task, columns_of, [targets[at] for at in rows])
+
+
+def _columns(task: Task, reference: Reference, data: Dataset, where: str) -> dict[str, str]:
+    """Return our names of columns -> theirs.
+
+    Raises:
+        InputError: For a column that is not there, or holds what the task has not.
+    """
+    columns, wanted = {}, shape(task).features(task)
+    for ours, feature in wanted.items():
+        theirs = reference.label if ours == task.label_column else reference.columns.get(ours, ours)
+        columns[ours] = theirs = theirs if theirs in data.column_names else ours
+        if theirs not in data.column_names:
+            raise InputError(
+                f"{where}, {unknown('a column', theirs, data.column_names)} "
+                "Map columns under `reference.columns`, and `reference.label`, in the task's YAML."
+            )
+        if feature == Value("string"):
+            check_texts(data, theirs, where)
+    label = columns[task.label_column]
+    if isinstance(wanted[task.label_column], ClassLabel) and isinstance(data.features[label], (List, LargeList)):
+        raise InputError(f"{where}: {label!r} holds lists of labels; {task.name} has one for each row")
+    return columns
 
 
 def _tagged(task: Task, reference: Reference, data: Dataset) -> Dataset:
@@ -66,6 +84,18 @@ def _tagged(task: Task, reference: Reference, data: Dataset) -> Dataset:
         names = [(one["start"], one["end"], names_of(one[named], feature[named])) for one in spans]
         rows.append(from_characters(words, names))
     return type(data).from_dict({text: [tokens for tokens, _ in rows], label: [tags for _, tags in rows]})
+
+
+def check_texts(data: Dataset, column: str, where: str) -> None:
+    """Refuse a column that holds something else than texts, such as numbers.
+
+    Raises:
+        InputError: Naming it.
+    """
+    if not isinstance(feature := data.features[column], Value) or feature.dtype not in ("string", "large_string"):
+        raise InputError(
+            f"{where}: the column {column!r} must hold texts; it holds {getattr(feature, 'dtype', feature)}"
+        )
 
 
 def _holds(text: Any) -> bool:

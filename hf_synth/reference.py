@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import models
 from .errors import InputError, unknown
-from .mapping import rows_of, under_names
+from .files import load_file
+from .mapping import check_texts, rows_of, under_names
 from .models import cache_folder, console
 from .packages import fetch_package
 from .task import Corpus, Reference, Task
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 VADER = ("vaderSentiment", "3.3.2", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
 VADER_FILES = {"vader_movies": "movieReviewSnippets", "vader_products": "amazonReviewSnippets"}
+WHOLE = "whole file"  # the split of a file's rows
 NEUTRAL = 0.5  # snippets whose mean rating lies nearer to zero are left out: people did not agree on a side
 
 
@@ -52,7 +54,7 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
 
     Args:
         task: Names the reference and how its columns and labels map.
-        path: A folder or Hub id in place of the task's.
+        path: A folder, file or Hub id in place of the task's.
         split: In place of the task's split.
 
     Raises:
@@ -84,8 +86,8 @@ def load_labelled(task: Task, path: str, split: str, key: str) -> Judge:
 
     Args:
         task: How columns and labels map.
-        path: A folder or Hub id.
-        split: Its split.
+        path: A folder, file or Hub id.
+        split: Its split; a file has none.
         key: The setting, for messages.
 
     Raises:
@@ -102,6 +104,10 @@ def _folder_or_hub(
 
     local = Path(path).exists()
     try:
+        if Path(path).is_file():
+            if split and key == "reference":
+                raise InputError(f"`reference_split: {split}`: {path!r} is one file, which has no splits")
+            return load_real(path, split="train"), Path(path).resolve().name, WHOLE
         if local:
             names = get_dataset_split_names(path)
             split = split or ("test" if "test" in names else reference.split)
@@ -119,7 +125,7 @@ def _folder_or_hub(
 
 
 def load_real(path: str, config: str | None = None, split: str | None = None, revision: str | None = None) -> Any:
-    """Load a data set from a folder, the Hub's cache or the Hub; a Hub that cannot be reached is not asked again.
+    """Load a data set from a folder, a file, the Hub's cache or the Hub; one that cannot be reached is asked once.
 
     Raises:
         OSError: If it is nowhere, as `datasets` says it.
@@ -128,6 +134,9 @@ def load_real(path: str, config: str | None = None, split: str | None = None, re
     import datasets
     from huggingface_hub import constants
 
+    if Path(path).is_file():
+        with readable():
+            return load_file(path, split)
     offline = not Path(path).exists() and models.hub_unreachable() is not None
     before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
     if offline:  # otherwise the client looks the host up six times, half a minute, before it reads its cache
@@ -160,7 +169,10 @@ def readable() -> Iterator[None]:
 
 
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
-    return Judge(under_names(task, reference, data, name, split), name, split)
+    found = under_names(task, reference, data, name, split)
+    if (left := len(data) - len(found)) and not reference.only:
+        console.print(f"{name}, split {split}: {left} of {len(data)} rows have no text or no label, and are left out")
+    return Judge(found, name, split)
 
 
 def _vader(task: Task, package: str) -> Judge:
@@ -243,7 +255,7 @@ def load_corpus(corpus: Corpus) -> Dataset:
     """Load a real corpus; it stays on disk.
 
     Raises:
-        InputError: If it cannot be loaded, or has no such column.
+        InputError: If it cannot be loaded, or has no such column of texts.
     """
     try:
         data = load_real(corpus.path, corpus.config, corpus.split)
@@ -251,6 +263,7 @@ def load_corpus(corpus: Corpus) -> Dataset:
         raise InputError(f"`corpus`: {corpus.path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
     if corpus.column not in data.column_names:
         raise InputError(f"`corpus`: {unknown('a column', corpus.column, data.column_names)}")
+    check_texts(data, corpus.column, f"`corpus`: {corpus.path!r}")
     return data
 
 

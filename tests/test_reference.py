@@ -7,8 +7,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from hf_synth import models, reference
+from hf_synth.commands.evaluate import refuse_leak
 from hf_synth.errors import InputError
-from hf_synth.reference import NotEvaluated, check_corpus, corpus_texts, load_reference
+from hf_synth.reference import NotEvaluated, check_corpus, corpus_texts, load_corpus, load_reference
 from hf_synth.task import Corpus
 from hf_synth.tasks import load_task, parse_task
 
@@ -159,3 +160,46 @@ def test_a_corpus_is_real_unlabelled_text_of_a_training_split(tmp_path):
     assert texts == list(corpus_texts(Corpus(path, "sentence"), seed=0))
     with pytest.raises(InputError, match="a column must be one of sentence, label; got 'text'"):
         next(corpus_texts(Corpus(path, "text"), seed=0))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_file_may_stand_for_a_folder(tmp_path, ending):
+    data = Dataset.from_dict({"sentence": ["fine; really", "dull", "none"], "label": ["positive", "negative", None]})
+    file = tmp_path / f"rows.{ending}"
+    {"csv": lambda path: data.to_csv(path, sep=";"), "jsonl": data.to_json, "parquet": data.to_parquet}[ending](file)
+    judge = load_reference(load_task("sst2"), str(file))
+    assert judge.data["sentence"][:] == ["fine; really", "dull"]
+    assert (judge.name, judge.split) == (f"rows.{ending}", "whole file")
+    shots = {"name": f"rows.{ending}", "split": "train"}
+    with pytest.raises(InputError, match="must be judged on other real rows"):
+        refuse_leak(shots, judge)
+    with pytest.raises(InputError, match="is one file, which has no splits"):
+        load_reference(load_task("sst2"), str(file), "test")
+    assert next(corpus_texts(Corpus(str(file), "sentence"), 0))
+
+
+def test_rows_left_out_are_said(tmp_path, capsys):
+    path = folder_of(tmp_path, ["x", " ", "y"], [0, 1, -1], ["negative", "positive"])
+    assert len(load_reference(load_task("sst2"), path).data) == 1
+    assert "2 of 3 rows have no text or no label, and are left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ({"sentence": [1, 2], "label": ["positive", "negative"]}, "'sentence' must hold texts; it holds int64"),
+        ({"sentence": [["a"], ["b"]], "label": ["positive", "negative"]}, "'sentence' must hold texts; it holds List"),
+        (
+            {"sentence": ["a", "b"], "label": [["positive"], ["negative"]]},
+            "'label' holds lists of labels; sst2",
+        ),
+        ({"text": ["a", "b"], "label": ["positive", "negative"]}, "Map columns under `reference.columns`"),
+    ],
+)
+def test_columns_of_another_kind_are_refused(tmp_path, rows, sentence):
+    Dataset.from_dict(rows).to_parquet(tmp_path / "test.parquet")
+    with pytest.raises(InputError, match=sentence):
+        load_reference(load_task("sst2"), str(tmp_path))
+    if "must hold" in sentence:
+        with pytest.raises(InputError, match=sentence):
+            load_corpus(Corpus(str(tmp_path), "sentence", split="test"))

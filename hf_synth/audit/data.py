@@ -11,11 +11,10 @@ import numpy as np
 
 from ..columns import names_of
 from ..errors import InputError, unknown
-from ..files import delimiter
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
 from ..produce import known_as
-from ..reference import Judge, load_labelled, load_real, load_reference, readable
+from ..reference import Judge, load_labelled, load_real, load_reference
 from ..task import Task
 from .columns import label_column, text_columns
 from .records import Asked, Rows, Tagged
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 MANY = 100  # rows; where more than half of them have a value of their own, these are no labels
-FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
 ONE = "text"  # the class of rows that do not have one label each
 PARSE = "[IN:"  # begins every parse of TOP's kind
 
@@ -56,20 +54,10 @@ def splits_of(path: str, key: str) -> dict[str, Dataset]:
     Raises:
         InputError: If it cannot be loaded.
     """
-    from datasets import load_dataset
-
     file = Path(path)
+    name, _, config = (path, "", "") if file.exists() else path.partition(":")
     try:
-        if file.is_file():
-            if file.suffix not in FILES:
-                raise unknown(f"`{key}`: the ending of a file", file.suffix, FILES)
-            with readable():
-                between = {"sep": delimiter(file)} if file.suffix == ".csv" else {}
-                return dict(load_dataset(FILES[file.suffix], data_files=path, **between))
-        name, _, config = (path, "", "") if file.exists() else path.partition(":")
         return dict(load_real(name, config or None))
-    except InputError:
-        raise
     except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
         what = "cannot be loaded" if file.exists() else "is no folder or file here, and on the Hub"
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

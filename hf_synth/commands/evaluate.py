@@ -18,7 +18,7 @@ from ..inspected import write_student
 from ..journal import write_whole
 from ..learners import learner
 from ..produce import Plan
-from ..reference import Judge, NotEvaluated, load_reference
+from ..reference import WHOLE, Judge, NotEvaluated, load_reference
 from ..report import report_of, show, student_of
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .generate import console, output_folder
@@ -120,7 +120,9 @@ def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str, what: st
     Raises:
         InputError: If they are of one data set and split.
     """
-    if real and not isinstance(reference, str) and (real["name"], real["split"]) == (reference.name, reference.split):
+    if isinstance(reference, str) or not real or real["name"] != reference.name:
+        return
+    if real["split"] == reference.split or reference.split == WHOLE:  # a file's split has whatever name is asked for
         raise InputError(
             f"`{what}` and `reference` are both the split {reference.split!r} of {reference.name!r}: a student "
             "must be judged on other real rows than it has learnt from"
