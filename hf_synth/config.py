@@ -71,6 +71,20 @@ def _sentence(error: ValidationError) -> str:
     return f"`{key}`: {message}; got {given!r}.{hint}"
 
 
+class _Once(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key that stands twice is an error: the last one would win without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key
+            if name in seen:
+                told = f"{key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(problem=told, problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
@@ -79,13 +93,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_Once)  # noqa: S506 (a safe loader)
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
-        raise InputError(f"{str(path)!r} is not valid YAML{line}") from None
+        twice = f": {error.problem}" if isinstance(error, yaml.constructor.ConstructorError) else ""
+        raise InputError(f"{str(path)!r} is not valid YAML{line}{twice}") from None
     if not isinstance(values, dict):
         raise InputError(f"{str(path)!r} must hold `key: value` lines; got {type(values).__name__}")
     return values

@@ -54,6 +54,8 @@ def export_onnx(folder: str | Path, target: str | Path, max_length: int = 128) -
 
     check_packages()
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    if any(isinstance(layer, torch.nn.RNNBase) for layer in model.modules()):
+        raise _refused(model, "torch's exporter unrolls recurrent layers to texts of one length")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     target = Path(target)
     fresh = target.with_name(f".{target.name}-fresh")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         InputError: If it does, or if the folder holds something that is not a run of ours.
     """
     record = folder / "journal" / "settings.json"
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"`output_dir`: {str(folder)!r} cannot be written: {str(there)!r} is no folder for that")
     if not record.exists():
         if (
             folder.exists()
@@ -32,11 +36,11 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         ):
             raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
         return
-    there = json.loads(record.read_text())
+    before = json.loads(record.read_text())
     for name in ("weights", "dtype"):
         if name not in settings:  # asked before the model is loaded
-            there.pop(name, None)
-    for key, old, new in _differences(there, dict(settings)):
+            before.pop(name, None)
+    for key, old, new in _differences(before, dict(settings)):
         raise InputError(
             f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
             "Give another `output_dir`, or the settings of that run."

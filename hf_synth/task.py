@@ -113,6 +113,8 @@ class Task:
     reference: Reference | None = None
 
     def __post_init__(self) -> None:
+        if not self.name.strip() or {"/", "\\"} & {*self.name} or self.name.startswith("."):
+            raise InputError(f"`name` becomes part of folders' names: no / in it, no dot in front; got {self.name!r}")
         least = 1 if self.kind in ("tokens", "qa") else 2
         if len(self.labels) < least:
             wanted = "a name" if least == 1 else "two names"
@@ -165,7 +167,7 @@ class Task:
         if self.kind in GIVEN_FIRST and self.opening is None:
             raise InputError(f"a {self.kind} task needs an `opening`: where its first text comes from")
         names = [*self.columns, self.label_column]
-        if len(set(names)) < len(names) or set(names) & RESERVED:
+        if len(set(names)) < len(names) or set(names) & {*RESERVED, ""}:
             raise InputError(f"columns need names of their own, none of {', '.join(sorted(RESERVED))}; got {names!r}")
 
     def _check_template(self, key: str, template: str | Mapping[str, str] | None) -> None:

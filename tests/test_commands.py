@@ -329,3 +329,24 @@ def test_a_full_disk_is_one_sentence(flags, tmp_path):
 def test_a_reader_that_has_read_enough_is_no_error():
     found = subprocess.run(f"{sys.executable} -m hf_synth tasks | true", shell=True, capture_output=True, text=True)
     assert found.stderr == ""
+
+
+def test_labels_without_rows_are_said(flags, tmp_path, capsys):
+    """Fewer rows than labels, and a student that would never say a label."""
+    assert main(["generate", *flags[:4], *flags[8:10], *ROWS[2:], "--num_rows", "1"]) == 0
+    assert "2 labels, and `num_rows: 1`: some will have no row" in capsys.readouterr().out
+    assert main(["train", *flags[:8], "--num_train_epochs", "1", *flags[8:10]]) == 0
+    assert "no row of positive: the student will not learn it" in capsys.readouterr().out
+
+
+def test_what_cannot_be_written_or_varied_is_refused_before_anything_is_loaded(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    argv = ["generate", "--task", "sst2", "--model", "no/such", "--num_rows", "4"]
+    assert main([*argv, "--output_dir", str(tmp_path / "file" / "x")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").write_text("labels: [good, bad]\nprompt: 'A {label} text: \"'\n")
+    argv[2] = str(tmp_path / "mine.yaml")
+    assert main([*argv, "--temperature", "0", "--output_dir", str(tmp_path / "out")]) == 2
+    assert (
+        "`temperature: 0` writes the same text to the same prompt, and mine has one a label" in capsys.readouterr().err
+    )

@@ -109,7 +109,7 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path):
         code, said = finish(small / "run", rows=rows)
         assert code == 2
         assert "hf-synth: No space left on device" in said
-        assert "What was written before is kept: the same command goes on from there." in said
+        assert "Whatever was written before is kept: the same command goes on from there." in said
         assert "Traceback" not in said
         kept = {file.name for file in chunks(small / "run")}
         assert len(kept) > 10

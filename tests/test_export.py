@@ -85,7 +85,7 @@ def test_the_bilstm_is_refused_with_the_reason(tmp_path):
     tokenizer = build_tokenizer(TEXTS)
     BiLSTMForSequenceClassification(BiLSTMConfig(vocab_size=len(tokenizer))).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    refused(tmp_path, r"'bilstm' \(BiLSTMForSequenceClassification\) cannot be exported.*data-dependent expression")
+    refused(tmp_path, r"'bilstm' \(BiLSTMForSequenceClassification\) cannot be exported.*unrolls recurrent layers")
 
 
 def refused(tmp_path, reason):

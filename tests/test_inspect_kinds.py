@@ -127,6 +127,9 @@ def test_rows_with_other_tags_than_tokens_are_refused(tmp_path, capsys):
     own = saved(tmp_path / "own-odd", train=Dataset.from_list(rows, tagged(1, 0).features))
     assert main(["inspect", own, "--encoder", "none", "--output_dir", str(tmp_path / "out")]) == 2
     assert "row 30 has 2 tokens in 'tokens', and 1 in 'ner_tags'" in capsys.readouterr().err
+    Dataset.from_list(rows[:30]).to_parquet(tmp_path / "numbers.parquet")
+    assert main(["inspect", str(tmp_path / "numbers.parquet"), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "'ner_tags' holds tags by number, without names" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

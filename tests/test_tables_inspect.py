@@ -94,6 +94,12 @@ def impossible(rows, rng):
     return rows
 
 
+def test_a_table_of_one_number_is_inspected(tmp_path):
+    rows = [{"x": at / 7, "label": "high" if at > 20 else "low"} for at in range(40)]
+    Dataset.from_list(rows).to_csv(tmp_path / "one.csv")
+    assert main(["inspect", str(tmp_path / "one.csv"), "--output_dir", str(tmp_path / "out")]) == 0
+
+
 def squeezed(rows, rng):
     return [{**row, "age": 20 + (row["age"] - 20) // 3} for row in rows]
 

@@ -1,6 +1,7 @@
 """Schemas and tables as they come: what is found in cells, what is refused, and how the refusal reads."""
 
 import pytest
+from datasets import Dataset
 
 from hf_synth.commands.main import guarded
 from hf_synth.errors import InputError
@@ -165,3 +166,13 @@ def test_a_column_without_an_observed_cell_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,\n3,NA\n")
     with pytest.raises(InputError, match="column 'b' has no observed cell"):
         infer(read_table(str(tmp_path / "t.csv")).split("train"))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_table_may_be_another_file(tmp_path, ending):
+    data = Dataset.from_dict({"age": [1, 2, None], "outcome": ["a", "b", "a"]})
+    file = tmp_path / f"rows.{ending}"
+    getattr(data, {"jsonl": "to_json"}.get(ending, "to_parquet"))(file)
+    found = read_table(str(file))
+    assert found.names == ["age", "outcome"]
+    assert len(found.split("train")) == 3

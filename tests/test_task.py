@@ -338,8 +338,14 @@ def test_labels_as_a_list_are_their_own_words(tmp_path):
 
 
 def test_numbers_as_label_names_become_text(tmp_path):
-    task = own_task(tmp_path, "labels: {1: bad, 2: good}\nprompt: '{label}: \"'\n")
+    text = "labels: {1: bad, 2: good}\nprompt: {1: 'worst: \"', 2: 'best: \"'}\nranking: {1: random}\n"
+    text += "words: {1: [2, bad], 2: good}\nattributes: {year: [2001, 2002], size: {1: [10], 2: [big]}}\n"
+    task = own_task(tmp_path, text + "reference: {path: x/y, labels: {1: 0, 2: 1}}\n")
     assert task.labels == {"1": "bad", "2": "good"}
+    assert task.render("2") == 'best: "'
+    assert (task.words["1"], task.attributes["year"]) == (("2", "bad"), ("2001", "2002"))
+    assert task.attributes["size"]["1"] == ("10",)
+    assert task.reference.labels == {"1": "0", "2": "1"}
 
 
 def test_one_template_a_label_and_one_string_for_a_list(tmp_path):
@@ -390,6 +396,10 @@ REFUSED = {
         ["`kind`", "'single', 'pair',", "'qa' or 'parse'", "got 'singel'", "Did you mean 'single'?"],
     ),
     "one label": ({"labels": ["good"]}, ["`labels`", "two names or more", "['good']"]),
+    "an empty label": ({"labels": ["good", " "]}, ["`labels`: a name is empty"]),
+    "the same label as number and text": ({"labels": {1: "bad", "1": "good", 2: "x"}}, ["names a label twice"]),
+    "a path for a name": ({"name": "../evil"}, ["`name` becomes part of folders' names", "got '../evil'"]),
+    "a column without a name": ({"columns": [""]}, ["columns need names of their own"]),
     "no labels": ({"labels": None}, ["`labels`", "got None"]),
     "template without a label": ({"prompt": {"good": 'x "'}}, ["`prompt`", "no template for the label 'bad'"]),
     "template for no label": (
@@ -461,6 +471,7 @@ def test_missing_key_is_named(key, tmp_path):
     [
         (b"labels: [a,\nprompt: {", "is not valid YAML at line 2"),
         (b"labels: a: b", "is not valid YAML at line 1"),
+        (b"labels:\n  good: x\n  bad: y\n  good: z", "is not valid YAML at line 4: 'good' stands twice"),
         (b"labels: \xff\xfe", "is not valid YAML"),
         (b"- labels\n- prompt\n", "must hold `key: value` lines; got list"),
         (b"just words", "must hold `key: value` lines; got str"),

@@ -12,7 +12,7 @@ from ..folder import PROVENANCE
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "label_text")
+LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "ner_tags", "label_text")
 NO_TEXTS = {*PROVENANCE, "id", "idx", "guid", "uuid", "url", "source", "split", "label_text"}
 LOOKED_AT = 200  # rows by which a text column is told from names and codes
 

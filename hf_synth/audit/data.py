@@ -168,12 +168,16 @@ def _tagged(data: Dataset, column: str, label: str, key: str) -> list[Tagged] | 
     """Return tokens and BIO tags of each row; none where rows hold something else.
 
     Raises:
-        InputError: If a row has more or fewer tags than tokens.
+        InputError: If a row has more or fewer tags than tokens, or tags without names.
     """
     tokens, tags = data[column][:], [names_of(value, data.features[label]) for value in data[label][:]]
     if not all(isinstance(own, list) for own in (*tokens, *tags)):
         return None
     for at, (words, own) in enumerate(zip(tokens, tags, strict=True)):
+        if not all(isinstance(tag, str) for tag in own):
+            raise InputError(
+                f"`{key}`: {label!r} holds tags by number, without names: write `B-X`, or give a ClassLabel"
+            )
         if len(words) != len(own):
             raise InputError(f"`{key}`: row {at} has {len(words)} tokens in {column!r}, and {len(own)} in {label!r}")
     return list(zip(tokens, tags, strict=True))

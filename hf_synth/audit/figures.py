@@ -32,7 +32,8 @@ def text_map(own: Rows, real: Rows | None, seed: int) -> dict[str, Any] | None:
 
     some = None if real is None or real.vectors is None else real.take(drawn(len(real), REFERENCE, seed))
     vectors = own.vectors if some is None else np.concatenate([own.vectors, some.vectors])
-    near = TSNE(init="pca", random_state=seed, perplexity=min(30.0, (len(vectors) - 1) / 3), metric="cosine")
+    start = "pca" if vectors.shape[1] > 1 else "random"
+    near = TSNE(init=start, random_state=seed, perplexity=min(30.0, (len(vectors) - 1) / 3), metric="cosine")
     places = np.round(_scaled(near.fit_transform(np.asarray(vectors, dtype=np.float32))), 4).tolist()
     return {
         "own": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,10 @@ def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
     """Print why nothing was judged and the command that does it."""
     console.print(f"not evaluated: {reason}", markup=False)
     task = plan.config.task if isinstance(plan.config.task, str) else plan.task.name
+    told = {"task": task, "method": plan.method.name, "model": plan.config.model, "output_dir": str(folder)}
+    flags = " ".join(f"--{name} {shlex.quote(value)}" for name, value in told.items())
     console.print(
-        f"with real rows at hand: hf-synth evaluate --task {task} --method {plan.method.name} "
-        f"--model {plan.config.model} --output_dir {folder} --reference FOLDER_OR_HUB_ID",
-        markup=False,
+        f"with real rows at hand: hf-synth evaluate {flags} --reference FOLDER_OR_HUB_ID", markup=False, soft_wrap=True
     )
 
 

@@ -82,6 +82,9 @@ def generate(
 ) -> dict[str, Any]:
     """Generate into `folder/dataset`, whose lock is held, and return the recorded facts (on rank 0)."""
     watch = Watch(console, folder, plan.config.num_rows)
+    few = plan.config.num_rows < len(plan.task.cells)
+    if ranks.rank == 0 and few:
+        console.print(f"{len(plan.task.cells)} labels, and `num_rows: {plan.config.num_rows}`: some will have no row")
     if ranks.rank == 0:
         write_local(folder, plan.config, plan.method_config, output.reference)
     kept_here = {"private": real_texts(plan)} if output.private and real_texts(plan) else {}

@@ -70,7 +70,7 @@ def guarded(verb: str, argv: list[str]) -> int:
             return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
         reason = os.strerror(error.errno)
-        kept = " What was written before is kept: the same command goes on from there." if verb in RESUMED else ""
+        kept = " Whatever was written before is kept: the same command goes on from there." if verb in RESUMED else ""
         return _say(f"{reason}{where}.{kept}", 2)
     except MemoryError as error:
         return _say(str(error) or "out of memory", 2)

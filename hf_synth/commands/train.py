@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from datasets import ClassLabel
 
 from ..columns import class_names
 from ..config import strict
@@ -21,6 +22,7 @@ from ..produce import Plan, known_as
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from ..shapes import shape
+from ..task import Task
 from ..weighted import GIVEN, WEIGHT, write_weights
 from .generate import console, output_folder
 from .options import parse
@@ -97,6 +99,8 @@ def train(
     own = folder / "dataset"
     dataset = given.dataset or own
     data = load_splits(dataset, plan.task, given.dataset_config)
+    if lacking := _lacking(data["train"], plan.task):
+        console.print(f"no row of {', '.join(lacking)}: the student will not learn it", markup=False)
     from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +117,14 @@ def train(
         write_weights(own, pq.read_table(folder / "model" / WEIGHTS), told)
         console.print(f"weights of its rows: load_dataset({str(own)!r}, 'weighted')", markup=False)
     return facts
+
+
+def _lacking(rows: Any, task: Task) -> list[str]:
+    """Return the labels that no row has, of tasks of one label a row."""
+    if not isinstance(feature := rows.features[task.label_column], ClassLabel):
+        return []
+    there = set(rows.unique(task.label_column))
+    return [name for at, name in enumerate(feature.names) if at not in there]
 
 
 def _rank() -> int:

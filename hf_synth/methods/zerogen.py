@@ -76,8 +76,11 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: ZeroGenConfig) -> None:
-    """Refuse openings that the task cannot give, and to steer away from the prompts of labels that have none."""
+    """Refuse what a task's prompts cannot give: openings, other labels' prompts, several texts without sampling."""
     check_openings(task, config.openings)
+    varied = task.words or task.starts or config.openings == "corpus" or (task.opening and task.opening.values)
+    if not config.temperature and task.kind == "single" and not varied:
+        raise InputError(f"`temperature: 0` writes the same text to the same prompt, and {task.name} has one a label")
     if config.steer_away and task.mismatched and len(task.labels) - len(task.mismatched) < 2:
         raise InputError(f"`steer_away: true` needs prompts of other labels; the rows of {task.name} all have one")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, unknown
-from ..files import delimiter
+from ..files import delimiter, load_file
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -71,18 +71,19 @@ class Table:
 
 
 def read_table(name: str) -> Table:
-    """Read a table: a `.csv` file, a folder that `load_dataset` knows, or a Hub id.
+    """Read a table: a file (`.csv`, `.jsonl`, `.parquet`), a folder that `load_dataset` knows, or a Hub id.
 
     Raises:
         InputError: If there is none, or it is no table.
     """
     path = Path(name).expanduser()
-    if path.suffix.lower() == ".csv" or path.is_file():
+    rows = path.suffix.lower() in (".jsonl", ".json", ".parquet")
+    if path.suffix.lower() == ".csv" or (path.is_file() and not rows):
         return Table(path.name, {"train": _csv(path)}, {})
     from datasets import DatasetDict, load_dataset
 
     try:
-        data = load_dataset(str(path) if path.is_dir() else name)
+        data = load_file(str(path)) if path.is_file() else load_dataset(str(path) if path.is_dir() else name)
     except Exception as error:  # of whichever kind: no such set, no network, no data files
         raise InputError(f"cannot load the table {name!r}: {str(error).splitlines()[0]}") from None
     assert isinstance(data, DatasetDict)

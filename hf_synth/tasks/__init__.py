@@ -12,6 +12,9 @@ from ..errors import InputError, unknown
 from ..records import BETWEEN
 from ..task import Corpus, Opening, Reference, Task
 
+# Settings whose values are words, also where they look like numbers.
+WORDS = ("words", "queries", "starts", "attributes", "mismatched", "labels", "only")
+
 
 def task_names() -> tuple[str, ...]:
     """Return the names of the packaged tasks."""
@@ -21,13 +24,16 @@ def task_names() -> tuple[str, ...]:
 
 
 def parse_task(values: Mapping[str, Any], where: str) -> Task:
-    """Build a task from a mapping; nested mappings become `Opening` and `Reference`."""
-    values = dict(values)
+    """Build a task from a mapping; nested mappings become `Opening` and `Reference`.
+
+    Labels may be numbers, and are strings from here on.
+    """
+    values = {key: value if key == "labels" else _named(value, key in WORDS) for key, value in values.items()}
     if isinstance(values.get("labels"), list | tuple | Mapping):
         values["labels"] = _labels(values["labels"], where)
     for key in ("words", "queries", "starts"):
         if isinstance(values.get(key), Mapping):
-            values[key] = {str(k): (w,) if isinstance(w, str) else w for k, w in values[key].items()}
+            values[key] = {k: (w,) if isinstance(w, str) else w for k, w in values[key].items()}
     for key in ("columns", "language", "stop", "starts"):
         if isinstance(values.get(key), str):
             values[key] = (values[key],)
@@ -62,8 +68,19 @@ def _labels(labels: Any, where: str) -> dict[str, str]:
             raise InputError(f"{where}: `labels`: names and words are strings; put {name!r} in quotes")
         if name in labels and BETWEEN in str(name):
             raise InputError(f"{where}: `labels`: {name!r} holds {BETWEEN!r}, which parts the names of a row's labels")
-    if len(set(labels)) < len(labels):
+    if len({str(name) for name in labels}) < len(labels):
         raise InputError(f"{where}: `labels` names a label twice: {list(labels)!r}")
+    if not all(str(name).strip() for name in labels):
+        raise InputError(f"{where}: `labels`: a name is empty: {list(labels)!r}")
     if isinstance(labels, Mapping):
         return {str(name): str(text) for name, text in labels.items()}
     return {str(name): str(name).replace("_", " ") for name in labels}
+
+
+def _named(value: Any, words: bool) -> Any:
+    """Return a setting whose keys are strings, as labels are; of words and names the numbers, too."""
+    if isinstance(value, Mapping):
+        return {k if isinstance(k, bool) else str(k): _named(own, words or k in WORDS) for k, own in value.items()}
+    if isinstance(value, list) and words:
+        return [_named(own, words) for own in value]
+    return str(value) if words and isinstance(value, int | float) and not isinstance(value, bool) else value
