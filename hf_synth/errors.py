@@ -28,3 +28,9 @@ def unknown(what: str, value: object, allowed: Iterable[str]) -> InputError:
     """
     names = list(allowed)
     return InputError(f"{what} must be one of {', '.join(names)}; got {value!r}.{did_you_mean(value, names)}")
+
+
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """Return what another library's error says, on one line of so many characters at most."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= most else words[:most].rsplit(" ", 1)[0] + " ..."

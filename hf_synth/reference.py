@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import models
-from .errors import InputError, unknown
+from .errors import InputError, reason_of, unknown
 from .files import load_file
 from .mapping import check_texts, rows_of, under_names
 from .models import cache_folder, console
@@ -69,8 +69,7 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
         try:
             data = load_real(reference.path, reference.config, reference.split, reference.revision)
         except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
-            first = str(error).strip().splitlines() or [type(error).__name__]
-            reason = f"{reference.path} cannot be loaded ({first[0][:160]})"
+            reason = f"{reference.path} cannot be loaded ({reason_of(error)})"
         else:  # it is there: if it does not fit the task, no other test set may take its place
             return _mapped(task, reference, data, reference.path, reference.split)
     if reference.package is not None:
@@ -121,7 +120,7 @@ def _folder_or_hub(
         raise
     except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
         what = f"{path!r} cannot be loaded" if local else f"there is no folder {path!r}, and from the Hub"
-        raise InputError(f"`{key}`: {what}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"`{key}`: {what}: {reason_of(error)}") from None
 
 
 def load_real(path: str, config: str | None = None, split: str | None = None, revision: str | None = None) -> Any:
@@ -260,7 +259,7 @@ def load_corpus(corpus: Corpus) -> Dataset:
     try:
         data = load_real(corpus.path, corpus.config, corpus.split)
     except (OSError, ValueError) as error:
-        raise InputError(f"`corpus`: {corpus.path!r} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise InputError(f"`corpus`: {corpus.path!r} cannot be loaded: {reason_of(error)}") from None
     if corpus.column not in data.column_names:
         raise InputError(f"`corpus`: {unknown('a column', corpus.column, data.column_names)}")
     check_texts(data, corpus.column, f"`corpus`: {corpus.path!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from .errors import InputError
+from .errors import InputError, reason_of
 from .generators.base import OutOfMemory
 from .journal import Journal, Place, answer_digest, seed_of
 from .models import Source, resolve
@@ -57,7 +57,7 @@ def find(name: str) -> Path:
     try:
         return Path(snapshot_download(name, **wanted))
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
-        raise InputError(f"{name!r} is no folder, and from the Hub: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{name!r} is no folder, and from the Hub: {reason_of(error)}") from None
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..models import MODEL_FILES, hub_unreachable
 from . import WEIGHTS, Adapters, attach
 
@@ -132,4 +132,4 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=bool(hub_unreachable())))
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
-        raise InputError(f"`adapter`: {name!r} is no folder, and from the Hub: {str(error).splitlines()[0]}") from None
+        raise InputError(f"`adapter`: {name!r} is no folder, and from the Hub: {reason_of(error)}") from None

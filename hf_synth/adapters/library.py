@@ -22,7 +22,7 @@ from peft import (
     initialize_kv_prefix_from_past_key_values,
 )
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from . import WEIGHTS
 
 
@@ -77,7 +77,7 @@ class Library:
                 except ValueError as error:
                     raise InputError(
                         f"`adapt: {self.adapt}` does not know the layers of {type(self.model).__name__} "
-                        f"({str(error).splitlines()[0]}); `bottleneck`, `embeddings` and `last_layer` fit any model"
+                        f"({reason_of(error)}); `bottleneck`, `embeddings` and `last_layer` fit any model"
                     ) from None
         self.use(name)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..columns import names_of
-from ..errors import InputError, unknown
+from ..errors import InputError, reason_of, unknown
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
 from ..produce import known_as
@@ -60,8 +60,7 @@ def splits_of(path: str, key: str) -> dict[str, Dataset]:
         return dict(load_real(name, config or None))
     except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
         what = "cannot be loaded" if file.exists() else "is no folder or file here, and on the Hub"
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"`{key}`: {path!r} {what}: {first}") from None
+        raise InputError(f"`{key}`: {path!r} {what}: {reason_of(error)}") from None
 
 
 def chosen_split(splits: Mapping[str, Any], given: str | None, prefer: Sequence[str], key: str, path: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..errors import InputError, unknown
+from ..errors import InputError, reason_of, unknown
 from .naturalness import Score
 from .oracle import Judge
 from .records import Floats
@@ -98,7 +98,7 @@ def _classifier(path: str, key: str) -> Any:
     try:
         return pipeline("text-classification", model=path, truncation=True, top_k=None)
     except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = reason_of(error)
         raise InputError(f"`{key}`: {path!r} is no text classifier: {first}") from None
 
 

@@ -14,7 +14,7 @@ from datasets import ClassLabel
 
 from ..columns import class_names
 from ..config import strict
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..home import locked
 from ..journal import write_whole
 from ..leaks import TRAINING, held_back
@@ -71,7 +71,7 @@ def _load(path: str | Path, config: str) -> Any:
         return load_dataset(str(path), None if config == "default" else config)
     except (OSError, ValueError) as error:
         what = f"the config {config!r} of {str(path)!r}" if config != "default" else repr(str(path))
-        raise InputError(f"`dataset`: {what} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise InputError(f"`dataset`: {what} cannot be loaded: {reason_of(error)}") from None
 
 
 def _with_weights(data: Any, path: str | Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, Image, Value, load_dataset
 
-from ..errors import InputError, unknown
+from ..errors import InputError, reason_of, unknown
 from .settings import Where
 from .store import is_image
 
@@ -82,7 +82,7 @@ def _loaded(config: Where) -> Dataset:
     try:
         splits = load_dataset(str(path) if path.is_dir() else config.dataset)
     except Exception as error:  # of whichever kind: no such set, no network, no data files
-        raise InputError(f"cannot load the data set {config.dataset!r}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"cannot load the data set {config.dataset!r}: {reason_of(error)}") from None
     if config.split not in splits:
         raise unknown(f"a split of {config.dataset!r}", config.split, splits)
     data = splits[config.split]

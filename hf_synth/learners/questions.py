@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from .. import student
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..models import resolve
 from ..settings import StudentConfig
 from ..trainers.spans import LONGEST, span_scores, with_span_logits
@@ -94,7 +94,7 @@ def load(
     try:
         model = AutoModelForQuestionAnswering.from_pretrained(source.path, num_labels=2, ignore_mismatched_sizes=True)
     except ValueError as error:
-        why = str(error).splitlines()[0]
+        why = reason_of(error)
         raise InputError(f"`student`: {config.student!r} cannot answer questions: {why}") from None
     return with_span_logits(model), tokenizer, source.facts()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, unknown
+from ..errors import InputError, reason_of, unknown
 from ..files import delimiter, load_file
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_table(name: str) -> Table:
     try:
         data = load_file(str(path)) if path.is_file() else load_dataset(str(path) if path.is_dir() else name)
     except Exception as error:  # of whichever kind: no such set, no network, no data files
-        raise InputError(f"cannot load the table {name!r}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"cannot load the table {name!r}: {reason_of(error)}") from None
     assert isinstance(data, DatasetDict)
     return Table.of(path.resolve().name if path.is_dir() else name, data)
 
