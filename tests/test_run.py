@@ -292,3 +292,9 @@ def test_a_later_fill_of_which_nothing_can_be_kept_gives_its_account():
     assert [example.cell for example in fill(1)] == ["negative", "positive"]
     assert fill(5) == []  # the rows there are stay, and so does the run
     assert [*run.ledger.accounts] == ["negative", "positive"]
+
+
+def test_texts_that_differ_by_case_spacing_or_the_last_mark_are_one():
+    texts = ["Back in 2 minutes.", "back in  2 minutes!", "Back in 20 minutes.", "Back in 2 minutes, he said."]
+    found = Unique()([Example({"text": text}, "a", "a", Prompt("p")) for text in texts])
+    assert found == [None, "duplicate", None, None]
