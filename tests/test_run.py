@@ -11,7 +11,7 @@ from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.journal import Journal
 from hf_synth.methods import get
 from hf_synth.parse import labelled
-from hf_synth.records import Prompt
+from hf_synth.records import Example, Prompt
 from hf_synth.run import PROBE, Run
 from hf_synth.tasks import load_task
 
