@@ -16,8 +16,12 @@ from .task import Task
 
 
 def first_queries(task: Task) -> dict[str, str]:
-    """Return query -> label: the task's queries, of a label that has none its words."""
-    return {query: label for label in task.labels for query in task.queries.get(label, (task.labels[label],))}
+    """Return query -> label: the task's queries, of a label that has none its verbalizers, else its words."""
+
+    def own(label: str) -> tuple[str, ...]:
+        return task.queries.get(label) or task.words.get(label) or (task.labels[label],)
+
+    return {query: label for label in task.labels for query in own(label)}
 
 
 def expanded_queries(task: Task, examples: Iterable[Example], words: int) -> dict[str, str]:

@@ -53,7 +53,7 @@ class Task:
             word; defaults to `score_prompt`, else `prompt`, which then stand outside the chat template.
         label_column: Name of the label column.
         corpus: Real unlabelled text, where rows are found in one.
-        queries: Label name -> what to look for in a corpus; the label's words where left out.
+        queries: Label name -> what to look for in a corpus; the label's verbalizers, or its words, where left out.
         example: Template of an example shown in a prompt; slots are the text columns, `{label}` and `{opening}`.
         mismatched: Of `pair`: label name -> the label as whose its texts are written, to a given text alike to the one
             they then stand beside; what fits one does not fit the other, and a small model cannot miss on purpose.

@@ -301,7 +301,10 @@ def test_packaged_queries_are_for_every_label():
         task = load_task(name)
         assert set(first_queries(task).values()) == set(task.labels)
         assert set(task.queries) == set(task.labels)
-    assert first_queries(dataclasses.replace(TASK, queries={})) == {"sports": "Sports", "business": "Business"}
+    plain = dataclasses.replace(TASK, queries={})
+    assert first_queries(plain) == {"sports": "Sports", "business": "Business"}
+    verbalized = dataclasses.replace(plain, words={"Sports": ("football", "tennis"), "Business": ("shares",)})
+    assert first_queries(verbalized) == {"football": "Sports", "tennis": "Sports", "shares": "Business"}
 
 
 @pytest.fixture
