@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
@@ -42,7 +43,8 @@ def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise InputError(f"{where}: {_sentence(error)}") from None
     for name, (other, readers) in (rule for base in kind.__mro__ for rule in vars(base).get("read_by", {}).items()):
         given, chosen = getattr(found, name), getattr(found, other)
-        if name in values and given != getattr(kind, name, given) and chosen not in readers:
+        default = kind.__pydantic_fields__[name].get_default(call_default_factory=True)  # type: ignore[attr-defined]
+        if name in values and given != default and chosen not in readers:
             wanted = " or ".join(yaml_word(value) for value in readers)
             raise InputError(
                 f"{where}: `{name}: {yaml_word(given)}` needs `{other}: {wanted}`; got {yaml_word(chosen)}"
@@ -71,18 +73,35 @@ def _sentence(error: ValidationError) -> str:
     return f"`{key}`: {message}; got {given!r}.{hint}"
 
 
-class _Once(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key that stands twice is an error: the last one would win without a word."""
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, without what would change a setting in silence.
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
+    A key that stands twice is an error, where the last one would win; `12:30` and `02134` are texts, not the numbers
+    750 and 1116 that YAML 1.1 makes of them.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Refuse a key that stands twice."""
+        node, seen = super().compose_mapping_node(anchor), set()
         for key, _ in node.value:
             name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key
-            if name in seen:
+            if name in seen and key.tag != "tag:yaml.org,2002:merge":
                 told = f"{key.value!r} stands twice"
                 raise yaml.constructor.ConstructorError(problem=told, problem_mark=key.start_mark)
             seen.add(name)
-        return super().construct_mapping(node, deep)
+        return node
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), [*"-+0123456789"])
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.[0-9_]*(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"),
+    [*"-+.0123456789"],
+)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -93,7 +112,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        values = yaml.load(text, Loader=_Once)  # noqa: S506 (a safe loader)
+        values = yaml.load(text, Loader=Loader)  # noqa: S506 (a safe loader)
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -252,11 +252,11 @@ class Feedback:
 
     def _model(self) -> dict[str, Any]:
         """Find the classifier before anything is written for it; return what tells it from another."""
-        from .models import known
+        from .models import student_facts
         from .student import check_student
 
         check_student(self.student)
-        return known(self.config.quality_model)
+        return student_facts(self.config.quality_model)
 
     def _oracle(self) -> list[Example]:
         """Return the real rows that judge."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def load_file(path: str, split: str | None = None) -> Any:
 
     Args:
         path: The file.
-        split: A file has one, which answers to any name; all, which is a `DatasetDict` with `train`, where left out.
+        split: A file has one, which answers to any name, and its slices (`train[:90%]`); a `DatasetDict` with
+            `train` where left out.
 
     Raises:
         ValueError: If it cannot be read.
@@ -55,7 +57,11 @@ def load_file(path: str, split: str | None = None) -> Any:
     from datasets import load_dataset
 
     file = Path(path)
-    if file.suffix not in FILES:
+    ending = file.suffix.lower()
+    if ending not in FILES:
         raise ValueError(f"a file of rows ends in one of {', '.join(FILES)}")
-    between = {"sep": delimiter(file)} if file.suffix == ".csv" else {}
-    return load_dataset(FILES[file.suffix], data_files=path, split=split and "train", **between)
+    between = {"sep": delimiter(file)} if ending == ".csv" else {}
+    _, bracket, part = (split or "").partition("[")
+    return load_dataset(
+        FILES[ending], data_files=glob.escape(path), split=split and f"train{bracket}{part}", **between
+    )

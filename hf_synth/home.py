@@ -27,7 +27,8 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     record = folder / "journal" / "settings.json"
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"`output_dir`: {str(folder)!r} cannot be written: {str(there)!r} is no folder for that")
+        why = "may not be written to" if there.is_dir() else "is no folder"
+        raise InputError(f"`output_dir`: {str(folder)!r} cannot be written: {str(there)!r} {why}")
     if not record.exists():
         if (
             folder.exists()

@@ -116,7 +116,7 @@ def count_parameters(folder: str) -> int | None:
     return total or None
 
 
-def known(name: str) -> dict[str, Any]:
+def student_facts(name: str) -> dict[str, Any]:
     """Return what tells an untrained student from another of its name: where its weights come from, and their sha256.
 
     Raises:

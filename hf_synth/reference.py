@@ -71,7 +71,8 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
         except (OSError, ValueError) as error:  # what datasets and the Hub's client raise
             reason = f"{reference.path} cannot be loaded ({reason_of(error)})"
         else:  # it is there: if it does not fit the task, no other test set may take its place
-            return _mapped(task, reference, data, reference.path, reference.split)
+            known = (Path(reference.path).resolve().name, WHOLE) if Path(reference.path).is_file() else None
+            return _mapped(task, reference, data, *(known or (reference.path, reference.split)))
     if reference.package is not None:
         try:
             return _vader(task, reference.package)
@@ -170,7 +171,8 @@ def readable() -> Iterator[None]:
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
     found = under_names(task, reference, data, name, split)
     if (left := len(data) - len(found)) and not reference.only:
-        console.print(f"{name}, split {split}: {left} of {len(data)} rows have no text or no label, and are left out")
+        said = f"{name}, split {split}: {left} of {len(data)} rows have no text or no label, and are left out"
+        console.print(said, markup=False, soft_wrap=True)
     return Judge(found, name, split)
 
 

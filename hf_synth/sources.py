@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -79,5 +80,14 @@ class Reference:
 
     def holds(self, corpus: Corpus) -> bool:
         """Tell whether rows are of the data set and split that the task is judged on."""
-        own, theirs = (":".join(filter(None, (one.path, one.config))) for one in (self, corpus))
-        return own == theirs and (corpus.split in self.split or self.split in corpus.split)
+        if self.path is None or not _same(self.path, corpus.path):
+            return False
+        if self.config and corpus.config and self.config != corpus.config:
+            return False
+        return Path(self.path).is_file() or corpus.split in self.split or self.split in corpus.split
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two ids or paths are of one data set."""
+    paths = Path(one), Path(other)
+    return one == other or (all(path.exists() for path in paths) and paths[0].resolve() == paths[1].resolve())

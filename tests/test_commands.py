@@ -339,14 +339,10 @@ def test_labels_without_rows_are_said(flags, tmp_path, capsys):
     assert "no row of positive: the student will not learn it" in capsys.readouterr().out
 
 
-def test_what_cannot_be_written_or_varied_is_refused_before_anything_is_loaded(tmp_path, capsys):
+def test_what_cannot_be_written_is_refused_before_anything_is_loaded(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     argv = ["generate", "--task", "sst2", "--model", "no/such", "--num_rows", "4"]
     assert main([*argv, "--output_dir", str(tmp_path / "file" / "x")]) == 2
-    assert "cannot be written" in capsys.readouterr().err
-    (tmp_path / "mine.yaml").write_text("labels: [good, bad]\nprompt: 'A {label} text: \"'\n")
-    argv[2] = str(tmp_path / "mine.yaml")
-    assert main([*argv, "--temperature", "0", "--output_dir", str(tmp_path / "out")]) == 2
-    assert (
-        "`temperature: 0` writes the same text to the same prompt, and mine has one a label" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "cannot be written" in said
+    assert "file' is no folder" in said

@@ -9,9 +9,19 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hf_synth import models, reference
 from hf_synth.commands.evaluate import refuse_leak
 from hf_synth.errors import InputError
-from hf_synth.reference import NotEvaluated, check_corpus, corpus_texts, load_corpus, load_reference
+from hf_synth.reference import (
+    NotEvaluated,
+    check_corpus,
+    corpus_texts,
+    load_corpus,
+    load_real,
+    load_reference,
+    refuse_judged,
+)
 from hf_synth.task import Corpus
 from hf_synth.tasks import load_task, parse_task
+
+GLUE = {"path": "nyu-mll/glue", "config": "mrpc", "split": "train"}
 
 
 def folder_of(tmp_path, texts, labels, names, column="sentence", split="test"):
@@ -176,6 +186,23 @@ def test_a_file_may_stand_for_a_folder(tmp_path, ending):
     with pytest.raises(InputError, match="is one file, which has no splits"):
         load_reference(load_task("sst2"), str(file), "test")
     assert next(corpus_texts(Corpus(str(file), "sentence"), 0))
+
+
+def test_the_file_that_judges_is_known_by_any_path_and_split(tmp_path, monkeypatch):
+    Dataset.from_dict({"text": ["a b", "c d"], "label": ["x", "y"]}).to_csv(tmp_path / "rows[1].csv")
+    file = str(tmp_path / "rows[1].csv")
+    task = parse_task({"name": "t", "labels": ["x", "y"], "prompt": "{label}", "reference": {"path": file}}, "t")
+    judge = load_reference(task)
+    assert (judge.name, judge.split) == ("rows[1].csv", "whole file")
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        with pytest.raises(InputError, match="t is judged on"):
+            refuse_judged(task, [Corpus("./rows[1].csv", "text", split=split)])
+    assert len(load_real(file, split="train[:1]")) == 1
+    hub = parse_task({**{"name": "t", "labels": ["x", "y"], "prompt": "{label}"}, "reference": GLUE}, "t")
+    refuse_judged(hub, [Corpus("nyu-mll/glue", "text", config="sst2")])
+    with pytest.raises(InputError, match="t is judged on"):
+        refuse_judged(hub, [Corpus("nyu-mll/glue", "text")])
 
 
 def test_rows_left_out_are_said(tmp_path, capsys):

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from datasets import ClassLabel, Features, List, Value
 
-from hf_synth.config import read_yaml
+from hf_synth.config import Loader, read_yaml
 from hf_synth.errors import InputError
 from hf_synth.reference import _side
 from hf_synth.shapes import shape
 from hf_synth.task import Task
-from hf_synth.tasks import load_task, task_names
+from hf_synth.tasks import load_task, parse_task, task_names
 
 NAMES = task_names()
 PAIRS = {
@@ -346,6 +346,17 @@ def test_numbers_as_label_names_become_text(tmp_path):
     assert (task.words["1"], task.attributes["year"]) == (("2", "bad"), ("2001", "2002"))
     assert task.attributes["size"]["1"] == ("10",)
     assert task.reference.labels == {"1": "0", "2": "1"}
+
+
+def test_times_and_codes_are_texts_and_mappings_may_be_merged(tmp_path):
+    text = "base: &base {year: [a]}\nlabels: [x, y]\nprompt: '{label}: \"'\n"
+    text += "attributes: {<<: *base, time: [12:30, 02134]}\n"
+    values = yaml.load(text, Loader=Loader)
+    values.pop("base")
+    task = parse_task({"name": "t", **values}, "here")
+    assert task.attributes == {"year": ("a",), "time": ("12:30", "02134")}
+    numbers = yaml.load("[1, -2, 1.5, 1.0e-4, .5, 1_000, true, null]", Loader=Loader)
+    assert numbers == [1, -2, 1.5, 1e-4, 0.5, 1000, True, None]
 
 
 def test_one_template_a_label_and_one_string_for_a_list(tmp_path):

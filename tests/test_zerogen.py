@@ -167,3 +167,13 @@ def test_texts_of_a_mismatched_label_are_written_to_an_alike_text_and_stand_besi
     plain = {"columns": ["question"], "prompt": "{label}", "score_prompt": "{label}", "opening": None}
     with pytest.raises(InputError, match="`mismatched` is for pairs"):
         parse_task({**values, "kind": "single", **plain}, "here")
+
+
+def test_one_prompt_without_sampling_has_one_text():
+    task = parse_task({"name": "mine", "labels": ["good", "bad"], "prompt": 'A {label} text: "'}, "here")
+    method = get("zerogen")
+    run = Run(task, ScriptedGenerator(lambda prompt, rng: f'{prompt.text[2:6]} it is, you know"'), num_rows=3)
+    with pytest.raises(InputError, match="`temperature: 0` writes the same text to the same prompt, and mine has"):
+        next(method.generate(run, method.config(temperature=0)))
+    run = Run(task, ScriptedGenerator(lambda prompt, rng: f'{prompt.text[2:6]} it is, you know"'), num_rows=2)
+    assert len(list(method.generate(run, method.config(temperature=0)))) == 2

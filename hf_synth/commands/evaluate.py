@@ -126,7 +126,7 @@ def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str, what: st
     if real["split"] == reference.split or reference.split == WHOLE:  # a file's split has whatever name is asked for
         raise InputError(
             f"`{what}` and `reference` are both the split {reference.split!r} of {reference.name!r}: a student "
-            "must be judged on other real rows than it has learnt from"
+            "must be judged on other real rows than it has learnt from (rename one, if they are two of one name)"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import yaml
 from pydantic_core import PydanticUndefined
 
-from ..config import checked, read_yaml
+from ..config import Loader, checked, read_yaml
 from ..errors import InputError, did_you_mean, unknown
 from ..methods import get
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
@@ -124,7 +124,7 @@ def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, A
 
 def _yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=Loader)  # noqa: S506 (a safe loader)
     except yaml.YAMLError:
         raise argparse.ArgumentTypeError(f"not valid YAML: {text!r}") from None
 

@@ -99,7 +99,8 @@ def train(
     own = folder / "dataset"
     dataset = given.dataset or own
     data = load_splits(dataset, plan.task, given.dataset_config)
-    if lacking := _lacking(data["train"], plan.task):
+    lacking = [] if config.real_rows or _rank() else _lacking(data["train"], plan.task)
+    if lacking:
         console.print(f"no row of {', '.join(lacking)}: the student will not learn it", markup=False)
     from ..train import WEIGHTS, train_student
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..config import checked
 from ..generators.corpus import retriever_of
-from ..models import known
+from ..models import student_facts
 from ..records import Example
 from ..run import Run
 from ..settings import StudentConfig
@@ -140,7 +140,7 @@ class SelfConsistent:
             self.how = "cross_fit"
         judges = self.given if self.how == "previous" else []
         given, asked = ([(e.cell, dict(e.fields)) for e in part] for part in (judges, examples))
-        inputs = [asdict(self.config), known(self.config.student), self.how, self.run.seed, given, asked]
+        inputs = [asdict(self.config), student_facts(self.config.student), self.how, self.run.seed, given, asked]
         verdicts = self.run.once("verdicts", inputs, lambda: self._verdicts(examples))
         self.probability |= {docid(e): own for e, (_, own) in zip(examples, verdicts, strict=True)}
         return [None if agrees else "inconsistent" for agrees, _ in verdicts]

@@ -51,6 +51,9 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     `p(X | prompt(C, y))`; the label is the `y` of the prompt. Texts end at the closing quote.
     """
     task, kind = run.task, shape(run.task)
+    varied = config.temperature or task.kind != "single" or task.words or task.starts or task.opening
+    if not varied and run.num_rows > len(task.cells):
+        raise InputError(f"`temperature: 0` writes the same text to the same prompt, and {task.name} has one a label")
     sampling: dict[str, Any] = {
         "temperature": config.temperature,
         "top_k": config.top_k,
@@ -76,11 +79,8 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: ZeroGenConfig) -> None:
-    """Refuse what a task's prompts cannot give: openings, other labels' prompts, several texts without sampling."""
+    """Refuse openings that the task cannot give, and to steer away from the prompts of labels that have none."""
     check_openings(task, config.openings)
-    varied = task.words or task.starts or config.openings == "corpus" or (task.opening and task.opening.values)
-    if not config.temperature and task.kind == "single" and not varied:
-        raise InputError(f"`temperature: 0` writes the same text to the same prompt, and {task.name} has one a label")
     if config.steer_away and task.mismatched and len(task.labels) - len(task.mismatched) < 2:
         raise InputError(f"`steer_away: true` needs prompts of other labels; the rows of {task.name} all have one")
 

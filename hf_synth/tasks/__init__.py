@@ -13,7 +13,7 @@ from ..records import BETWEEN
 from ..task import Corpus, Opening, Reference, Task
 
 # Settings whose values are words, also where they look like numbers.
-WORDS = ("words", "queries", "starts", "attributes", "mismatched", "labels", "only")
+WORDS = ("words", "queries", "starts", "attributes", "mismatched", "together", "labels", "only")
 
 
 def task_names() -> tuple[str, ...]:
@@ -83,4 +83,4 @@ def _named(value: Any, words: bool) -> Any:
         return {k if isinstance(k, bool) else str(k): _named(own, words or k in WORDS) for k, own in value.items()}
     if isinstance(value, list) and words:
         return [_named(own, words) for own in value]
-    return str(value) if words and isinstance(value, int | float) and not isinstance(value, bool) else value
+    return str(value) if words and isinstance(value, int) and not isinstance(value, bool) else value
