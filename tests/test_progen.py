@@ -1,6 +1,7 @@
 """ProGen's rounds: what is asked, what is shown, what judges it, and when it ends."""
 
 import gc
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,6 +65,9 @@ def little_garbage():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+ROOT = Path(__file__).parent.parent
 
 
 def progen(student, rows=100, task=SST2, generator=None, journal=None, chunk_size=8, **settings):
@@ -264,7 +268,7 @@ def test_what_was_computed_is_not_computed_again(student_folder, monkeypatch, wh
     assert not generator.prompts
 
 
-@pytest.mark.parametrize("name", ["ag_news", "rte"])
+@pytest.mark.parametrize("name", ["ag_news", str(ROOT / "recipes/paper_tasks/rte.yaml")])
 def test_any_number_of_labels_and_pairs(student_folder, name):
     task = load_task(name)
     rows, _, generator = progen(
@@ -276,7 +280,7 @@ def test_any_number_of_labels_and_pairs(student_folder, name):
         shown = [rows[at].fields[task.generated] for at in shown_in(prompt)]
         block = "".join(f'"{text}"\n\n' for text in shown)  # neither has a template for examples
         assert prompt.text.startswith(block)
-        assert bool(prompt.against) == (name == "rte")
+        assert bool(prompt.against) == (task.name == "rte")
         assert all(text.startswith(block) for text in prompt.against)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,10 +72,12 @@ def test_another_process_redoes_the_same_random_chunks(made, causal_folder, caps
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines() == said[:2]
 
 
+PAPERS = Path(__file__).parent.parent / "recipes/paper_tasks"
 METHODS = {
-    "zerogen": ["--task=mnli", "--num_openings=4"],  # a given text that is written first, prompts to steer away from
+    # A given text that is written first, prompts to steer away from.
+    "zerogen": [f"--task={PAPERS}/mnli.yaml", "--num_openings=4"],
     "supergen": [
-        "--task=mnli",
+        f"--task={PAPERS}/mnli.yaml",
         "--num_openings=4",
         "--openings=generated",
         "--temperature=0.5",

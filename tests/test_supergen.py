@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -301,6 +302,7 @@ def test_settings_left_out_are_the_papers(task, openings, temperature):
 
 @pytest.mark.parametrize("name", ["cola", "mnli", "mrpc", "qqp", "qnli", "rte"])
 def test_the_papers_tasks_have_their_control_codes(name):
-    task = load_task(name)
+    papers = Path(__file__).parent.parent / "recipes/paper_tasks" / f"{name}.yaml"
+    task = load_task(str(papers) if papers.exists() else name)
     assert task.control in ("Wikipedia", "Links")
     assert all(0 < factor < 2 for pair in task.repetition.values() for factor in pair)

@@ -63,13 +63,13 @@ POLARITY = [
     ("trec", "HUM", "a person"),
     ("trec", "LOC", "a place"),
     ("trec", "NUM", "a number"),
-    ("rte", "entailment", "definitely correct:"),
-    ("rte", "not_entailment", "definitely wrong:"),
-    ("mnli", "entailment", "In other words,"),
-    ("mnli", "neutral", "Furthermore,"),
-    ("mnli", "contradiction", "However, the truth is:"),
-    ("mrpc", "equivalent", "In other words,"),
-    ("mrpc", "not_equivalent", "Furthermore,"),
+    ("rte", "entailment", "that the passage proves:"),
+    ("rte", "not_entailment", "does not prove:"),
+    ("mnli", "entailment", "So it is true that:"),
+    ("mnli", "neutral", "It may also be that:"),
+    ("mnli", "contradiction", "So it is false that:"),
+    ("mrpc", "equivalent", "in other words:"),
+    ("mrpc", "not_equivalent", "Other news about it:"),
     ("cola", "acceptable", "grammatically correct:"),
     ("cola", "unacceptable", "grammatically incorrect:"),
     ("clinc_oos", "yes", "answer yes"),
@@ -122,7 +122,7 @@ def test_packaged_task(name):
     assert len(task.description) > 20
     assert task.kind in ("single", "pair") or task.kind == OTHERS[name][0]
     assert all(isinstance(text, str) and text for item in task.labels.items() for text in item)
-    assert task.steers_away == (name in PAIRS)
+    assert task.steers_away == (name == "qnli")  # the others of two texts show examples of their label
 
 
 @pytest.mark.parametrize("name", LABELLED)

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,6 +290,7 @@ def test_a_label_of_which_nothing_could_be_written_is_named(tmp_path, student_fo
         made(tmp_path, one_sided, expand_words="prototypes", words_model=str(student_folder))
 
 
+RTE = str(Path(__file__).parent.parent / "recipes/paper_tasks/rte.yaml")
 PER_LABEL = "labels: [dull, fine]\nprompt: {dull: 'It bored me: ', fine: 'It moved me, {label}: '}\n"
 
 
@@ -308,7 +310,7 @@ PER_LABEL = "labels: [dull, fine]\nprompt: {dull: 'It bored me: ', fine: 'It mov
             r"needs the slot \{word\} or \{label\} .*; got 'It bored me: '",
         ),
         (
-            {"task": "rte", "expand_words": "prototypes"},
+            {"task": RTE, "expand_words": "prototypes"},
             "`expand_words: prototypes` is for tasks of kind single; 'rte'",
         ),
     ],

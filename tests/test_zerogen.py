@@ -1,6 +1,7 @@
 """ZeroGen on its kinds of tasks, with a scripted generator that keeps what it is asked."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from datasets import Dataset
@@ -48,7 +49,7 @@ def test_every_packaged_task_is_written(name):
         assert all(row.fields.values())
     assert run.ledger.stage("rows").kept == count
     asked = [p for p in generator.prompts if p.cell is not None]
-    assert all(bool(p.against) == (task.kind == "pair" and not task.mismatched) for p in asked)
+    assert all(bool(p.against) == (task.steers_away and not task.mismatched) for p in asked)
     last = generator.decoding[-1]
     assert last["stop"] == task.stop
     assert last["max_new_tokens"] == task.max_new_tokens
@@ -56,7 +57,7 @@ def test_every_packaged_task_is_written(name):
 
 
 def test_pairs_have_the_given_text_in_prompt_and_row():
-    task = load_task("rte")
+    task = load_task(str(Path(__file__).parent.parent / "recipes/paper_tasks/rte.yaml"))
     rows, _ = rows_of(task, Asked())
     for row in rows:
         given = row.fields["sentence1"]
