@@ -43,7 +43,7 @@ class FeedbackConfig:
         quality_epochs: Its epochs.
         quality_lr: Its learning rate.
         quality_data: Whose rows judge: `synthetic` ones, taken once after the first round, or real ones (`oracle`).
-        oracle_rows: Of `oracle`: a folder or Hub id, of which the split `train` is taken; no longer zero-shot.
+        oracle_rows: Of `oracle`: a file, or the split `train` of a folder or Hub id; no longer zero-shot.
         validation_size: Rows that judge; of a first round, half at most.
         validation_loss: What they judge by: the noise-robust `rce`, or `ce`, which takes their mistakes at face value.
         min_size_for_influence: Rows before any may be shown.

@@ -84,7 +84,7 @@ class ShotsConfig:
     """Real labelled rows to learn from; named on the card.
 
     Attributes:
-        shots: A folder or Hub id, of which the split `train` is taken.
+        shots: A file, or a folder or Hub id, of which the split `train` is taken.
         shots_per_class: How many rows of each label.
         shots_seed: Decides which.
     """
@@ -149,8 +149,8 @@ class StudentConfig:
         denoise: Which generated rows go before training: `none`, those that confident learning finds mislabelled
             (`confident`), `hard` ones, or those that tell little of their label (`information`).
         denoise_args: Settings of that, as `DenoiseConfig` names them.
-        real_rows: Real labelled rows to train on beside the generated ones: a folder or Hub id, of which the split
-            `train` is taken; what was trained on them is no longer zero-shot.
+        real_rows: Real labelled rows to train on beside the generated ones: a file, or the split `train` of a
+            folder or Hub id; what was trained on them is no longer zero-shot.
         real_per_class: How many of each label; all where left out.
         real_seed: Decides which these are.
         real_first: Epochs on the real rows alone, by cross entropy in batches of 8, before the training on generated
@@ -190,7 +190,7 @@ class OutputConfig:
 
     Attributes:
         output_dir: Folder for `dataset/`, `model/` and `report.json`; `outputs/<task>-<method>` where left out.
-        reference: A real labelled data set to judge on (folder or Hub id) in place of the task's own.
+        reference: A real labelled data set to judge on (file, folder or Hub id) in place of the task's own.
         reference_split: Its split; `test` of a folder, the task's split of its Hub set.
         inspect: Let `run` judge the data set too, as `hf-synth inspect` does, and state it on the card.
         baseline_rows: Reference rows that the prompting baseline labels (0 skips it); the student labels all.

@@ -29,7 +29,7 @@ class LongTailConfig(RoundsConfig, PlanConfig):
     """Settings of long tails, of their rounds and their plan.
 
     Attributes:
-        seen_rows: The real rows: a folder or Hub id, of which the split `train` is taken.
+        seen_rows: The real rows: a file, or a folder or Hub id, of which the split `train` is taken.
         exemplars: Real rows of the label in a prompt; the last is what the text is written from.
         temperature: Sampling temperature.
         top_p: Nucleus of the sampling distribution.
