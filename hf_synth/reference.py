@@ -161,6 +161,10 @@ def readable() -> Iterator[None]:
         yield
     except StopIteration:
         raise ValueError("a file holds no rows") from None
+    except ValueError as error:
+        if "corresponds to no data" not in str(error):
+            raise
+        raise ValueError("a file holds no rows") from None
     except DatasetsError as error:
         if isinstance(error, OSError):
             raise

@@ -205,6 +205,12 @@ def test_the_file_that_judges_is_known_by_any_path_and_split(tmp_path, monkeypat
         refuse_judged(hub, [Corpus("nyu-mll/glue", "text")])
 
 
+def test_a_file_without_rows_is_said(tmp_path):
+    (tmp_path / "head.csv").write_text("sentence,label\n")
+    with pytest.raises(InputError, match="head.csv' cannot be loaded: a file holds no rows"):
+        load_reference(load_task("sst2"), str(tmp_path / "head.csv"))
+
+
 def test_rows_left_out_are_said(tmp_path, capsys):
     path = folder_of(tmp_path, ["x", " ", "y"], [0, 1, -1], ["negative", "positive"])
     assert len(load_reference(load_task("sst2"), path).data) == 1
