@@ -9,8 +9,6 @@ from typing import Any
 from .records import Completion, Example, Prompt
 from .task import Task
 
-MARKS = ".,!?;:\"' \n"
-
 
 def until_stop(completion: Completion, ending: str = "", start: str = "") -> str | None:
     """Cut a completion to a whole text (ZeroGen, https://huggingface.co/papers/2202.07922).
@@ -56,7 +54,7 @@ def labelled(
     least = task.min_words if min_words is None else min_words
     column, ending, encode = task.generated, task.ending, encode or task.encode
     templates = [*task.prompt.values()] if isinstance(task.prompt, Mapping) else [task.prompt]
-    examples = {bare(part) for text in (*templates, task.empty or "") for part in text.split('"')}
+    examples = {_bare(part) for text in (*templates, task.empty or "") for part in text.split('"')}
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         start = prompt.attributes.get("start word", "")
@@ -67,7 +65,7 @@ def labelled(
             return "unfinished"
         if text.count(" ") + 1 < least:
             return "short"
-        if text == prompt.attributes.get("opening") or bare(text) in examples:
+        if text == prompt.attributes.get("opening") or _bare(text) in examples:
             return "echo"
         fields = {**prompt.given, column: text}
         return Example(fields, encode(prompt.cell), prompt.cell, prompt, completion.logprob)
@@ -75,9 +73,9 @@ def labelled(
     return parse
 
 
-def bare(text: str) -> str:
+def _bare(text: str) -> str:
     """Return a text in lower case without the marks around it, in which copies differ."""
-    return text.casefold().strip(MARKS)
+    return text.casefold().strip(".,!?;: \n")
 
 
 def unlabelled(min_words: int = 1) -> Callable[[Prompt, Completion], Example | str]:

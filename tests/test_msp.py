@@ -34,7 +34,7 @@ from hf_synth.variants import fixed
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MIXERS = ["concat", "pooling", "attention", "bottleneck", "cnn"]
-SMALL = {"instruction": 4, "length": 2, "hidden": 8, "tune_batch_size": 4, "tune_learning_rate": 0.05}
+SMALL = {"instruction": 4, "length": 2, "tune_batch_size": 4, "tune_learning_rate": 0.05}
 SETS = {
     "kind": "multi_label",
     "labels": ["film", "plot", "story"],
@@ -192,7 +192,9 @@ def test_every_mixer_learns_and_the_model_stays(request, mixer, folder):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     task, seeds = shots("sets")
     rate = 0.05 if folder == "causal_folder" else 0.5
-    config = MixtureTuningConfig(**{**SMALL, "mixer": mixer, "tune_epochs": 12, "tune_learning_rate": rate})
+    config = MixtureTuningConfig(
+        **{**SMALL, "hidden": 8, "mixer": mixer, "tune_epochs": 12, "tune_learning_rate": rate}
+    )
     mixtures = attach(model.eval(), "mixture", 0)
     torch.manual_seed(0)
     mixtures.add(ALL, started(model, tokenizer, config, levels_of(task, seeds)))
@@ -215,7 +217,7 @@ def test_what_is_written_is_what_was_trained(tmp_path, request, folder, mixer):
     path = request.getfixturevalue(folder)
     task, seeds = shots("sets")
     digest = weights_digest(path)
-    config = MixtureTuningConfig(**{**SMALL, "mixer": mixer, "tune_epochs": 3})
+    config = MixtureTuningConfig(**{**SMALL, "hidden": 8, "mixer": mixer, "tune_epochs": 3})
     facts = {"name": "tiny", "sha256": digest}
     tune_mixture(str(path), facts, seeds, config, tmp_path, 0, levels=levels_of(task, seeds))
     adapter = open_adapter(str(tmp_path), digest)

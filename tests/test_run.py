@@ -11,7 +11,7 @@ from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.journal import Journal
 from hf_synth.methods import get
 from hf_synth.parse import labelled
-from hf_synth.records import Example, Prompt
+from hf_synth.records import Prompt
 from hf_synth.run import PROBE, Run
 from hf_synth.tasks import load_task
 
@@ -292,9 +292,3 @@ def test_a_later_fill_of_which_nothing_can_be_kept_gives_its_account():
     assert [example.cell for example in fill(1)] == ["negative", "positive"]
     assert fill(5) == []  # the rows there are stay, and so does the run
     assert [*run.ledger.accounts] == ["negative", "positive"]
-
-
-def test_texts_that_differ_by_case_spacing_or_the_last_mark_are_one():
-    texts = ["Back in 2 minutes.", "back in  2 minutes!", "Back in 20 minutes.", "Back in 2 minutes, he said."]
-    found = Unique()([Example({"text": text}, "a", "a", Prompt("p")) for text in texts])
-    assert found == [None, "duplicate", None, None]

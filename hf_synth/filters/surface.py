@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..parse import bare
 from ..records import Example
 
 
 class Unique:
-    """Drop a text seen before in the run, whatever its label, case, spacing and the marks at its ends.
+    """Drop a text seen before in the run, whatever its label, case or spacing.
 
     Keeps one 64-bit hash per text, so memory is about 60 MB for a million texts.
     """
@@ -21,7 +20,7 @@ class Unique:
         """Return `duplicate` for every text that came before."""
         reasons: list[str | None] = []
         for example in examples:
-            key = hash(tuple(bare(" ".join(text.split())) for text in example.fields.values()))
+            key = hash(tuple(" ".join(text.casefold().split()) for text in example.fields.values()))
             reasons.append("duplicate" if key in self._seen else None)
             self._seen.add(key)
         return reasons
