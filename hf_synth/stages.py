@@ -109,7 +109,7 @@ def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, 
 
 def learnt(trainer: BilevelTrainer, train: Dataset) -> Weights:
     """Return the weights that a trainer has learnt."""
-    loss, judges = trainer.config.outer_loss, "real" if trainer.outer.checked else "outer"
+    loss, judges = trainer.config.outer_loss, "real" if trainer.config.outer == "real" else "outer"
     reason = f"more weight on the row would make the student's loss ({loss}) on the {judges} rows larger"
     weight, score = (np.asarray(values.double()) for values in (trainer.weights, trainer.scores))
     return Weights(np.asarray(train["index"][:]), weight, score, reason)

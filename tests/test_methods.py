@@ -10,7 +10,10 @@ from hf_synth.commands.main import main
 from hf_synth.config import checked
 from hf_synth.errors import InputError
 from hf_synth.methods import NAMES, get
+from hf_synth.retrieval.settings import IndexConfig
 from hf_synth.tasks import load_task, task_names
+from hf_synth.trainers.annealing import AnnealingConfig
+from hf_synth.trainers.bilevel import BilevelConfig
 
 ROOT = Path(__file__).parent.parent
 FOLDER = Path(hf_synth.methods.__path__[0])
@@ -105,8 +108,11 @@ def test_an_ablation_that_changes_nothing_is_refused(method, given, sentence):
         checked(get(method).config, given, "x")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_is_read_under_conditions_are_settings(name):
-    config = get(name).config
-    rules = [rule for base in config.__mro__ for rule in vars(base).get("read_by", {}).items()]
-    assert all(hasattr(config, setting) and hasattr(config, other) for setting, (other, _) in rules)
+@pytest.mark.parametrize("kind", [*(get(name).config for name in NAMES), AnnealingConfig, BilevelConfig, IndexConfig])
+def test_what_reads_a_setting_can_be_set_and_defaults_never_conflict(kind):
+    rules = {name: rule for base in kind.__mro__ for name, rule in vars(base).get("read_by", {}).items()}
+    for name, (other, readers) in rules.items():
+        before = {rules[other][0]: rules[other][1][0]} if other in rules else {}
+        for reader in readers:
+            found = checked(kind, {name: getattr(kind(), name), other: reader, **before}, "x")
+            assert getattr(found, other) == reader

@@ -136,17 +136,19 @@ class SelfConsistent:
         """Return `inconsistent` for every passage that is more likely of another label."""
         if self.how == "none" or len(examples) < FOLDS:
             return [None] * len(examples)
-        if self.how == "previous" and {e.cell for e in examples} - {e.cell for e in self.given}:
-            self.how = "cross_fit"
-        judges = self.given if self.how == "previous" else []
+        lost = {e.cell for e in examples} - {e.cell for e in self.given}
+        how, judges = ("cross_fit", []) if lost or self.how == "cross_fit" else ("previous", self.given)
         given, asked = ([(e.cell, dict(e.fields)) for e in part] for part in (judges, examples))
-        inputs = [asdict(self.config), student_facts(self.config.student), self.how, self.run.seed, given, asked]
-        verdicts = self.run.once("verdicts", inputs, lambda: self._verdicts(examples))
+        inputs = [asdict(self.config), student_facts(self.config.student), how, self.run.seed, given, asked]
+        verdicts = self.run.once("verdicts", inputs, lambda: self._verdicts(examples, judges))
         self.probability |= {docid(e): own for e, (_, own) in zip(examples, verdicts, strict=True)}
         return [None if agrees else "inconsistent" for agrees, _ in verdicts]
 
-    def _verdicts(self, examples: Sequence[Example]) -> list[tuple[bool, float]]:
-        """Return, for each example, whether its label is the likeliest and the probability it is given."""
+    def _verdicts(self, examples: Sequence[Example], judges: Sequence[Example]) -> list[tuple[bool, float]]:
+        """Return, for each example, whether its label is the likeliest and the probability it is given.
+
+        By a classifier of `judges`; where there are none, by those of the other folds.
+        """
         import numpy as np
 
         from ..classifier import fit, log_probabilities, rows_of
@@ -155,14 +157,14 @@ class SelfConsistent:
         task, config, seed = self.run.task, self.config, self.run.seed
         rows = rows_of(task, examples)
         labels = np.asarray(rows[task.label_column][:])
-        if self.how == "cross_fit":
+        if not judges:
 
             def judged(train: Any, test: Any) -> Any:
                 return log_probabilities(fit(task, rows.select(train), config, seed), task, rows.select(test), config)
 
             found = out_of_fold(len(rows), min(FOLDS, len(rows)), seed, labels, judged)
         else:
-            found = np.exp(log_probabilities(fit(task, rows_of(task, self.given), config, seed), task, rows, config))
+            found = np.exp(log_probabilities(fit(task, rows_of(task, judges), config, seed), task, rows, config))
         agrees = found.argmax(1) == labels
         own = found[np.arange(len(labels)), labels].round(DIGITS)
         return list(zip(agrees.tolist(), own.tolist(), strict=True))

@@ -255,7 +255,7 @@ class BilevelTrainer(PhasedTrainer):
 
     def _unsure(self, confident: float) -> Tensor | None:
         """Return which rows of the training set have the lowest weights of their class, [N], if any."""
-        if confident == 1 or self.outer.checked:
+        if confident == 1 or self.outer.trusted:
             return None
         return lowest_of_classes(self.raw_weights, self.rows.labels, 1 - confident)
 

@@ -30,11 +30,11 @@ class OuterRows:
     """
 
     def __init__(self, train: Any, given: Any, config: BilevelConfig, classes: int | None) -> None:
+        real = given is None and config.outer == "real"
         self.data = train if given is None else given
-        self.checked = given is not None or config.outer == "real"
+        self.trusted = given is not None or real  # all of them count, whatever weights they have
         self._config, self._classes = config, classes
         self._most = len(self.data) if given is not None else config.outer_rows
-        real = given is None and config.outer == "real"
         self._candidates = np.flatnonzero(~is_synthetic(train)) if real else np.arange(len(self.data))
         self.draw(0)
 
