@@ -89,8 +89,8 @@ def check_feedback(task: Task, config: FeedbackConfig) -> None:
     """
     if (config.quality_data == "oracle") != (config.oracle_rows is not None):
         raise InputError(
-            f"`quality_data: oracle` and `oracle_rows`, a folder or Hub id, go together; got {config.quality_data} "
-            f"and {config.oracle_rows!r}"
+            "`quality_data: oracle` and `oracle_rows`, a file, folder or Hub id, go together; got "
+            f"{config.quality_data} and {config.oracle_rows!r}"
         )
 
 

@@ -31,7 +31,7 @@ def check_shots(task: Task, config: ShotsConfig) -> None:
     """
     tuned(task)
     if config.shots is None:
-        raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
+        raise InputError("`shots` names the real rows to learn from: a file, folder or Hub id")
 
 
 def sources_of(task: Task, config: ShotsConfig) -> list[Corpus]:

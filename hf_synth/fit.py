@@ -44,10 +44,10 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
         raise InputError(f"`select: {config.select}` needs `trainer: bilevel` in the mode sungen; got {mode}")
     if config.trainer == "annealing" and config.real_rows is None:
         raise InputError(
-            "`trainer: annealing` goes between synthetic and real rows: give `real_rows`, a folder or Hub id"
+            "`trainer: annealing` goes between synthetic and real rows: give `real_rows`, a file, folder or Hub id"
         )
     if config.real_first and config.real_rows is None:
-        raise InputError(f"`real_first: {config.real_first}` needs `real_rows`, a folder or Hub id")
+        raise InputError(f"`real_first: {config.real_first}` needs `real_rows`, a file, folder or Hub id")
     if config.real_first and config.trainer == "annealing":
         raise InputError(
             "`real_first` trains on real rows before the generated ones; `trainer: annealing` does so itself"
@@ -55,7 +55,7 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
     if isinstance(made, BilevelConfig) and made.outer == "real" and (config.real_rows is None or config.real_first):
         raise InputError("`trainer_args.outer: real` needs `real_rows` among the generated ones, without `real_first`")
     if config.real_per_class is not None and config.real_rows is None:
-        raise InputError(f"`real_per_class: {config.real_per_class}` needs `real_rows`, a folder or Hub id")
+        raise InputError(f"`real_per_class: {config.real_per_class}` needs `real_rows`, a file, folder or Hub id")
     return made
 
 

@@ -21,7 +21,7 @@ def load_real_rows(task: Task, path: str, per_class: int | None, seed: int = 0, 
 
     Args:
         task: Names columns and labels; those of the rows are mapped by name.
-        path: A folder or Hub id.
+        path: A file, folder or Hub id.
         per_class: How many of each label; all where `None`.
         seed: Decides which.
         key: The setting, for messages.

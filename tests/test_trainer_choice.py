@@ -306,7 +306,7 @@ BAD = [
     ({"loss": "gce", "label_smoothing": 0.1}, "`label_smoothing: 0.1` belongs to `loss: ce`; got gce"),
     ({"select": "top_k"}, "`select: top_k` needs `trainer: bilevel` in the mode sungen; got weighted"),
     ({"trainer": "bilevel", "trainer_args": {"mode": "online"}, "select": "sampling"}, "got bilevel, mode online"),
-    ({"trainer": "annealing"}, "give `real_rows`, a folder or Hub id"),
+    ({"trainer": "annealing"}, "give `real_rows`, a file, folder or Hub id"),
     ({"trainer": "bilevel", "trainer_args": {"outer": "real"}}, "`trainer_args.outer: real` needs `real_rows`"),
     ({"real_per_class": 3}, "`real_per_class: 3` needs `real_rows`"),
     ({"trainer": "annealing", "real_rows": "REAL", "trainer_args": {"rounds": 3}}, "must be a list of mappings"),

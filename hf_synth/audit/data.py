@@ -223,7 +223,7 @@ def real_of(judge: Judge, path: str | None, task: Task, most: int, seed: int) ->
 
     Args:
         judge: The split that judges.
-        path: The folder or Hub id it is of; the task's own reference where left out.
+        path: The file, folder or Hub id it is of; the task's own reference where left out.
         task: The task.
         most: Rows that are read of each.
         seed: Decides which.

@@ -43,8 +43,8 @@ class TuneConfig:
         output_dir: Folder for the adapter; `outputs/<task>-<adapt>` where left out.
         annotate: Of entities: let the generator learn to mark them in what it writes (`markup`), so that such are
             tagged as nobody asked for; the task's way where left out.
-        notes: Of entities, unlabelled text in place of `shots`: `path` (a folder or Hub id), `column` and, if needed,
-            `split`; its sentences that hold names of the task's `words` are learnt, tagged at these alone.
+        notes: Of entities, unlabelled text in place of `shots`: `path` (a file, folder or Hub id), `column` and, if
+            needed, `split`; its sentences that hold names of the task's `words` are learnt, tagged at these alone.
         hub_id: Push the adapter to this Hub repository.
         private: Keep it on this machine: it has learnt from real rows and can repeat them.
         deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates are none); on
@@ -109,7 +109,7 @@ def _real(task: Task, config: TuneConfig, given: ShotsConfig) -> Judge:
         chosen = choose(task, found.data, given.shots_per_class, given.shots_seed, f"`notes` of {found.name}")
         return Judge(found.data.select(chosen), found.name, found.split)
     if given.shots is None:
-        raise InputError("`shots` names the real rows to learn from: a folder or Hub id")
+        raise InputError("`shots` names the real rows to learn from: a file, folder or Hub id")
     return load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
 
 

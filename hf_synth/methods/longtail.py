@@ -84,7 +84,9 @@ def check(task: Task, config: LongTailConfig) -> None:
     task.needs_kind("single", what="longtail")
     tuned(task)
     if config.seen_rows is None:
-        raise InputError("`seen_rows` names the real rows, many of some labels and few of others: a folder or Hub id")
+        raise InputError(
+            "`seen_rows` names the real rows, many of some labels and few of others: a file, folder or Hub id"
+        )
 
 
 METHOD = Method(
