@@ -93,3 +93,10 @@ class Piecewise(Concurrent, Protocol):
 
 class OutOfMemory(RuntimeError):
     """The batch did not fit; `Run` halves the batch and records that it did."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that something did not fit; on CPUs and MPS it is a plain `RuntimeError`."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, not imported here
+    said = any(words in str(error) for words in ("allocate memory", "out of memory"))
+    return named or isinstance(error, OutOfMemory) or (isinstance(error, RuntimeError) and said)

@@ -31,7 +31,7 @@ from ..adapters.folder import ALL, place, set_name, write_record
 from ..errors import InputError
 from ..shots import Shot
 from .encoding import Encoding
-from .local.generator import best_device, best_dtype
+from .local.processor import best_device, best_dtype
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from ..errors import InputError, unknown
 from ..records import Completion, Prompt
 from .encoding import Encoding
-from .local.generator import best_dtype
+from .local.processor import best_dtype
 
 SEQUENCES = 256  # rows in flight at most: a chunk
 ON_CPU = {

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from ..adapters import attach
 from ..adapters.folder import ALL
 from ..errors import InputError
-from ..generators.local.generator import best_device, best_dtype
+from ..generators.local.processor import best_device, best_dtype
 from .settings import ImputerConfig
 
 Asked = tuple[tuple[int, ...], tuple[int, ...]]  # tokens that are read, and tokens of the words that may come

@@ -1,5 +1,6 @@
 """Text from a Hugging Face model on this machine."""
 
-from .generator import LocalGenerator, best_device
+from .generator import LocalGenerator
+from .processor import best_device
 
 __all__ = ["LocalGenerator", "best_device"]

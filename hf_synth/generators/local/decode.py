@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from typing import Any
 
 import torch
 
+from ...errors import InputError
 from ...records import Completion
 from .forward import Forward
-from .sample import Repetition, Sampler, contrast, steer_away
+from .sample import Repetition, Sampler, contrast, steer_away, wide
 
 REFILL = 0.125  # share of the rows that must be free before waiting prompts are read: small readings cost much
 SLICE = 8  # prompts sampled at once on a CPU: their distributions then stay in its cache
@@ -80,6 +82,9 @@ class Draw:
             logits: [prompts, lanes, vocabulary]: each prompt, then its counter prompts.
             places: The prompts' places in the chunk.
             steps: How many tokens each already has.
+
+        Raises:
+            InputError: If the model's logits are not numbers.
         """
         tokens: list[int] = []
         logprobs: list[float] = []
@@ -87,9 +92,13 @@ class Draw:
         for first in range(0, len(places), size):
             part = slice(first, first + size)
             at = torch.tensor(places[part])
-            drawn, logprob = self._some(logits[part], at.to(logits.device), self.uniforms[at, steps[part]])
+            uniforms = self.uniforms[at, steps[part]].to(wide(logits)).to(logits.device)
+            drawn, logprob = self._some(logits[part], at.to(logits.device), uniforms)
             tokens += drawn.tolist()
             logprobs += logprob.tolist()
+        if any(map(math.isnan, logprobs)):
+            kind = str(logits.dtype).removeprefix("torch.")
+            raise InputError(f"the model's logits are not numbers in {kind}: set `backend_args: {{dtype: float32}}`")
         return tokens, logprobs
 
     def _some(
@@ -98,7 +107,7 @@ class Draw:
         temperature = self.sampler.temperature or 1.0
         if logits.shape[1] == 1 and not self.repetition and temperature == 1:
             shaped = logits[:, 0].softmax(-1, dtype=torch.float32)
-            tokens = self.sampler(shaped, uniforms.to(logits.device))
+            tokens = self.sampler(shaped, uniforms)
             return tokens, shaped.gather(-1, tokens[:, None])[:, 0].log()
         changed = logits[:, 0].float()
         if self.repetition:
@@ -110,7 +119,7 @@ class Draw:
                 if self.contrast
                 else steer_away(changed, against, self.strength)
             )
-        tokens = self.sampler((changed / temperature).softmax(-1), uniforms.to(logits.device))
+        tokens = self.sampler((changed / temperature).softmax(-1), uniforms)
         if self.repetition:
             self.repetition.saw(places, tokens)
         # Not from a softmax, which may round to zero what the change made likely.

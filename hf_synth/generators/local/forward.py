@@ -51,16 +51,23 @@ class RowForward:
         rows: Most rows at once.
         max_new_tokens: Most tokens a row is continued by.
         start: Keys and values, [heads, tokens, size] a layer, of what stands before every prompt and is no text.
+        heads: What each prompt begins with, if no more of it may be shared.
     """
 
     refills = True
 
     def __init__(
-        self, model: Any, prompts: Sequence[Tokens], rows: int, max_new_tokens: int, start: Sequence[Pair] = ()
+        self,
+        model: Any,
+        prompts: Sequence[Tokens],
+        rows: int,
+        max_new_tokens: int,
+        start: Sequence[Pair] = (),
+        heads: Sequence[Tokens] = (),
     ):
         self.model, self.prompts = model, prompts
         self.start = Prefix(before(start), list(start))
-        self.prefix_of, prefixes = shared_prefixes(prompts)
+        self.prefix_of, prefixes = shared_prefixes(heads or prompts)
         # A mask of four dimensions is left alone by transformers; the attention here has its own.
         self._no_mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=model.device)
         self.prefixes = [self._prefix(prompts[at][:length]) for at, length in prefixes]
@@ -81,7 +88,7 @@ class RowForward:
         for prefix, members in groupby(alike, key=lambda at: self.prefix_of[places[at]]):
             group = [places[at] for at in members]
             for first in range(0, len(group), PIECE):
-                self._read(prefix, group[first : first + PIECE])
+                self._read(self.model.get_decoder(), prefix, group[first : first + PIECE])
         back = sorted(range(len(alike)), key=alike.__getitem__)
         self.cache.keep([*range(before), *(before + at for at in back)])
         return [self.prompts[at][-1] for at in places]
@@ -90,21 +97,33 @@ class RowForward:
         """Return what prompts have in common that are read at once: prefix and length."""
         return self.prefix_of[place], len(self.prompts[place])
 
-    def _read(self, prefix_of: int, places: Sequence[int]) -> None:
+    def logits(self, places: Sequence[int]) -> list[torch.Tensor]:
+        """Return what follows each token of prompts with one prefix but their last, [tokens after it, vocabulary]."""
+        self.cache.keep([])
+        found = self._read(self.model, self.prefix_of[places[0]], places).logits
+        self.cache.keep([])
+        return [row[: len(self.rest(at)) - 1] for row, at in zip(found, places, strict=True)]
+
+    def rest(self, place: int) -> Tokens:
+        """Return a prompt's tokens behind its prefix."""
+        return self.prompts[place][self.prefixes[self.prefix_of[place]].length - self.start.length :]
+
+    def _read(self, model: Any, prefix_of: int, places: Sequence[int]) -> Any:
         """Read all but the last token of prompts with one prefix; that token's logits come with the next step."""
         cache, prefix = self.cache, self.prefixes[prefix_of]
-        rests = [self.prompts[at][prefix.length - self.start.length : -1] for at in places]
+        rests = [self.rest(at)[:-1] for at in places]
         slots, width = slice(cache.live, cache.live + len(places)), max(map(len, rests))
         cache.prefix_of[slots], cache.lengths[slots] = prefix_of + 1, 0
-        copied = not self._apart(prefix)
+        copied, output = not self._apart(prefix), None
         if width:  # padded on the right, where later tokens are written over it
             cache.open_new(slots, prefix.length if copied else 0)
             ids = torch.tensor([[*rest, *[0] * (width - len(rest))] for rest in rests])
-            self._run(self.model.get_decoder(), ids, prefix.length)
+            output = self._run(model, ids, prefix.length)
         cache.lengths[slots] = torch.tensor([len(rest) for rest in rests], device=cache.lengths.device)
         if copied:
             cache.copy(prefix, slots)
         cache.live = slots.stop
+        return output
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """See `Forward`."""
@@ -180,6 +199,13 @@ def padded(sequences: Sequence[Tokens], device: torch.device, left: bool) -> tup
     return ids, mask
 
 
+def _once(texts: Sequence[Tokens]) -> tuple[list[Tokens], list[int]]:
+    """Return the different ones among texts, and which of these each is: what is asked often is read once."""
+    seen: dict[tuple[int, ...], int] = {}
+    rows = [seen.setdefault(tuple(text), len(seen)) for text in texts]
+    return list(seen), rows
+
+
 class PlainForward:
     """A decoder-only model with transformers' own cache, for attention that `RowForward` does not know."""
 
@@ -194,8 +220,8 @@ class PlainForward:
 
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`; the rows there are dropped."""
+        starts, rows = _once([self.prompts[at][:-1] for at in places])
         # A row of one token would leave nothing to read: its own token stands there, masked.
-        starts = [self.prompts[at][:-1] for at in places]
         ids, self.mask = padded([[0, *s] for s in starts], self.model.device, left=True)
         self.mask = (self.mask.cumsum(-1) > 1).long()
         first = before(self.start)
@@ -209,6 +235,7 @@ class PlainForward:
         if not all(hasattr(layer, "batch_select_indices") for layer in getattr(self.cache, "layers", [None])):
             kind = self.model.config.model_type
             raise InputError(f"{kind} models keep a state that rows cannot be taken out of; use `backend: vllm`")
+        self.keep(rows)
         return [self.prompts[at][-1] for at in places]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -243,9 +270,11 @@ class Seq2SeqForward:
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`; the rows there are dropped."""
         # On the right: an encoder may count positions from the first token, padding or not.
-        ids, self.mask = padded([self.prompts[at] for at in places], self.model.device, left=False)
-        self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=self.mask, return_dict=True)
-        self.cache: Any = started(self.model, self.start, len(ids)) if self.start else None
+        texts, rows = _once([self.prompts[at] for at in places])
+        ids, mask = padded(texts, self.model.device, left=False)
+        self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
+        self.mask, self.encoded.last_hidden_state = mask[rows], self.encoded.last_hidden_state[rows]
+        self.cache: Any = started(self.model, self.start, len(rows)) if self.start else None
         *read, last = decoder_start(self.model)
         for token in read:
             self.step([token] * len(places))

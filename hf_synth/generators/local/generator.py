@@ -15,13 +15,14 @@ from ...adapters import Adapters
 from ...adapters.folder import ALL, Adapter
 from ...errors import InputError, unknown
 from ...records import Completion, Prompt, label_set
-from ..base import OutOfMemory
+from ..base import OutOfMemory, lacks_memory
 from ..encoding import Encoding
 from .agree import rows_agree, window
 from .attention import row_attention
 from .decode import Draw, Stops, decode
 from .forward import Pair, PlainForward, RowForward, Seq2SeqForward, Tokens, before
-from .processor import processor
+from .packed import pack
+from .processor import best_device, best_dtype, device_of, dtype_of, processor
 from .sample import Repetition, Sampler, streams
 from .score import score_tokens
 from .soft import led, soft_tokens
@@ -42,22 +43,15 @@ DECODING = (
 MEASURED = ("dtype", "device", "processor", "threads", "chat_template")  # what a generator adds to its source
 
 
-def best_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the processor multiplies it natively, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16") else torch.float32
-    return torch.float32
-
-
-def best_device(local_rank: int = 0) -> torch.device:
-    """Return the accelerator of a rank on this machine where there is one, else the CPU."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if found is None:
-        return torch.device("cpu")
-    return torch.device(found.type, local_rank % torch.accelerator.device_count())
+@contextmanager
+def _memory() -> Iterator[None]:
+    """Say in one way on every device that something did not fit."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+        raise OutOfMemory(str(error)) from error
 
 
 class LocalGenerator:
@@ -68,9 +62,12 @@ class LocalGenerator:
         name: The id that the user gave.
         digest: sha256 of the weights.
         source: Provenance facts; dtype, device, processor and threads are added.
-        dtype: Defaults to the fastest that the processor multiplies natively.
-        device: Defaults to the accelerator, else the CPU.
+        dtype: `float32`, `float16` or `bfloat16`; the fastest that the processor multiplies natively where left out.
+        device: As torch names it (`cuda:1`); the accelerator where left out, else the CPU.
         adapter: What was trained beside the model; prompts that ask for no row (openings) are answered without it.
+
+    Raises:
+        InputError: For a dtype or device that there is not.
     """
 
     def __init__(
@@ -80,12 +77,12 @@ class LocalGenerator:
         name: str,
         digest: str,
         source: Mapping[str, Any] | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | None = None,
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
         adapter: Adapter | None = None,
     ):
-        self.device = device or best_device()
-        self.dtype = dtype or best_dtype(self.device)
+        self.device = device_of(device) if device else best_device()
+        self.dtype = dtype_of(dtype) if dtype else best_dtype(self.device)
         self.path, self.name, self.weights, self.digest, self.adapter = path, name, digest, digest, adapter
         if adapter:
             self.digest = hashlib.sha256(f"{digest} {adapter.digest}".encode()).hexdigest()
@@ -120,6 +117,8 @@ class LocalGenerator:
         if self.adapter:
             with torch.inference_mode(False):  # an adapter moves in and out of the model
                 self._adapters = self.adapter.open(model)
+        else:
+            pack(model)
         return model.eval()
 
     @cached_property
@@ -162,7 +161,7 @@ class LocalGenerator:
             for p, (_, name) in zip(prompts, alike, strict=True)
         ]
         answers: dict[int, Completion] = {}
-        try:
+        with _memory():
             for kind in sorted(set(alike)):
                 places = [at for at, other in enumerate(alike) if other == kind]
                 draw = self._draw([prompts[at] for at in places], places, seed, decoding)
@@ -171,10 +170,6 @@ class LocalGenerator:
                     lanes, stop = kind[0] + 1, tuple(decoding.get("stop", ()))
                     found = self._decode(flat, start, draw, lanes, max(1, batch_size // lanes), stop)
                 answers |= {places[at]: completion for at, completion in found.items()}
-        except RuntimeError as error:  # on the CPU a failed allocation is a plain RuntimeError
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            raise OutOfMemory(str(error)) from error
         return [answers[at] for at in range(len(prompts))]
 
     def _draw(self, prompts: Sequence[Prompt], places: Sequence[int], seed: int, decoding: Mapping[str, Any]) -> Draw:
@@ -226,11 +221,23 @@ class LocalGenerator:
         """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
 
         After a prompt that is a text alone, an adapter of all labels takes part; where each label has its own, none.
+        Half as many rows are tried where a batch does not fit.
 
         Raises:
             InputError: For an empty text, which has no mean.
+            OutOfMemory: When a single row does not fit.
         """
         self.load()
+        while True:
+            try:
+                with _memory():
+                    return self._score(prompts, texts, batch_size)
+            except OutOfMemory:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+
+    def _score(self, prompts: Sequence[str | Prompt], texts: Sequence[str], batch_size: int) -> list[float]:
         plain = ALL if self.adapter and ALL in self.adapter.names else ""
         given = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
         names = [plain if prompt.cell is None else self._set_of(prompt) for prompt in given]

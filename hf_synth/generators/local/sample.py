@@ -83,20 +83,23 @@ class Sampler:
         inside[:, 0] = True
         least = torch.where(inside, top, torch.inf).amin(-1, keepdim=True)
         keep = top >= torch.maximum(least, self.min_p * top[:, :1])
-        return tokens.gather(-1, _first_above((top * keep).to(_wide(top)).cumsum(-1), uniforms)[:, None])[:, 0]
+        return tokens.gather(-1, _first_above((top * keep).to(wide(top)).cumsum(-1), uniforms)[:, None])[:, 0]
 
 
 def _drawn(probabilities: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """Return the token at which each row's cumulative probability passes its draw, found block by block."""
-    blocks = functional.pad(probabilities, (0, -probabilities.shape[-1] % BLOCK)).view(len(probabilities), -1, BLOCK)
-    wide = _wide(probabilities)
-    sums = blocks.sum(-1).to(wide).cumsum(-1)
+    gap = -probabilities.shape[-1] % BLOCK
+    blocks = functional.pad(probabilities, (0, gap)) if gap else probabilities  # a pad of nothing copies too
+    blocks = blocks.view(len(probabilities), -1, BLOCK)
+    dtype = wide(probabilities)
+    sums = blocks.sum(-1).to(dtype).cumsum(-1)
     block = _first_above(sums, uniforms)
     before = functional.pad(sums, (1, 0)).gather(-1, torch.stack([block, block + 1], -1))
     target = uniforms.to(sums) * sums[:, -1]
-    within = ((target - before[:, 0]) / (before[:, 1] - before[:, 0])).clamp(0, 1 - torch.finfo(wide).eps)
-    inner = blocks[torch.arange(len(blocks), device=blocks.device), block].to(wide).cumsum(-1)
-    return block * BLOCK + _first_above(inner, within)
+    within = ((target - before[:, 0]) / (before[:, 1] - before[:, 0])).clamp(0, 1 - torch.finfo(dtype).eps)
+    inner = blocks[torch.arange(len(blocks), device=blocks.device), block].to(dtype).cumsum(-1)
+    # Rounding, and logits that are no numbers, may point behind the last token.
+    return (block * BLOCK + _first_above(inner, within)).clamp(max=probabilities.shape[-1] - 1)
 
 
 def _first_above(cumulative: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
@@ -107,7 +110,8 @@ def _first_above(cumulative: torch.Tensor, uniforms: torch.Tensor) -> torch.Tens
     return index.clamp(max=cumulative.shape[-1] - 1)
 
 
-def _wide(values: torch.Tensor) -> torch.dtype:
+def wide(values: torch.Tensor) -> torch.dtype:
+    """Return the widest floating point that the tensor's device has."""
     return torch.float32 if values.device.type == "mps" else torch.float64  # MPS has no float64
 
 

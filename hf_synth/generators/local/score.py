@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -25,18 +26,21 @@ def score_tokens(model: Any, pairs: Sequence[Pair], batch_size: int, by_rows: bo
         model: Causal or encoder-decoder.
         pairs: Token ids of prompt and text.
         batch_size: Forward rows at once.
-        by_rows: Whether `RowForward` knows the model; several short texts after one prompt (the words for each
-            label) then read it once.
+        by_rows: Whether `RowForward` knows the model; what several prompts begin with is then read once.
         start: Keys and values, [heads, tokens, size] a layer, of what stands before every prompt.
     """
     short = [at for at, (_, tail) in enumerate(pairs) if by_rows and len(tail) <= STEPS]
-    long = [at for at in range(len(pairs)) if at not in set(short)]
+    long = [at for at, (_, tail) in enumerate(pairs) if not by_rows or len(tail) > STEPS]
     scores: dict[int, float] = {}
     order = sorted(short, key=lambda at: (len(pairs[at][0]), pairs[at][0], at))
     for first in range(0, len(order), batch_size):
         places = order[first : first + batch_size]
         with row_attention(model):
             scores |= zip(places, _by_steps(model, [pairs[at] for at in places], start), strict=True)
+    if by_rows and long:
+        with row_attention(model):
+            scores |= zip(long, _by_rows(model, [pairs[at] for at in long], batch_size, start), strict=True)
+        long = []
     order = sorted(long, key=lambda at: (sum(map(len, pairs[at])), at))
     while order:
         size = max(1, min(batch_size, SCORED_TOKENS // sum(map(len, pairs[order[-1]]))))
@@ -65,6 +69,22 @@ def _by_steps(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
         for row, value in zip(live, logprobs.gather(-1, wanted[:, None])[:, 0].tolist(), strict=True):
             totals[row] += value
     return [total / len(tail) for total, tail in zip(totals, tails, strict=True)]
+
+
+def _by_rows(model: Any, pairs: Sequence[Pair], batch_size: int, start: Start) -> list[float]:
+    """Read each text behind a prompt, or the start of one, that is read once for all of them."""
+    heads = [head for head, _ in pairs]
+    forward = RowForward(model, [[*head, *tail] for head, tail in pairs], batch_size, 0, start, heads)
+    scores: dict[int, float] = {}
+    for _, alike in groupby(forward.order(1), key=forward.prefix_of.__getitem__):
+        order = list(alike)
+        while order:
+            size = max(1, min(batch_size, SCORED_TOKENS // len(forward.rest(order[-1]))))
+            places, order = order[-size:], order[:-size]
+            for at, row in zip(places, forward.logits(places), strict=True):
+                tail = pairs[at][1]
+                scores[at] = _mean(row[-len(tail) :], tail)
+    return [scores[at] for at in range(len(pairs))]
 
 
 def _at_once(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
