@@ -1,5 +1,6 @@
 """Chat endpoints against a stub that fails: what is tried again, what is dropped, and what ends a run."""
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from chat_cases import KEY, ask, at, place, prompts, texts
 from chat_stub import Reply, Stub, error, review
 
+from hf_synth.answers import Answers
 from hf_synth.errors import InputError
 from hf_synth.generators.chat.endpoint import retry_after
 from hf_synth.records import Completion
@@ -99,6 +101,24 @@ def test_one_bad_answer_harms_no_other_row(fault, finish, calls):
     assert len(stub.requests) == 11 + calls
     if finish == "error: 500":  # a fault of today is not recorded: who starts again asks again
         assert not [key for key in answered if key[0] == 5]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("good \ud83d", "good "),  # an emoji that the limit of tokens cut
+        ("\ude00 good", " good"),
+        ([{"text": "good \ud83d"}, {"text": "\ude00"}], "good \N{GRINNING FACE}"),
+        ("go\0od", "good"),
+    ],
+)
+def test_half_a_character_harms_no_row(content, text, tmp_path):
+    body = json.dumps({"choices": [{"message": {"content": content}}], "usage": {"cost": 10**400}}).encode()
+    answered = Answers(tmp_path / "side.jsonl")
+    with Stub(at(1, Reply(body=body), everywhere=True)) as stub:
+        done = ask(stub, prompts(3), answered=answered)
+    assert [c.text for c in done] == ["text 0", text, "text 2"]
+    assert Answers(answered.path)[1, 0] == Completion(text, None, None)
 
 
 def test_why_a_prompt_is_refused_is_said_once(caplog):

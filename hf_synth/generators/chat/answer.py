@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...characters import storable
 from ...records import Completion, Prompt
 from .schema import Schema, mend
 
 NO_CHOICES, NO_TEXT, UNREADABLE = "error: no choices", "error: no text", "error: unreadable answer"
 UNUSABLE = (NO_CHOICES, NO_TEXT, UNREADABLE)  # worth asking again with another seed
 CUT_SHORT = ("length", "max_tokens", "MAX_TOKENS", "model_length")
+A_FORTUNE = 1e6  # US dollars: what is said to cost more is no sum of money; a JSON number may be larger than any float
 QUOTES = {'"': '"', "“": "”"}
 
 
@@ -106,7 +107,7 @@ def cost(usage: Any) -> float | None:
         said = getattr(usage, name, None)
         if isinstance(said, Mapping):  # Perplexity
             said = said.get("total_cost")
-        if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) and said >= 0:
+        if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < A_FORTUNE:
             return float(said)
     return None
 
@@ -114,8 +115,8 @@ def cost(usage: Any) -> float | None:
 def _text(content: Any) -> str | None:
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        return "".join(part for part in parts if isinstance(part, str)) if parts else None
-    return content if isinstance(content, str) else None
+        content = "".join(part for part in parts if isinstance(part, str)) if parts else None
+    return storable(content) if isinstance(content, str) else None
 
 
 def _count(tokens: Any) -> int:
