@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,16 +38,23 @@ class Budget:
     def __init__(self, limit: float | None, host: str):
         self.limit, self.host, self.spent = limit, host, 0.0
         self._told: bool | None = None
+        self._counted: defaultdict[int, float] = defaultdict(float)  # of `spent`, by the chunk's seed
 
-    def open(self, answered: Answered) -> None:
-        """Count what was spent before: on earlier chunks of the run, and on this one in an earlier sitting."""
-        before = [answer.cost for answer in answered.values() if answer.cost is not None]
-        self.spent = max(self.spent, getattr(answered, "spent", 0.0)) + sum(before)
+    def open(self, chunk: int, answered: Answered) -> None:
+        """Count what was spent before: on earlier chunks of the run, and on this one in an earlier sitting.
 
-    def pay(self, answer: Completion) -> None:
+        A chunk that was left and is begun again here (see `push_parts`) is counted as far as it is not yet.
+        """
+        before = sum(answer.cost for answer in answered.values() if answer.cost is not None)
+        new = max(0.0, before - self._counted[chunk])
+        self.spent = max(self.spent, getattr(answered, "spent", 0.0)) + new
+        self._counted[chunk] += new
+
+    def pay(self, chunk: int, answer: Completion) -> None:
         """Count an answer's cost."""
         if answer.cost is not None:
             self._told, self.spent = True, self.spent + answer.cost
+            self._counted[chunk] += answer.cost
         elif self._told is None and not answer.finish.startswith("error"):
             self._told = self.spent > 0
 
@@ -136,7 +143,7 @@ class Chunk:
 
     async def _rows(self) -> None:
         """Ask for what is missing, many rows at a time."""
-        self.budget.open(self.answered)
+        self.budget.open(self.seed, self.answered)
         missing = [ordinal for ordinal in range(len(self.prompts)) if not self._settled(ordinal)]
         if missing and self.settings.schema is not None and self.endpoint.structured is None:
             await self._row(missing.pop(0))  # alone: a server without schemas refuses one request, not all of them
@@ -179,7 +186,7 @@ class Chunk:
                     if answer is None:
                         return
                     self.answered[ordinal, attempt] = answer
-                    self.budget.pay(answer)
+                    self.budget.pay(self.seed, answer)
             if self.answered[ordinal, attempt].finish not in UNUSABLE:
                 return
 
