@@ -112,11 +112,9 @@ class Endpoint:
             Again: If all tries failed.
             InputError: If no other request would fare better.
         """
-        from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+        from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-        backoff = wait_exponential_jitter(
-            multiplier=self.first_wait, max=LONGEST_BACKOFF, jitter=self.first_wait, exp_base=2
-        )
+        backoff = wait_exponential(multiplier=self.first_wait, max=LONGEST_BACKOFF) + wait_random(0, self.first_wait)
 
         def wait(state: Any) -> float:
             after = state.outcome.exception().after
