@@ -26,8 +26,9 @@ HERE = Path(__file__).parent
         error(408),
         Reply(hang_up=True),
         Reply(delay=3.0),  # longer than the timeout
+        Reply(drip=0.02),  # no byte for longer than that, and no end
     ],
-    ids=["429", "500", "503", "408", "connection lost", "timeout"],
+    ids=["429", "500", "503", "408", "connection lost", "timeout", "drip"],
 )
 def test_what_passes_is_tried_again_with_the_same_seed(fault):
     with Stub(at(3, fault)) as stub:

@@ -65,7 +65,7 @@ class Endpoint:
         api_key: Key; without one an address gets none (never the Hub's token), and a provider the Hub's token.
         private: Refuse any address that is not on this machine.
         connections: Requests at once.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for a whole answer.
         tries: How often a request is sent at most.
         first_wait: Seconds before the second try; doubled from try to try.
 
@@ -87,7 +87,7 @@ class Endpoint:
         tries: int,
         first_wait: float,
     ):
-        self.model, self.tries, self.first_wait = model, tries, first_wait
+        self.model, self.timeout, self.tries, self.first_wait = model, timeout, tries, first_wait
         self.host, local = place(base_url, provider)
         if not local:
             check_remote(self.host, private)
@@ -148,7 +148,8 @@ class Endpoint:
         if halt.is_set():
             raise Again("stopped")
         try:
-            return await self.client.chat_completion(model=self.model, **fields)
+            async with asyncio.timeout(self.timeout):  # httpx counts anew with every byte that drips in
+                return await self.client.chat_completion(model=self.model, **fields)
         except Exception as error:  # whatever it is: one bad answer must not harm another row
             raise self._trouble(error) from None
 

@@ -41,7 +41,7 @@ class ChatGenerator:
         private: Refuse any endpoint that is not on this machine.
         concurrency: Requests at once.
         max_cost: US dollars after which no request is sent; needs an endpoint that reports costs.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for a whole answer.
         tries: How often a request is sent while it meets 429, 5xx, timeouts or lost connections.
         first_wait: Seconds before the second try; doubled from try to try, unless the server names a time.
         extra_body: Further fields of every request, for what only some servers know; `None` leaves a field out.
