@@ -19,6 +19,7 @@ from rich.console import Console
 
 from .records import Completion, Prompt
 
+REPORTED = ("cost", "prompt_tokens")  # of a completion, what some endpoints say
 PATIENCE = 6 * 3600.0  # seconds that one rank waits for a piece of another
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -137,8 +138,8 @@ class Journal:
         if record is None:
             return None
         columns = (record["text"], record["logprob"], record["tokens"], record["finish"])
-        costs = record.get("cost", [None] * len(record["text"]))
-        completions = [Completion(*row) for row in zip(*columns, costs, strict=True)]
+        reported = (record.get(name, [None] * len(record["text"])) for name in REPORTED)
+        completions = [Completion(*row) for row in zip(*columns, *reported, strict=True)]
         return Chunk(key, seed_of(key), completions, record["seconds"])
 
     def write(self, chunk: Chunk) -> None:
@@ -152,8 +153,9 @@ class Journal:
             "finish": [c.finish for c in chunk.completions],
             "seconds": chunk.seconds,
         }
-        if any(c.cost is not None for c in chunk.completions):
-            record["cost"] = [c.cost for c in chunk.completions]
+        for name in REPORTED:
+            if any(getattr(c, name) is not None for c in chunk.completions):
+                record[name] = [getattr(c, name) for c in chunk.completions]
         write_whole(self._path(chunk.key), json.dumps(record, ensure_ascii=False))
 
     def once(self, name: str, inputs: Any, compute: Callable[[], Any]) -> Any:

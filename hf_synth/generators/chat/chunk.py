@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import InputError
-from ...records import Completion, Prompt
+from ...records import Completion, Prompt, known
 from .answer import UNREADABLE, UNUSABLE, Settings, completion
 from .endpoint import Again, Endpoint, Refused, Unreadable
 
@@ -163,11 +163,14 @@ class Chunk:
         return len(found) == ATTEMPTS or any(answer.finish not in UNUSABLE for answer in found)
 
     def _whole(self, ordinal: int) -> Completion:
-        """Return a prompt's last answer, with the cost of all of them."""
+        """Return a prompt's last answer, with the tokens and the cost of all of them."""
         found = [answer for attempt in range(ATTEMPTS) if (answer := self.answered.get((ordinal, attempt)))]
-        costs = [answer.cost for answer in found if answer.cost is not None]
-        last = self._lost.get(ordinal) or found[-1]
-        return replace(last, cost=sum(costs) if costs else None)
+        return replace(
+            self._lost.get(ordinal) or found[-1],
+            tokens=known(answer.tokens for answer in found),
+            cost=known(answer.cost for answer in found),
+            prompt_tokens=known(answer.prompt_tokens for answer in found),
+        )
 
     async def _worker(self, place: int, rows: deque[int]) -> None:
         """Ask for one row after the other, beginning a little later than the worker before."""
@@ -214,7 +217,7 @@ class Chunk:
         except Refused as refusal:
             return self._refused(ordinal, refusal)
         except Unreadable:
-            return Completion("", None, 0, UNREADABLE)
+            return Completion("", None, None, UNREADABLE)
         self._failures = 0
         return completion(output, prompt, self.settings)
 
@@ -247,13 +250,13 @@ class Chunk:
         Lost rows are not recorded, so that a run that is started again asks for them again.
         """
         self._failures += 1
-        self._lost[ordinal] = Completion("", None, 0, f"error: {failure.reason}")
+        self._lost[ordinal] = Completion("", None, None, f"error: {failure.reason}")
         if failure.everyones or self._failures >= self._too_many:
             said = f" ({failure.said})" if failure.said else ""
             self.stop(f"{self.endpoint.host} did not answer: {failure.reason}{said}")
 
     def _refused(self, ordinal: int, refusal: Refused) -> Completion | None:
-        answer = Completion("", None, 0, f"error: {refusal.status}")
+        answer = Completion("", None, None, f"error: {refusal.status}")
         if self.endpoint.heard:
             self.endpoint.warn(refusal)
             return answer
