@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import InputError
+from .journal import read_json
 from .ranks import Ranks
 
 ALONE = Ranks()
@@ -37,7 +37,7 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         ):
             raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
         return
-    before = json.loads(record.read_text())
+    before = read_json(record, say="weights" in settings) or dict(settings)  # torn: the journal knows its own chunks
     for name in ("weights", "dtype"):
         if name not in settings:  # asked before the model is loaded
             before.pop(name, None)

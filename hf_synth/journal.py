@@ -45,6 +45,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
     aside.rename(path)
 
 
+def read_json(path: Path, say: bool = False) -> Any:
+    """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        if say:
+            console.print(f"{path.name} in the journal is torn; it is made again")
+        return None
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One recorded chunk: its key, the seed its rows drew from, its answers and the seconds they took."""
@@ -126,15 +138,15 @@ class Journal:
             write_whole(self.folder / "halvings.json", json.dumps(halvings))
 
     def _halvings(self) -> dict[str, int]:
-        """Return the batch size of each chunk that did not fit, by its sequence number."""
-        if self.folder is None:
-            return self._halved
-        events = self.folder / "halvings.json"
-        return json.loads(events.read_text()) if events.exists() else {}
+        """Return the batch size of each chunk that did not fit, by its sequence number.
+
+        Where the file is torn, the chunks find out again.
+        """
+        return self._halved if self.folder is None else read_json(self.folder / "halvings.json") or {}
 
     def read(self, key: str, say: bool = False) -> Chunk | None:
         """Return a recorded chunk, or `None` where there is none or its file is torn, which is said if `say`."""
-        record = self._load(self._path(key), say) if self.folder is not None else None
+        record = read_json(self._path(key), say) if self.folder is not None else None
         if record is None:
             return None
         columns = (record["text"], record["logprob"], record["tokens"], record["finish"])
@@ -164,8 +176,8 @@ class Journal:
             return json.loads(json.dumps(compute()))
         path = self.folder / "once" / f"{name}-{digest([name, inputs])[:32]}.json"
         if not self.computes:
-            return waited(lambda: self._load(path), f"`{name}`, which rank 0 computes")["result"]
-        if (record := self._load(path, say=True)) is None:
+            return waited(lambda: read_json(path), f"`{name}`, which rank 0 computes")["result"]
+        if (record := read_json(path, say=True)) is None:
             record = {"result": compute()}
             write_whole(path, json.dumps(record, ensure_ascii=False))
         return json.loads(json.dumps(record["result"]))
@@ -186,17 +198,6 @@ class Journal:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
         return target
-
-    def _load(self, path: Path, say: bool = False) -> Any:
-        """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
-        try:
-            return json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            if say:
-                console.print(f"{path.name} in the journal is torn; it is made again")
-            return None
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

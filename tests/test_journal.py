@@ -1,15 +1,18 @@
 """What a journal and an output folder hold, refuse and keep."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+from hf_synth.answers import Answers
 from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.home import check_folder, locked
 from hf_synth.journal import Journal, write_whole
 from hf_synth.produce import Plan, produce
+from hf_synth.records import Completion, Prompt
 from hf_synth.settings import SynthConfig
 
 
@@ -73,6 +76,34 @@ def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_whole(target, "new")
     assert target.read_text() == "old"
+
+
+def test_what_a_failing_disk_left_of_a_record_is_made_again(finished, capsys):
+    folder, generator = finished
+    for name in ("settings.json", "halvings.json"):
+        (folder / "journal" / name).write_bytes(b'{"seed": 0, "ta')
+    check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=20)).settings())
+    produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
+    assert "settings.json in the journal is torn; it is made again" in capsys.readouterr().err.replace("\n", " ")
+    assert json.loads((folder / "journal/settings.json").read_text())["seed"] == 0
+    journal = Journal(folder / "journal")
+    place = journal.place([Prompt("p")], {}, 64)
+    journal.halve(place, 64)
+    assert journal.key(place)[1] == 32
+
+
+def test_a_line_that_a_failing_disk_left_is_ignored(tmp_path):
+    path = tmp_path / "side.jsonl"
+    answers = Answers(path)
+    for ordinal in range(4):
+        answers[ordinal, 0] = Completion(f"text {ordinal}")
+    answers.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b'[1, 0, "te\0\0\xff\n' + b"[2]\n" + lines[3])
+    assert [answer.text for answer in Answers(path).values()] == ["text 0", "text 3"]
+    again = Answers(path)
+    again[1, 0] = Completion("another")
+    assert sorted(Answers(path)) == [(0, 0), (1, 0), (3, 0)]
 
 
 def test_a_journal_without_a_folder_records_nothing():
