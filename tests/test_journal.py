@@ -51,6 +51,27 @@ def test_other_weights_are_refused(finished):
         produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
 
 
+def test_a_run_that_goes_on_elsewhere_says_so_once(finished, capsys):
+    folder, generator = finished
+    plan = Plan.of(SynthConfig(task="sst2", num_rows=20))
+
+    def told(**place):
+        generator.source = {**generator.source, **place}
+        produce(plan, generator, folder, lambda work, facts: None)
+        return capsys.readouterr().err
+
+    assert told() == ""
+    record = json.loads((folder / "journal/settings.json").read_text())
+    assert record.pop("place") == {}
+    (folder / "journal/settings.json").write_text(json.dumps(record))  # as runs before wrote it
+    assert told(threads=2, processor="A") == ""
+    assert told(threads=2) == ""
+    assert told(threads=1).startswith(f"{str(folder)!r} goes on where `threads` was 2 and is 1: what was recorded")
+    assert told() == ""
+    check_folder(folder, plan.settings())  # before the model is loaded
+    assert capsys.readouterr().err == ""
+
+
 def test_more_rows_are_welcome(finished):
     folder, generator = finished
     check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=99)).settings())
@@ -84,7 +105,7 @@ def test_what_a_failing_disk_left_of_a_record_is_made_again(finished, capsys):
         (folder / "journal" / name).write_bytes(b'{"seed": 0, "ta')
     check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=20)).settings())
     produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
-    assert "settings.json in the journal is torn; it is made again" in capsys.readouterr().err.replace("\n", " ")
+    assert "settings.json in the journal is torn; it is made again" in capsys.readouterr().err
     assert json.loads((folder / "journal/settings.json").read_text())["seed"] == 0
     journal = Journal(folder / "journal")
     place = journal.place([Prompt("p")], {}, 64)
