@@ -128,13 +128,14 @@ class VLLMGenerator:
         rows = [self.sampling_params(seed=row_seed(seed, at), logprobs=0, **settings) for at in range(len(prompts))]
         return [self._completion(answer.outputs[0], stop) for answer in self._run(encoded, rows)]
 
-    def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
+    def score(self, prompts: Sequence[str | Prompt], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
 
         Raises:
             InputError: For an empty text, which has no mean, or one too long for the model.
         """
-        pairs = self.encoding.pairs(list(prompts), list(texts))
+        asked = [prompt.text if isinstance(prompt, Prompt) else prompt for prompt in prompts]
+        pairs = self.encoding.pairs(asked, list(texts))
         whole = [head + tail for head, tail in pairs]
         self._check_lengths(whole, 1)  # vLLM always samples a token
         params = self.sampling_params(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
