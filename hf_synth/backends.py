@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, LeavesError
+from .backend_args import of_ray
+from .errors import InputError, LeavesError, reason_of
 from .generators.base import Generator
 from .home import ALONE
 from .leaving import real_texts
@@ -15,6 +17,8 @@ from .ranks import Ranks
 from .task import Corpus, Task
 
 if TYPE_CHECKING:
+    import torch
+
     from .adapters.folder import Adapter
 
 
@@ -48,6 +52,7 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
                 private=private,
                 concurrency=config.concurrency,
                 max_cost=config.max_cost,
+                **config.backend_args,
             )
         except LeavesError as error:
             raise InputError(f"{error}; {_leaving(plan)}") from None
@@ -61,11 +66,12 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
             )
         from .generators.ray import RayGenerator
 
-        engine = partial(_engine, config.ray_backend, model)
-        return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus)
+        own, args = of_ray(config.backend_args)
+        engine = partial(_engine, config.ray_backend, model, args)
+        return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus, **own)
     if config.backend == "corpus":
         return _retriever(model, plan.task.corpus)
-    generator = _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
+    generator = _engine(config.backend, model, config.backend_args, ranks.local_rank, plan.config.adapter)
     if adapter := getattr(generator, "adapter", None):
         _check_adapter(adapter, plan.task)
     return generator
@@ -102,23 +108,43 @@ def _retriever(model: str, corpus: Corpus | None) -> Generator:
     return CorpusGenerator(resolve(model), Passages(data, corpus.column))
 
 
-def _engine(backend: str, model: str, local_rank: int = 0, adapter: str | None = None) -> Generator:
-    """Open a generator that runs in this process."""
+def _engine(
+    backend: str, model: str, args: Mapping[str, Any], local_rank: int = 0, adapter: str | None = None
+) -> Generator:
+    """Open a generator that runs in this process, with the arguments that the user gave."""
     from .models import resolve
 
     source = resolve(model)
+    import torch
+
+    given: dict[str, Any] = {"name": source.name, "digest": source.sha256, "source": source.facts(), **args}
+    given["dtype"] = getattr(torch, args["dtype"]) if args.get("dtype") else None
     if backend == "vllm":
         from .generators.vllm import VLLMGenerator
 
-        return VLLMGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts())
+        return VLLMGenerator(source.path, **given)
     from .adapters.folder import open_adapter
-    from .generators.local import LocalGenerator, best_device
+    from .generators.local import LocalGenerator
 
-    return LocalGenerator(
-        source.path,
-        name=source.name,
-        digest=source.sha256,
-        source=source.facts(),
-        device=best_device(local_rank),
-        adapter=open_adapter(adapter, source.sha256) if adapter else None,
-    )
+    given["device"] = _device(args.get("device"), local_rank)
+    given["adapter"] = open_adapter(adapter, source.sha256) if adapter else None
+    return LocalGenerator(source.path, **given)
+
+
+def _device(name: str | None, local_rank: int) -> torch.device:
+    """Return the device of that name; where it has no number, or there is no name, the one of this rank.
+
+    Raises:
+        InputError: If this machine has none.
+    """
+    import torch
+
+    from .generators.local import best_device
+
+    best = best_device(local_rank)
+    if name in (None, best.type):
+        return best
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # an assertion: torch was built without it
+        raise InputError(f"`backend_args`: `device: {name}` cannot be used: {reason_of(error, 100)}") from None

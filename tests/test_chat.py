@@ -90,7 +90,7 @@ def test_the_request_says_what_the_decoding_settings_say():
 @pytest.mark.parametrize(
     ("decoding", "sentence"),
     [
-        ({"top_k": 5}, "chat endpoints have no 'top_k'; leave it out, or name .* in `extra_body`; got 5"),
+        ({"top_k": 5}, "no 'top_k'; leave it out, or name .* in `extra_body` of `backend_args`; got 5"),
         ({"repetition_penalty": 1.2}, "no 'repetition_penalty'"),
         ({"topp": 0.5}, "decoding setting must be one of .* got 'topp'. Did you mean 'top_p'?"),
         ({"stop": ('"',), "schema": SCHEMA}, "use `stop` or `schema`, not both"),

@@ -15,7 +15,7 @@ LAYERS = [
     ("errors", "version", "characters"),
     ("config", "files", "losses", "bio", "card_merge"),
     ("trees", "licences", "pii", "packages"),
-    ("directional", "sources", "augment", "mixture_settings"),
+    ("directional", "sources", "augment", "mixture_settings", "backend_args"),
     ("mixture",),
     ("records", "ranks", "trainers", "students", "metrics"),
     ("task", "settings", "row_weights"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from ..errors import InputError, unknown
+from ..errors import InputError, reason_of, unknown
 from ..records import Completion, Prompt
 from .encoding import Encoding
 from .local.generator import best_dtype
+from .local.processor import processor
 
 SEQUENCES = 256  # rows in flight at most: a chunk
 ON_CPU = {
@@ -27,6 +29,7 @@ ON_CPU = {
     # Compiling takes a minute at every start and saves a tenth of the time after it.
     "enforce_eager": True,
 }
+RESERVED = ("model", "dtype", "seed", "logprobs_mode", "hf_token")  # arguments that are ours to set, or a secret
 TEMPERATURES = (0.01, 2.0)  # vLLM silently raises lower ones, and refuses higher ones
 DECODING = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_reward"),
@@ -53,13 +56,14 @@ class VLLMGenerator:
         path: Folder with the model's weights, config and tokenizer.
         name: The id that the user gave.
         digest: sha256 of the weights.
-        source: Provenance facts; engine, dtype and device are added.
+        source: Provenance facts; engine and its arguments, dtype, device, processor and threads are added.
         dtype: Defaults to the fastest that the processor multiplies natively.
         engine: Further arguments of `vllm.LLM`, such as `tensor_parallel_size`. Any that changes how numbers are
             rounded changes the texts.
 
     Raises:
-        InputError: If vLLM is not installed, or the model is an encoder-decoder, which vLLM does not run.
+        InputError: If vLLM is not installed or does not start with `engine`, or the model is an encoder-decoder,
+            which vLLM does not run.
     """
 
     def __init__(
@@ -87,10 +91,17 @@ class VLLMGenerator:
             "enable_prefix_caching": True,
             "use_tqdm_on_load": False,
         }
+        check_engine(engine or {}, vllm.EngineArgs)
         settings = {**cpu, **ours, **(engine or {}), "dtype": dtype, "logprobs_mode": "raw_logprobs"}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of torch, about vLLM's own code
-            self.llm: Any = vllm.LLM(path, **settings)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of torch, about vLLM's own code
+                self.llm: Any = vllm.LLM(path, **settings)
+        except (TypeError, ValueError) as error:  # no room for what was asked, say
+            if not engine:
+                raise
+            raise InputError(f"vLLM does not start with `engine: {dict(engine)}`: {reason_of(error)}") from error
+        told = {name: value for name, value in (engine or {}).items() if "/" not in str(value)}  # paths are private
         self.sampling_params = vllm.SamplingParams
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.encoding = Encoding(self.tokenizer)
@@ -100,7 +111,8 @@ class VLLMGenerator:
             **(source or {}),
             "engine": f"vllm {vllm.__version__}",
             "dtype": str(dtype).removeprefix("torch."),
-            "device": current_platform.device_type,
+            **processor(torch.device(current_platform.device_type)),
+            **({"engine_args": told} if told else {}),
             "chat_template": bool(self.tokenizer.chat_template),
         }
 
@@ -172,6 +184,18 @@ class VLLMGenerator:
         longest = max(map(len, encoded), default=0)
         if longest + new > limit:
             raise InputError(f"a prompt of {longest} tokens and {new} new ones exceed the {limit} of {self.name}")
+
+
+def check_engine(engine: Mapping[str, Any], kind: type) -> None:
+    """Refuse arguments that vLLM does not have, or that are set elsewhere.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    allowed = sorted({field.name for field in dataclasses.fields(kind)} - {*RESERVED})
+    for name in engine:
+        if name not in allowed:
+            raise unknown("`engine`: a key", name, allowed)
 
 
 def row_seed(seed: int, row: int) -> int:
