@@ -67,6 +67,17 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
         yield key, old, new
 
 
+def refuse_held(folder: Path, ranks: Ranks = ALONE) -> None:
+    """Refuse a folder that another process holds, before a model is loaded for it; nothing is made that is not there.
+
+    Raises:
+        InputError: If one does.
+    """
+    if (folder / ".lock").exists():
+        with locked(folder, ranks):
+            pass
+
+
 @contextmanager
 def locked(folder: Path, ranks: Ranks = ALONE) -> Iterator[None]:
     """Hold the output folder; a second run in it is refused. Of several ranks the first holds it for all.

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from hf_synth.answers import Answers
+from hf_synth.commands import generate
+from hf_synth.commands.main import main
 from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
-from hf_synth.home import check_folder, locked
+from hf_synth.home import check_folder, locked, refuse_held
 from hf_synth.journal import Journal, write_whole
 from hf_synth.produce import Plan, produce
 from hf_synth.records import Completion, Prompt
@@ -88,6 +90,17 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
         holder = f"import pathlib, hf_synth.home as p\nwith p.locked(pathlib.Path({str(tmp_path)!r})): pass"
         other = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True)
     assert "InputError: another process is writing in" in other.stderr
+
+
+def test_a_held_folder_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch, capsys):
+    """A lock is of an open file, so that this process may stand for two."""
+    monkeypatch.setattr(generate, "open_generator", lambda *_, **__: pytest.fail("a model was loaded"))
+    with locked(tmp_path):
+        assert main(["generate", "--task", "sst2", "--output_dir", str(tmp_path)]) == 2
+    assert "another process is writing in" in capsys.readouterr().err
+    refuse_held(tmp_path)
+    refuse_held(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
