@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -351,6 +352,18 @@ def test_a_new_node_that_will_not_do_is_left_out_and_the_run_goes_on(
     [said] = [record.getMessage() for record in caplog.records if record.name == ray_pool.__name__]
     why = r"Ray workers differ: `digest` is 'slow' on [\d.]+ and 'other' on" if differs else "no such model$"
     assert re.match(f"node {bad[:12]} of the Ray cluster is left out: {why}", said)
+
+
+def test_joining_a_cluster_leaves_sigterm_to_whoever_had_it(workers, seen):
+    def ours(*_):
+        pass
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        workers(partial(Slow, seen), workers=1)
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_workers_on_another_kind_of_processor_differ():

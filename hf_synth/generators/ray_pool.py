@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import time
 from collections import Counter
@@ -136,8 +137,7 @@ class Pool:
             return self.wanted
         each = {"CPU": self.num_cpus, "GPU": self.num_gpus}
         return sum(
-            min(int(node.get(kind, 0) / size) for kind, size in each.items() if size)
-            for node in _nodes(self._without)
+            min(int(node.get(kind, 0) / size) for kind, size in each.items() if size) for node in _nodes(self._without)
         )
 
     def _new(self) -> Any:
@@ -244,6 +244,7 @@ def join(address: str) -> bool:
         return False
     from ray._private.services import canonicalize_bootstrap_address
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if found := canonicalize_bootstrap_address(address):
             host, _, port = found.rpartition(":")
@@ -252,6 +253,9 @@ def join(address: str) -> bool:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, exceptions.RayError) as error:
         raise InputError(f"cannot join a Ray cluster at {address!r} (`ray_address`): {_sentence(error)}") from None
+    if callable(before):  # Ray's own handler ends the process without a word
+        with suppress(ValueError):  # not the main thread: Ray set none
+            signal.signal(signal.SIGTERM, before)
     return True
 
 
