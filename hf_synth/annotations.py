@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from .bio import Span, places, tokens_of
+from .characters import storable
 
 Found = tuple[list[str], list[Span]]
 _MARK = re.compile(r"<(/?)([^<>/]+)>")
@@ -60,10 +61,11 @@ def from_json(text: str, labels: Collection[str]) -> Found | str:
         return "no json"
     if not _fits(found):
         return "other keys"
-    tokens = tokens_of(found["text"])
+    tokens = tokens_of(storable(found["text"]))
     busy: dict[int, str] = {}
     spans: list[Span] = []
-    for name, label in sorted({(one["text"], one["type"]) for one in found["entities"]}, key=lambda e: -len(e[0])):
+    named = {(storable(one["text"]), one["type"]) for one in found["entities"]}
+    for name, label in sorted(named, key=lambda e: -len(e[0])):
         if label not in labels:
             return "unknown label"
         words = tokens_of(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class Answers(MutableMapping[Key, Completion]):
     """Completions by (prompt ordinal, attempt), kept in an append-only file beside the journal's chunks.
 
     A process that is killed loses the requests in flight and nothing else. A last line that was torn is ignored and
-    written over.
+    written over; what a failing disk left of another one is ignored.
 
     Args:
         path: The file; `None` keeps the answers in memory only.
@@ -34,9 +35,10 @@ class Answers(MutableMapping[Key, Completion]):
             for line in path.read_bytes().splitlines(keepends=True):
                 if not line.endswith(b"\n"):
                     break
-                ordinal, attempt, *completion = json.loads(line)
-                self._found[ordinal, attempt] = Completion(*completion)
                 whole += len(line)
+                with suppress(ValueError, TypeError):
+                    ordinal, attempt, *completion = json.loads(line)
+                    self._found[ordinal, attempt] = Completion(*completion)
             with path.open("ab") as stream:
                 stream.truncate(whole)
         self._stream = path.open("a", encoding="utf-8")

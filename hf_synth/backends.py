@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .backend_args import of_ray
 from .errors import InputError, LeavesError
 from .generators.base import Generator
 from .home import ALONE
@@ -48,6 +50,7 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
                 private=private,
                 concurrency=config.concurrency,
                 max_cost=config.max_cost,
+                **config.backend_args,
             )
         except LeavesError as error:
             raise InputError(f"{error}; {_leaving(plan)}") from None
@@ -61,11 +64,12 @@ def open_generator(plan: Plan, ranks: Ranks = ALONE, *, private: bool = False) -
             )
         from .generators.ray import RayGenerator
 
-        engine = partial(_engine, config.ray_backend, model)
-        return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus)
+        own, args = of_ray(config.backend_args)
+        engine = partial(_engine, config.ray_backend, model, args)
+        return RayGenerator(engine, address=config.ray_address, num_cpus=config.ray_cpus, **own)
     if config.backend == "corpus":
         return _retriever(model, plan.task.corpus)
-    generator = _engine(config.backend, model, ranks.local_rank, plan.config.adapter)
+    generator = _engine(config.backend, model, config.backend_args, ranks.local_rank, plan.config.adapter)
     if adapter := getattr(generator, "adapter", None):
         _check_adapter(adapter, plan.task)
     return generator
@@ -102,23 +106,22 @@ def _retriever(model: str, corpus: Corpus | None) -> Generator:
     return CorpusGenerator(resolve(model), Passages(data, corpus.column))
 
 
-def _engine(backend: str, model: str, local_rank: int = 0, adapter: str | None = None) -> Generator:
-    """Open a generator that runs in this process."""
+def _engine(
+    backend: str, model: str, args: Mapping[str, Any], local_rank: int = 0, adapter: str | None = None
+) -> Generator:
+    """Open a generator that runs in this process, with the arguments that the user gave."""
     from .models import resolve
 
     source = resolve(model)
+    given: dict[str, Any] = {"name": source.name, "digest": source.sha256, "source": source.facts(), **args}
     if backend == "vllm":
         from .generators.vllm import VLLMGenerator
 
-        return VLLMGenerator(source.path, name=source.name, digest=source.sha256, source=source.facts())
+        return VLLMGenerator(source.path, **given)
     from .adapters.folder import open_adapter
     from .generators.local import LocalGenerator, best_device
 
-    return LocalGenerator(
-        source.path,
-        name=source.name,
-        digest=source.sha256,
-        source=source.facts(),
-        device=best_device(local_rank),
-        adapter=open_adapter(adapter, source.sha256) if adapter else None,
-    )
+    best = best_device(local_rank)  # also where its kind is named without a number
+    given["device"] = best if args.get("device") in (None, best.type) else args["device"]
+    given["adapter"] = open_adapter(adapter, source.sha256) if adapter else None
+    return LocalGenerator(source.path, **given)

@@ -78,9 +78,8 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         """Run the method into a work folder; both splits read the same tables."""
         plan, generator = self.config.plan, self.config.generator or open_generator(self.config.plan)
-        mark = digest([plan.settings(), generator.digest])[
-            :16
-        ]  # without `num_rows`: more rows go on in the same journal
+        # Without `num_rows`: more rows go on in the same journal.
+        mark = digest([_decides(plan), generator.digest])[:16]
         home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
         with locked(home):
             self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home, plan))
@@ -96,6 +95,12 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
             if name == split:
                 for row in with_ids(table, self.info.features).to_pylist():
                     yield row["index"], row
+
+
+def _decides(plan: Plan) -> dict[str, Any]:
+    """Return the settings that decide the rows, and the dtype where one was asked for."""
+    dtype = plan.backend.backend_args.get("dtype")
+    return {**plan.settings(), **({"dtype": dtype} if dtype else {})}
 
 
 def _keep(rows: Path, home: Path, plan: Plan) -> Path:
@@ -130,7 +135,7 @@ def build(
     """
     plan = plan_of({**settings, "method": method}, "build")
     generator = generator or open_generator(plan)
-    decides = {**plan.settings(), "num_rows": plan.config.num_rows, "weights": generator.digest}
+    decides = {**_decides(plan), "num_rows": plan.config.num_rows, "weights": generator.digest}
     builder = SynthBuilder(
         cache_dir=cache_dir,
         config_name=f"{plan.task.name}-{method}",

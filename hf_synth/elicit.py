@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .attributes import INSTRUCTION, NOT_ABOUT, AttributesConfig, Values, hold
+from .characters import storable
 from .errors import InputError
 from .records import Completion, Example, Prompt
 from .run import Run
@@ -194,7 +195,7 @@ def _json_list(text: str) -> list[str]:
         except ValueError:
             continue
         if all(isinstance(item, str) for item in items):
-            return _clean(items)
+            return _clean(map(storable, items))
     return []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import InputError
+from .journal import console, read_json
 from .ranks import Ranks
 
 ALONE = Ranks()
@@ -20,6 +20,8 @@ ALONE = Ranks()
 
 def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     """Refuse a folder that holds rows made with other settings, naming the first setting that differs.
+
+    What under `place` says on what the run computes may differ: that is told, since digits may then differ too.
 
     Raises:
         InputError: If it does, or if the folder holds something that is not a run of ours.
@@ -37,14 +39,23 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         ):
             raise InputError(f"{str(folder)!r} holds files that no run wrote; give an empty or new `output_dir`")
         return
-    before = json.loads(record.read_text())
+    before = read_json(record, say="weights" in settings) or dict(settings)  # torn: the journal knows its own chunks
+    now = dict(settings)
     for name in ("weights", "dtype"):
-        if name not in settings:  # asked before the model is loaded
+        if name not in now:  # asked before the model is loaded
             before.pop(name, None)
-    for key, old, new in _differences(before, dict(settings)):
+    here = now.pop("place", {})
+    there = before.pop("place", here)  # older runs did not record it
+    for key, old, new in _differences(before, now):
         raise InputError(
             f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
             "Give another `output_dir`, or the settings of that run."
+        )
+    if moved := [f"`{key}` was {old!r} and is {new!r}" for key, old, new in _differences(there, here) if here]:
+        console.print(
+            f"{str(folder)!r} goes on where {', '.join(moved)}: what was recorded stays, and texts written from here "
+            "on may not be those that would have been written there",
+            markup=False,
         )
 
 
@@ -54,6 +65,17 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
     elif old != new:
         yield key, old, new
+
+
+def refuse_held(folder: Path, ranks: Ranks = ALONE) -> None:
+    """Refuse a folder that another process holds, before a model is loaded for it; nothing is made that is not there.
+
+    Raises:
+        InputError: If one does.
+    """
+    if (folder / ".lock").exists():
+        with locked(folder, ranks):
+            pass
 
 
 @contextmanager

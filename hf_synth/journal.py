@@ -19,6 +19,7 @@ from rich.console import Console
 
 from .records import Completion, Prompt
 
+REPORTED = ("cost", "prompt_tokens")  # of a completion, what some endpoints say
 PATIENCE = 6 * 3600.0  # seconds that one rank waits for a piece of another
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -42,6 +43,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     aside.rename(path)
+
+
+def read_json(path: Path, say: bool = False) -> Any:
+    """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        if say:
+            console.print(f"{path.name} in the journal is torn; it is made again")
+        return None
 
 
 @dataclass(frozen=True)
@@ -125,20 +138,20 @@ class Journal:
             write_whole(self.folder / "halvings.json", json.dumps(halvings))
 
     def _halvings(self) -> dict[str, int]:
-        """Return the batch size of each chunk that did not fit, by its sequence number."""
-        if self.folder is None:
-            return self._halved
-        events = self.folder / "halvings.json"
-        return json.loads(events.read_text()) if events.exists() else {}
+        """Return the batch size of each chunk that did not fit, by its sequence number.
+
+        Where the file is torn, the chunks find out again.
+        """
+        return self._halved if self.folder is None else read_json(self.folder / "halvings.json") or {}
 
     def read(self, key: str, say: bool = False) -> Chunk | None:
         """Return a recorded chunk, or `None` where there is none or its file is torn, which is said if `say`."""
-        record = self._load(self._path(key), say) if self.folder is not None else None
+        record = read_json(self._path(key), say) if self.folder is not None else None
         if record is None:
             return None
         columns = (record["text"], record["logprob"], record["tokens"], record["finish"])
-        costs = record.get("cost", [None] * len(record["text"]))
-        completions = [Completion(*row) for row in zip(*columns, costs, strict=True)]
+        reported = (record.get(name, [None] * len(record["text"])) for name in REPORTED)
+        completions = [Completion(*row) for row in zip(*columns, *reported, strict=True)]
         return Chunk(key, seed_of(key), completions, record["seconds"])
 
     def write(self, chunk: Chunk) -> None:
@@ -152,8 +165,9 @@ class Journal:
             "finish": [c.finish for c in chunk.completions],
             "seconds": chunk.seconds,
         }
-        if any(c.cost is not None for c in chunk.completions):
-            record["cost"] = [c.cost for c in chunk.completions]
+        for name in REPORTED:
+            if any(getattr(c, name) is not None for c in chunk.completions):
+                record[name] = [getattr(c, name) for c in chunk.completions]
         write_whole(self._path(chunk.key), json.dumps(record, ensure_ascii=False))
 
     def once(self, name: str, inputs: Any, compute: Callable[[], Any]) -> Any:
@@ -162,8 +176,8 @@ class Journal:
             return json.loads(json.dumps(compute()))
         path = self.folder / "once" / f"{name}-{digest([name, inputs])[:32]}.json"
         if not self.computes:
-            return waited(lambda: self._load(path), f"`{name}`, which rank 0 computes")["result"]
-        if (record := self._load(path, say=True)) is None:
+            return waited(lambda: read_json(path), f"`{name}`, which rank 0 computes")["result"]
+        if (record := read_json(path, say=True)) is None:
             record = {"result": compute()}
             write_whole(path, json.dumps(record, ensure_ascii=False))
         return json.loads(json.dumps(record["result"]))
@@ -184,17 +198,6 @@ class Journal:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
         return target
-
-    def _load(self, path: Path, say: bool = False) -> Any:
-        """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
-        try:
-            return json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            if say:
-                console.print(f"{path.name} in the journal is torn; it is made again")
-            return None
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

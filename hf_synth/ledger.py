@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .journal import Chunk
+from .records import known
 
 
 @dataclass
@@ -15,9 +16,10 @@ class Stage:
 
     asked: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    tokens: int = 0
+    tokens: int | None = None
     seconds: float = 0.0
     cost: float | None = None
+    prompt_tokens: int | None = None
 
     @property
     def kept(self) -> int:
@@ -41,11 +43,10 @@ class Ledger:
         """Count a chunk's completions, whether answered now or replayed from the journal."""
         counts = self.stage(stage)
         counts.asked += len(chunk.completions)
-        counts.tokens += sum(c.tokens for c in chunk.completions)
         counts.seconds += chunk.seconds
-        costs = [c.cost for c in chunk.completions if c.cost is not None]
-        if costs:
-            counts.cost = (counts.cost or 0.0) + sum(costs)
+        counts.tokens = known([counts.tokens, *(c.tokens for c in chunk.completions)])
+        counts.cost = known([counts.cost, *(c.cost for c in chunk.completions)])
+        counts.prompt_tokens = known([counts.prompt_tokens, *(c.prompt_tokens for c in chunk.completions)])
 
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         """Count dropped completions under a reason."""
@@ -60,9 +61,9 @@ class Ledger:
         self.notes[name] = value
 
     @property
-    def tokens(self) -> int:
-        """Tokens sampled over all stages."""
-        return sum(stage.tokens for stage in self.stages.values())
+    def tokens(self) -> int | None:
+        """Tokens sampled over all stages, as far as endpoints told them; `None` where none did."""
+        return known(stage.tokens for stage in self.stages.values())
 
     @property
     def seconds(self) -> float:
@@ -72,8 +73,7 @@ class Ledger:
     @property
     def cost(self) -> float | None:
         """US dollars over all stages, as the provider reported them; `None` where it never did."""
-        costs = [stage.cost for stage in self.stages.values() if stage.cost is not None]
-        return sum(costs) if costs else None
+        return known(stage.cost for stage in self.stages.values())
 
     def facts(self) -> dict[str, Any]:
         """Return the counts as JSON-ready facts."""
@@ -83,6 +83,7 @@ class Ledger:
                 "kept": stage.kept,
                 "dropped": dict(sorted(stage.dropped.items())),
                 "tokens": stage.tokens,
+                "prompt_tokens": stage.prompt_tokens,
                 "seconds": round(stage.seconds, 3),
                 "cost": stage.cost,
             }

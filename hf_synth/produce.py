@@ -42,6 +42,7 @@ PARTS = {
 }
 OVERRIDES = ("min_words", "max_new_tokens", "annotate")  # of the task
 OFF = ("none", False, None)
+PLACE = ("device", "processor", "threads", "engine", "engine_args")  # what digits are a function of, beside the dtype
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
 
 
@@ -181,7 +182,9 @@ def produce(
         raise InputError("several processes share their work through the output folder; run this in one")
     config = plan.config
     check_scores(generator, config)
-    settings = {**plan.settings(), "weights": generator.digest, "dtype": generator.source.get("dtype")}
+    place = {name: generator.source[name] for name in PLACE if name in generator.source}
+    asked = {**plan.settings(), "weights": generator.digest, "dtype": generator.source.get("dtype")}
+    settings = {**asked, "place": place}
     journal = Journal(None)
     if folder is not None:
         if ranks.rank == 0:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+Number = TypeVar("Number", int, float)
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -48,17 +49,25 @@ class Completion:
         text: The answer up to its stop string, which is not part of it.
         logprob: Mean log-probability (nats per token) of the sampled tokens under the model's unmodified
             distribution; `None` where the backend cannot tell.
-        tokens: Number of sampled tokens.
+        tokens: Number of sampled tokens; `None` where an endpoint does not say.
         finish: `stop` (a stop string or the end token was seen), `length` (the token limit was reached), or what an
             endpoint could not give (`malformed`, `error: …`).
         cost: US dollars, as the provider reports them; `None` where it does not.
+        prompt_tokens: Tokens of the prompt, as an endpoint reports them; `None` where nobody does.
     """
 
     text: str
     logprob: float | None = None
-    tokens: int = 0
+    tokens: int | None = 0
     finish: str = "stop"
     cost: float | None = None
+    prompt_tokens: int | None = None
+
+
+def known(values: Iterable[Number | None]) -> Number | None:
+    """Return the sum of those that are known; `None` where none is."""
+    found = [value for value in values if value is not None]
+    return sum(found[1:], found[0]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .records import known
+
 
 def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return `report.json` before any judging: what was made, asked, dropped, at what speed, and the student."""
     rows = facts["ledger"]["stages"]["rows"]
-    tokens = sum(stage["tokens"] for stage in facts["ledger"]["stages"].values())
+    tokens = known(stage["tokens"] for stage in facts["ledger"]["stages"].values())
     seconds = sum(stage["seconds"] for stage in facts["ledger"]["stages"].values())
     return {
         "task": facts["task"],
@@ -21,7 +23,7 @@ def report_of(facts: Mapping[str, Any], training: Mapping[str, Any] | None) -> d
         "rows": facts["rows"],
         "samples": facts["samples"],
         "seconds": {"generate": round(seconds, 1), "train": training["seconds"] if training else None},
-        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        "tokens_per_second": round(tokens / seconds, 1) if seconds and tokens is not None else None,
         "asked": rows["asked"],
         "kept": rows["kept"],
         "dropped": rows["dropped"],
@@ -58,10 +60,10 @@ def student_of(report: Mapping[str, Any]) -> dict[str, Any]:
 def show(report: Mapping[str, Any], console: Console) -> None:
     """Print the result table."""
     dropped = ", ".join(f"{reason} {count}" for reason, count in report["dropped"].items()) or "none"
-    seconds = report["seconds"]
+    seconds, speed = report["seconds"], report["tokens_per_second"]
     console.print(
         f"{report['rows']} rows of {report['asked']} asked (dropped: {dropped}); generation {seconds['generate']} s"
-        f" at {report['tokens_per_second']} tokens/s"
+        + (f" at {speed} tokens/s" if speed is not None else "")
         + (f", training {seconds['train']} s" if seconds["train"] is not None else "")
     )
     if report["metrics"] is None:

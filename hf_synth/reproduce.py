@@ -20,7 +20,8 @@ from .models import Source, resolve
 from .records import Prompt
 
 MATCH, DIFFERS, ELSEWHERE = "match", "differs", "other processor or versions"
-PLACE = ("dtype", "device", "processor", "threads", "engine")  # of a generator's facts, what decides digits
+# Of a generator's facts, what decides digits.
+PLACE = ("dtype", "device", "processor", "threads", "engine", "engine_args")
 VERBATIM = ("single", "pair")  # kinds of task whose text is the answer but for white space
 FILES = ("facts.json", "config.yaml", "chunks.parquet", "prompts.parquet")
 
@@ -130,7 +131,9 @@ def _engine(backend: str, source: Source, recorded: Mapping[str, Any]) -> Any:
     if backend == "vllm":
         from .generators.vllm import VLLMGenerator
 
-        return VLLMGenerator(source.path, dtype=getattr(torch, recorded["dtype"]), **named)
+        return VLLMGenerator(
+            source.path, dtype=getattr(torch, recorded["dtype"]), engine=recorded.get("engine_args"), **named
+        )
     from .generators.local import LocalGenerator
 
     if "threads" in recorded:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from .backend_args import check_args
 from .config import strict
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -96,7 +97,7 @@ class ShotsConfig:
 
 @strict
 class BackendConfig:
-    """Where the generator runs; of these only `backend` and the endpoint decide the texts.
+    """Where the generator runs; of these only `backend`, the endpoint and some of `backend_args` decide the texts.
 
     Attributes:
         backend: `local` (transformers, in this process), `vllm`, `chat` (an OpenAI-compatible endpoint or Inference
@@ -109,6 +110,9 @@ class BackendConfig:
         ray_address: Of `ray`: `auto`, or the cluster's host:port.
         ray_backend: Of `ray`: what each worker runs.
         ray_cpus: Of `ray`: CPUs and threads of a worker.
+        backend_args: Further arguments: of `local` `dtype` and `device`; of `vllm` `dtype` and `engine` (arguments of
+            vLLM itself); of `chat` `extra_body` (fields of every request; `null` leaves one out), `timeout`, `tries`
+            and `first_wait`; of `ray` `num_gpus` and `workers`, beside those of `ray_backend`.
     """
 
     backend: Literal["local", "vllm", "chat", "ray", "corpus"] = "local"
@@ -119,6 +123,11 @@ class BackendConfig:
     ray_address: str = "auto"
     ray_backend: Literal["local", "vllm"] = "local"
     ray_cpus: int = Field(1, ge=1)
+    backend_args: dict[str, Any] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        args = check_args(self.backend, self.ray_backend, self.backend_args)
+        object.__setattr__(self, "backend_args", args)
 
 
 @strict

@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 from .arguments import training_arguments
 from .errors import InputError
 from .folder import restore_folder
-from .generators.local.generator import best_dtype
+from .generators.local.processor import best_dtype
 from .learners import parses
 from .request import Request
 from .settings import StudentConfig

@@ -30,6 +30,7 @@ class Reply:
     usage: dict | None = None  # by default the words of the text are its tokens
     body: bytes | None = None  # sent as it is in place of a completion
     delay: float = 0.0
+    drip: float = 0.0  # seconds between the bytes of the body
     hang_up: bool = False  # close the connection without an answer
 
 
@@ -166,7 +167,17 @@ class _Connection(asyncio.Protocol):
         body = completion(reply) if reply.body is None else reply.body
         headers = {"content-type": "application/json", "content-length": str(len(body)), **reply.headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(f"HTTP/1.1 {reply.status} Stub\r\n{lines}\r\n".encode() + body)
+        head = f"HTTP/1.1 {reply.status} Stub\r\n{lines}\r\n".encode()
+        if reply.drip:
+            self.transport.write(head)
+            self.drip(body, reply.drip)
+        else:
+            self.transport.write(head + body)
+
+    def drip(self, body: bytes, pause: float) -> None:
+        if body and not self.transport.is_closing():
+            self.transport.write(body[:1])
+            asyncio.get_running_loop().call_later(pause, self.drip, body[1:], pause)
 
 
 def completion(reply: Reply) -> bytes:

@@ -247,6 +247,7 @@ def test_what_was_elicited_is_replayed_and_not_asked_again(tmp_path):
         ("red, green, blue", ["red", "green", "blue"]),
         ("There is nothing, I think, that I could list here\nfor you, sadly, today", []),
         ("[1, 2]", []),
+        (r'["a\ud83d", "b"]', ["a", "b"]),
         ('["a", "b', []),
         ("", []),
     ],

@@ -19,9 +19,13 @@ from hf_synth.answers import Answers
 from hf_synth.errors import InputError
 from hf_synth.generators.base import Generator, Piecewise
 from hf_synth.generators.chat import ChatGenerator
-from hf_synth.records import Completion, Prompt
+from hf_synth.journal import Journal
+from hf_synth.records import Completion, Example, Prompt
+from hf_synth.run import Run
+from hf_synth.tasks import parse_task
 
 HERE = Path(__file__).parent
+TASK = parse_task({"name": "t", "labels": ["a", "b"], "prompt": "{label}"}, "t")
 
 
 # What is asked, and in which order it comes back
@@ -34,7 +38,7 @@ def test_rows_keep_prompt_order_whatever_comes_first():
     with Stub(late) as stub:
         done = ask(stub, prompts(60))
     assert [c.text for c in done] == texts(60)
-    assert {(c.finish, c.tokens, c.logprob, c.cost) for c in done} == {("stop", 2, None, None)}
+    assert {(c.finish, c.tokens, c.prompt_tokens, c.logprob, c.cost) for c in done} == {("stop", 2, 9, None, None)}
 
 
 def test_every_request_has_a_seed_of_its_own_that_the_run_decides():
@@ -86,7 +90,7 @@ def test_the_request_says_what_the_decoding_settings_say():
 @pytest.mark.parametrize(
     ("decoding", "sentence"),
     [
-        ({"top_k": 5}, "chat endpoints have no 'top_k'; leave it out, or name .* in `extra_body`; got 5"),
+        ({"top_k": 5}, "no 'top_k'; leave it out, or name .* in `extra_body` of `backend_args`; got 5"),
         ({"repetition_penalty": 1.2}, "no 'repetition_penalty'"),
         ({"topp": 0.5}, "decoding setting must be one of .* got 'topp'. Did you mean 'top_p'?"),
         ({"stop": ('"',), "schema": SCHEMA}, "use `stop` or `schema`, not both"),
@@ -233,17 +237,37 @@ def test_the_cost_is_the_providers_or_unknown(reported, cost):
         assert ask(stub, prompts(1)) == [Completion("text", None, 3, "stop", cost)]
 
 
-def test_no_usage_means_no_cost_and_no_tokens():
-    with Stub(lambda *_: Reply("text", usage={})) as stub:
-        assert ask(stub, prompts(1)) == [Completion("text", None, 0, "stop", None)]
+@pytest.mark.parametrize("usage", [{}, {"completion_tokens": "3", "prompt_tokens": -1}, {"completion_tokens": 1e9}])
+def test_what_is_not_told_is_not_known(usage):
+    with Stub(lambda *_: Reply("text", usage=usage)) as stub:
+        assert ask(stub, prompts(1)) == [Completion("text", None, None, "stop", None, None)]
 
 
-def test_the_cost_of_unusable_answers_is_counted():
+def test_cost_and_tokens_of_unusable_answers_are_counted():
     def first_is_empty(messages, seed, attempt):
-        return Reply(None if len(stub.requests) == 1 else "text", usage={"cost": 0.25})
+        usage = {"cost": 0.25, "completion_tokens": 3, "prompt_tokens": 7}
+        return Reply(None if len(stub.requests) == 1 else "text", usage=usage)
 
     with Stub(first_is_empty) as stub:
-        assert [c.cost for c in ask(stub, prompts(1))] == [0.5]
+        assert [(c.cost, c.tokens, c.prompt_tokens) for c in ask(stub, prompts(1))] == [(0.5, 6, 14)]
+
+
+def test_the_ledger_and_the_journal_know_what_was_told(tmp_path):
+    def told_of_even_rows(messages, *_):
+        return Reply("a text", usage={"completion_tokens": 3, "prompt_tokens": 7} if place(messages) % 2 == 0 else {})
+
+    def counted(stub, stage):
+        run = Run(TASK, chat(stub), seed=1, journal=Journal(tmp_path))
+        parse = lambda prompt, answer: Example({"text": answer.text}, "a", "a", prompt)  # noqa: E731
+        asked = prompts(4) if stage == "some" else [Prompt("prompt 1"), Prompt("prompt 3")]
+        assert list(run.complete(asked, parse, stage=stage))
+        return [run.ledger.facts()["stages"][stage][name] for name in ("tokens", "prompt_tokens", "cost")]
+
+    with Stub(told_of_even_rows) as stub:
+        for stage, told in (("some", [6, 14, None]), ("none", [None, None, None])):
+            assert counted(stub, stage) == told
+            assert counted(stub, stage) == told  # from the journal
+    assert len(stub.requests) == 6
 
 
 class Earlier(dict):

@@ -162,6 +162,20 @@ def test_a_limit_of_costs_holds_over_sittings_with_chunks_under_way(tmp_path):
             assert limit <= len(stub.requests) < limit + 4
 
 
+def test_a_chunk_that_was_left_and_is_begun_again_is_paid_once():
+    paid = lambda *_: Reply("text", usage={"cost": 1.0}, delay=0.01)  # noqa: E731
+    answered = {}
+    with Stub(paid) as stub:
+        generator = chat(stub, concurrency=1)
+        generator.start(prompts(12), seed=1, answered=answered)
+        while len(answered) < 3:
+            time.sleep(0.002)
+        generator.rest()
+        assert 3 <= len(answered) < 12
+        assert len(generator.complete(prompts(12), seed=1, answered=answered)) == 12
+    assert generator.budget.spent == len(stub.requests) == 12
+
+
 def test_ctrl_c_ends_every_chunk_that_was_begun():
     with Stub(lambda messages, *_: Reply("text", delay=2.0 if place(messages) == 2 else 0.02)) as stub:
         generator = chat(stub, concurrency=4)

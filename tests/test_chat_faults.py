@@ -1,5 +1,6 @@
 """Chat endpoints against a stub that fails: what is tried again, what is dropped, and what ends a run."""
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from chat_cases import KEY, ask, at, place, prompts, texts
 from chat_stub import Reply, Stub, error, review
 
+from hf_synth.answers import Answers
 from hf_synth.errors import InputError
 from hf_synth.generators.chat.endpoint import retry_after
 from hf_synth.records import Completion
@@ -24,8 +26,9 @@ HERE = Path(__file__).parent
         error(408),
         Reply(hang_up=True),
         Reply(delay=3.0),  # longer than the timeout
+        Reply(drip=0.02),  # no byte for longer than that, and no end
     ],
-    ids=["429", "500", "503", "408", "connection lost", "timeout"],
+    ids=["429", "500", "503", "408", "connection lost", "timeout", "drip"],
 )
 def test_what_passes_is_tried_again_with_the_same_seed(fault):
     with Stub(at(3, fault)) as stub:
@@ -93,12 +96,30 @@ def test_one_bad_answer_harms_no_other_row(fault, finish, calls):
     answered = {}
     with Stub(at(5, fault, everywhere=True)) as stub:
         done = ask(stub, prompts(12), answered=answered, concurrency=2)
-    assert done[5] == Completion("", None, 0, finish)
+    assert (done[5].text, done[5].finish) == ("", finish)
     assert [c.text for c in done[:5] + done[6:]] == [text for text in texts(12) if text != "text 5"]
     assert sum(place(request["messages"]) == 5 for request in stub.requests) == calls
     assert len(stub.requests) == 11 + calls
     if finish == "error: 500":  # a fault of today is not recorded: who starts again asks again
         assert not [key for key in answered if key[0] == 5]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("good \ud83d", "good "),  # an emoji that the limit of tokens cut
+        ("\ude00 good", " good"),
+        ([{"text": "good \ud83d"}, {"text": "\ude00"}], "good \N{GRINNING FACE}"),
+        ("go\0od", "good"),
+    ],
+)
+def test_half_a_character_harms_no_row(content, text, tmp_path):
+    body = json.dumps({"choices": [{"message": {"content": content}}], "usage": {"cost": 10**400}}).encode()
+    answered = Answers(tmp_path / "side.jsonl")
+    with Stub(at(1, Reply(body=body), everywhere=True)) as stub:
+        done = ask(stub, prompts(3), answered=answered)
+    assert [c.text for c in done] == ["text 0", text, "text 2"]
+    assert Answers(answered.path)[1, 0] == Completion(text, None, None)
 
 
 def test_why_a_prompt_is_refused_is_said_once(caplog):

@@ -106,6 +106,13 @@ print(ChatGenerator("stub", base_url=sys.argv[1]).complete([Prompt("prompt 1")],
 """
 
 
+def test_offline_a_process_asks_a_loopback_endpoint(tmp_path):
+    with Stub(at(0, Reply())) as stub:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", LONE, stub.url], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("text 1\n", "")
+
+
 def test_an_address_is_sent_neither_the_hubs_token_nor_anything_else(tmp_path):
     with Stub(at(0, Reply())) as stub:
         hub = {"HF_TOKEN": "hf_" + KEY, "HF_ENDPOINT": stub.url, "HF_HOME": str(tmp_path)}

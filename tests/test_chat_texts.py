@@ -109,7 +109,7 @@ def test_one_refused_prompt_does_not_turn_schemas_off():
 def test_broken_json_is_malformed_and_keeps_its_text():
     with Stub(lambda messages, *_: Reply('{"review": "good'), lacks=("response_format",)) as stub:
         done = ask(stub, prompts(3), decoding={"schema": SCHEMA})
-    assert done == [Completion('{"review": "good', None, 2, "malformed")] * 3
+    assert done == [Completion('{"review": "good', None, 2, "malformed", None, 9)] * 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, Features, Value, load_dataset
 
 from hf_synth.commands.main import main
@@ -307,6 +308,31 @@ def test_ctrl_c_is_130_and_keeps_what_was_done(flags, tmp_path):
     assert not (tmp_path / "out/dataset").exists()
     for file in chunks.glob("*/*.json"):
         json.loads(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), "lower `train_batch_size` or"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "lower `train_batch_size` or"),
+        (MemoryError(), "lower `train_batch_size` or"),
+        (MemoryError("a batch of one"), "hf-synth: a batch of one. What was written so far is kept: the same"),
+    ],
+)
+def test_no_room_in_memory_is_one_sentence(error, said, monkeypatch, capsys):
+    def fails(argv):
+        raise error
+
+    monkeypatch.setattr("hf_synth.commands.train.main", fails)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["train"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert line.endswith("What was written so far is kept: the same command goes on from there.")
+    assert signal.getsignal(signal.SIGTERM) == before
+    error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="something else"):
+        main(["train"])
 
 
 def test_a_full_disk_is_one_sentence(flags, tmp_path):

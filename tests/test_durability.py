@@ -109,7 +109,7 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path):
         code, said = finish(small / "run", rows=rows)
         assert code == 2
         assert "hf-synth: No space left on device" in said
-        assert "Whatever was written before is kept: the same command goes on from there." in said
+        assert "What was written so far is kept: the same command goes on from there." in said
         assert "Traceback" not in said
         kept = {file.name for file in chunks(small / "run")}
         assert len(kept) > 10
@@ -155,14 +155,15 @@ def test_a_second_process_is_refused_and_a_dead_ones_lock_is_not_obeyed(tmp_path
     assert digests(folder) == digests(whole)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path, whole):
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_stopped_says_how_to_go_on(tmp_path, whole, how, code):
     folder = tmp_path / "run"
     process = start(folder, pause=0.05)
     while len(chunks(folder)) < 5:
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, how)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "stopped. What was written so far is kept: the same command goes on from there." in said
     assert "Traceback" not in said
     assert not (folder / "dataset").exists()

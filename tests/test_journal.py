@@ -1,15 +1,20 @@
 """What a journal and an output folder hold, refuse and keep."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+from hf_synth.answers import Answers
+from hf_synth.commands import generate
+from hf_synth.commands.main import main
 from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
-from hf_synth.home import check_folder, locked
+from hf_synth.home import check_folder, locked, refuse_held
 from hf_synth.journal import Journal, write_whole
 from hf_synth.produce import Plan, produce
+from hf_synth.records import Completion, Prompt
 from hf_synth.settings import SynthConfig
 
 
@@ -48,6 +53,27 @@ def test_other_weights_are_refused(finished):
         produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
 
 
+def test_a_run_that_goes_on_elsewhere_says_so_once(finished, capsys):
+    folder, generator = finished
+    plan = Plan.of(SynthConfig(task="sst2", num_rows=20))
+
+    def told(**place):
+        generator.source = {**generator.source, **place}
+        produce(plan, generator, folder, lambda work, facts: None)
+        return capsys.readouterr().err
+
+    assert told() == ""
+    record = json.loads((folder / "journal/settings.json").read_text())
+    assert record.pop("place") == {}
+    (folder / "journal/settings.json").write_text(json.dumps(record))  # as runs before wrote it
+    assert told(threads=2, processor="A") == ""
+    assert told(threads=2) == ""
+    assert told(threads=1).startswith(f"{str(folder)!r} goes on where `threads` was 2 and is 1: what was recorded")
+    assert told() == ""
+    check_folder(folder, plan.settings())  # before the model is loaded
+    assert capsys.readouterr().err == ""
+
+
 def test_more_rows_are_welcome(finished):
     folder, generator = finished
     check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=99)).settings())
@@ -66,6 +92,17 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     assert "InputError: another process is writing in" in other.stderr
 
 
+def test_a_held_folder_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch, capsys):
+    """A lock is of an open file, so that this process may stand for two."""
+    monkeypatch.setattr(generate, "open_generator", lambda *_, **__: pytest.fail("a model was loaded"))
+    with locked(tmp_path):
+        assert main(["generate", "--task", "sst2", "--output_dir", str(tmp_path)]) == 2
+    assert "another process is writing in" in capsys.readouterr().err
+    refuse_held(tmp_path)
+    refuse_held(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     target = tmp_path / "file.json"
     write_whole(target, "old")
@@ -73,6 +110,34 @@ def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_whole(target, "new")
     assert target.read_text() == "old"
+
+
+def test_what_a_failing_disk_left_of_a_record_is_made_again(finished, capsys):
+    folder, generator = finished
+    for name in ("settings.json", "halvings.json"):
+        (folder / "journal" / name).write_bytes(b'{"seed": 0, "ta')
+    check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=20)).settings())
+    produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
+    assert "settings.json in the journal is torn; it is made again" in capsys.readouterr().err
+    assert json.loads((folder / "journal/settings.json").read_text())["seed"] == 0
+    journal = Journal(folder / "journal")
+    place = journal.place([Prompt("p")], {}, 64)
+    journal.halve(place, 64)
+    assert journal.key(place)[1] == 32
+
+
+def test_a_line_that_a_failing_disk_left_is_ignored(tmp_path):
+    path = tmp_path / "side.jsonl"
+    answers = Answers(path)
+    for ordinal in range(4):
+        answers[ordinal, 0] = Completion(f"text {ordinal}")
+    answers.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b'[1, 0, "te\0\0\xff\n' + b"[2]\n" + lines[3])
+    assert [answer.text for answer in Answers(path).values()] == ["text 0", "text 3"]
+    again = Answers(path)
+    again[1, 0] = Completion("another")
+    assert sorted(Answers(path)) == [(0, 0), (1, 0), (3, 0)]
 
 
 def test_a_journal_without_a_folder_records_nothing():

@@ -194,7 +194,7 @@ def test_dtypes_and_devices_are_named(causal):
     assert device_of("cpu") == torch.device("cpu")
     with pytest.raises(InputError, match=r"`dtype` must be one of .*; got 'bf16'"):
         dtype_of("bf16")
-    with pytest.raises(InputError, match="`device`: 'tpu' cannot be used"):
+    with pytest.raises(InputError, match="`device: tpu` cannot be used"):
         device_of("tpu")
     assert causal.source["dtype"] == "float32"
 

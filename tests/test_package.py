@@ -12,10 +12,10 @@ import hf_synth
 PACKAGE = Path(hf_synth.__file__).parent
 # Imports point from a later layer to an earlier one. Folders stand for their modules.
 LAYERS = [
-    ("errors", "version"),
+    ("errors", "version", "characters"),
     ("config", "files", "losses", "bio", "card_merge"),
     ("trees", "licences", "pii", "packages"),
-    ("directional", "sources", "augment", "mixture_settings"),
+    ("directional", "sources", "augment", "mixture_settings", "backend_args"),
     ("mixture",),
     ("records", "ranks", "trainers", "students", "metrics"),
     ("task", "settings", "row_weights"),

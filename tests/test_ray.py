@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +27,7 @@ from hf_synth.settings import SynthConfig
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from hf_synth.generators import ray_pool  # noqa: E402
+from hf_synth.generators import ray_pool, ray_worker  # noqa: E402
 from hf_synth.generators.ray import RayGenerator  # noqa: E402
 
 pytestmark = pytest.mark.ray
@@ -291,7 +293,7 @@ def refuse():
 
 
 def of_another_version(folder):
-    ray_pool.version = lambda name: "0.0.1"  # in the worker's own process
+    ray_worker.version = lambda name: "0.0.1"  # in the worker's own process
     return Slow(folder)
 
 
@@ -314,9 +316,62 @@ def test_what_keeps_workers_from_loading_is_one_sentence(workers, monkeypatch, s
         workers(partial(Slow, seen), num_cpus=2)
     with pytest.raises(InputError, match="^2 Ray workers died before they had the model: The actor died"):
         workers(partial(os._exit, 1))
-    generator = workers(partial(Slow, seen, digest=lambda: str(os.getpid())))
-    with pytest.raises(InputError, match=r"^Ray workers differ: `digest` is '\d+' on [\d.]+ and '\d+' on "):
-        grown(generator, 3)
+
+
+def unlike_on(marked, otherwise, factory):
+    """Open a generator; on the node whose id stands in a file, another one."""
+    here = ray.get_runtime_context().get_node_id()
+    return (otherwise if marked.exists() and marked.read_text() == here else factory)()
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_a_new_node_that_will_not_do_is_left_out_and_the_run_goes_on(
+    differs, cluster, workers, tmp_path, seen, monkeypatch, caplog
+):
+    monkeypatch.setattr(ray_pool, "TRIES", 2)
+    otherwise = partial(Slow, seen, digest=lambda: "other") if differs else refuse
+    generator = workers(partial(unlike_on, tmp_path / "bad", otherwise, partial(Slow, seen, pause=0)), workers=1)
+    [first] = generator.pool.live
+    nodes = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - {ray.get(first.node.remote())}
+    bad = sorted(nodes)[0]
+    (tmp_path / "bad").write_text(bad)
+    generator.pool.wanted = None
+    grown(generator, 2)
+    deadline = time.monotonic() + 60
+    while not generator.pool._without and time.monotonic() < deadline:
+        assert generator.complete([Prompt("p", cell="x")], seed=0, batch_size=1)
+        time.sleep(0.05)
+    assert generator.pool._without == [bad]
+    assert generator.pool._room() == 2
+    ray.kill(first)  # whoever comes in its place is not on that node
+    grown(generator, 2)
+    while len(generator.pool.live) < 2 or first in generator.pool.live:
+        assert time.monotonic() < deadline
+        generator.complete([Prompt("p", cell="x")], seed=0, batch_size=1)
+    assert bad not in {ray.get(worker.node.remote()) for worker in generator.pool.live}
+    [said] = [record.getMessage() for record in caplog.records if record.name == ray_pool.__name__]
+    why = r"Ray workers differ: `digest` is 'slow' on [\d.]+ and 'other' on" if differs else "no such model$"
+    assert re.match(f"node {bad[:12]} of the Ray cluster is left out: {why}", said)
+
+
+def test_joining_a_cluster_leaves_sigterm_to_whoever_had_it(workers, seen):
+    def ours(*_):
+        pass
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        workers(partial(Slow, seen), workers=1)
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_workers_on_another_kind_of_processor_differ():
+    versions = {name: ray_worker.version(name) for name in ray_worker.LIBRARIES}
+    facts = {**dict.fromkeys(ray_worker.SAME), "node": "10.0.0.1", "versions": versions, "processor": "A (AVX512)"}
+    ray_worker.check(facts, facts)
+    with pytest.raises(InputError, match=r"`processor` is 'A \(AVX512\)' on 10.0.0.1 and 'A \(AVX2\)' on 10.0.0.2"):
+        ray_worker.check({**facts, "node": "10.0.0.2", "processor": "A (AVX2)"}, facts)
 
 
 NOBODY = """

@@ -195,6 +195,10 @@ JSON = [
         },
         "two labels",
     ),
+    (
+        {"text": "He took aspirin\ud83d", "entities": [{"text": "aspirin\ud83d", "type": "Drug"}]},  # half an emoji
+        ("O", "O", "B-Drug"),
+    ),
     ("He took aspirin.", "no json"),
 ]
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from transformers.generation.logits_process import MinPLogitsWarper
 
 from hf_synth.errors import InputError
 from hf_synth.generators.base import Generator, Scorer
+from hf_synth.generators.encoding import Encoding
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.vllm import VLLMGenerator, row_seed
 from hf_synth.records import Prompt
@@ -230,6 +232,20 @@ def test_scores_are_those_of_the_local_engine(generator, local):
     assert generator.score(asked[:1], written[:1], batch_size=1) == pytest.approx(ours[:1], abs=1e-4)
     with pytest.raises(InputError, match="cannot score an empty text"):
         generator.score(["the film"], [""], batch_size=1)
+
+
+def test_a_prompt_is_scored_as_its_text(folder):
+    """The engine is played: it finds every token e times less likely than sure."""
+    generator = VLLMGenerator.__new__(VLLMGenerator)
+    generator.encoding = Encoding(AutoTokenizer.from_pretrained(folder))
+    generator.sampling_params, generator._check_lengths = dict, lambda *_: None
+
+    def run(encoded, _):
+        return [SimpleNamespace(prompt_logprobs=[{t: SimpleNamespace(logprob=-1.0)} for t in ids]) for ids in encoded]
+
+    generator._run = run
+    asked = ["the film is", Prompt("the film is", cell="good")]
+    assert generator.score(asked, [" good"] * 2, batch_size=2) == [-1, -1]
 
 
 @marked

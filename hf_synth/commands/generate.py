@@ -15,7 +15,7 @@ from ..backends import open_generator
 from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
-from ..home import ALONE, check_folder, locked
+from ..home import ALONE, check_folder, locked, refuse_held
 from ..leaving import reads_real, real_texts
 from ..produce import Plan, examples, produce
 from ..progress import Watch
@@ -117,6 +117,7 @@ def main(argv: list[str]) -> int:
             console.print(
                 f"{ranks.world} processes, and `ahead: {plan.config.ahead}` chunks at a time: some will idle"
             )
+        refuse_held(folder, ranks)
         generator = open_generator(plan, ranks, private=output.private)
         with locked(folder, ranks):
             facts = generate(plan, generator, folder, output, ranks)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any, NoReturn
 
 from ..errors import InputError
 
@@ -25,6 +29,11 @@ VERBS = {
     "methods": "list the methods, or show one",
 }
 
+KEPT = " What was written so far is kept: the same command goes on from there."
+SMALLER = (
+    "out of memory: where a student trains, lower `train_batch_size` or `max_length`; where texts are written or "
+    "scored, use a smaller `model`, or a lower `batch_size` in another `output_dir`"
+)
 RESUMED = ("run", "generate", "train", "impute", "illustrate", "fuse")  # go on where they were stopped
 
 
@@ -32,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
     Returns:
-        The exit code: 0, 1 where `reproduce` finds a difference, 2 for bad input, 130 after Ctrl-C.
+        The exit code: 0, 1 where `reproduce` finds a difference, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -51,17 +60,18 @@ def main(argv: list[str] | None = None) -> int:
 def guarded(verb: str, argv: list[str]) -> int:
     """Run a verb with errors turned into one sentence each."""
     _hush()
+    kept = KEPT if verb in RESUMED else ""
     try:
-        if verb not in VERBS:
-            from ..errors import unknown
+        with _terminable():
+            if verb not in VERBS:
+                from ..errors import unknown
 
-            raise unknown("the verb", verb, VERBS)
-        return import_module(f".{verb}", __package__).main(argv) or 0
+                raise unknown("the verb", verb, VERBS)
+            return import_module(f".{verb}", __package__).main(argv) or 0
     except InputError as error:
         return _say(str(error), 2)
-    except KeyboardInterrupt:
-        kept = " What was written so far is kept: the same command goes on from there." if verb in RESUMED else ""
-        return _say(f"stopped.{kept}", 130)
+    except KeyboardInterrupt as stop:
+        return _say(f"stopped.{kept}", 143 if isinstance(stop, Terminated) else 130)
     except BrokenPipeError:  # `hf-synth tasks | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it flushes
         return 141
@@ -69,11 +79,43 @@ def guarded(verb: str, argv: list[str]) -> int:
         if error.errno is None:  # how transformers and the Hub's client say that files are missing
             return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
-        reason = os.strerror(error.errno)
-        kept = " Whatever was written before is kept: the same command goes on from there." if verb in RESUMED else ""
-        return _say(f"{reason}{where}.{kept}", 2)
-    except MemoryError as error:
-        return _say(str(error) or "out of memory", 2)
+        return _say(f"{os.strerror(error.errno)}{where}.{kept}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _no_room(error):
+            raise
+        words = str(error) if type(error) is MemoryError else ""  # ours know more
+        return _say(f"{words or SMALLER}.{kept}", 2)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, by which SLURM and Docker stop what they started."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does; in a forked worker it does what it always did."""
+    mine = os.getpid()
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        if os.getpid() != mine:
+            os._exit(128 + number)
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: somebody else's program
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _no_room(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out; torch, whose class that may be, need not be loaded."""
+    named = isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "OutOfMemory")
+    return named or "allocate memory" in str(error)  # on the CPU a failed allocation is a plain RuntimeError
 
 
 def _hush() -> None:

@@ -6,7 +6,7 @@ import os
 
 from ..backends import open_generator
 from ..errors import InputError
-from ..home import locked
+from ..home import locked, refuse_held
 from ..produce import known_as
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
     for source in plan.method.sources(plan.task, plan.method_config):
         refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")
+    refuse_held(folder)
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder, output)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..folder import write_folder
 from ..generators.base import Generator
-from ..journal import write_whole
+from ..journal import read_json, write_whole
 from ..produce import Plan, produce
 from ..progress import Watch
 from ..ranks import Ranks
@@ -38,7 +38,7 @@ def push_parts(
     if not output.push_every:
         return
     pushed = folder / "journal" / "pushed.json"
-    before = json.loads(pushed.read_text()) if pushed.exists() else {}
+    before = read_json(pushed) or {}  # where it is torn, what was pushed is pushed again
     for rows in range(output.push_every, plan.config.num_rows, output.push_every):
         if ranks.rank == 0 and rows <= before.get(output.hub_id, 0):  # the others find it whole in the journal
             continue

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from ..errors import InputError
-from .base import Generator, Lazy, Scorer
+from .base import Generator
+from .ray_worker import Worker, check
 
 try:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
@@ -36,42 +35,9 @@ PATIENCE = 1.0  # seconds between looks at the cluster while nothing happens
 SILENCE = 60.0  # seconds without any worker before that is said
 DEPTH = 2  # calls that a worker holds: the one it works on and the next
 TRIES = 5  # workers that one call, or the loading of the model, may cost
-SAME = ("name", "digest", "dtype", "device")  # facts that decide the text, equal on every worker
-LIBRARIES = ("hf_synth", "torch", "transformers", "tokenizers")
+NODE_ID = "ray.io/node-id"  # label that Ray gives every node
 
 log = logging.getLogger(__name__)
-
-
-class Worker:
-    """Holds one generator. A method unpickles its factory and loads it: Ray hides errors of `__init__`."""
-
-    def __init__(self, factory: bytes, threads: int):
-        self.factory, self.threads = factory, threads
-
-    def load(self) -> dict[str, Any]:
-        """Open the generator and return its facts."""
-        os.environ["OMP_NUM_THREADS"] = str(self.threads)
-        self.generator = ray.cloudpickle.loads(self.factory)()
-        torch = sys.modules.get("torch")
-        if torch and torch.get_num_threads() != self.threads:  # imported too early to read the variable
-            torch.set_num_threads(self.threads)
-        if isinstance(self.generator, Lazy):
-            self.generator.load()
-        source = self.generator.source
-        return {
-            **{name: source.get(name) for name in SAME},
-            "name": self.generator.name,
-            "digest": self.generator.digest,
-            "source": dict(source),
-            "scores": isinstance(self.generator, Scorer),
-            "versions": {name: version(name) for name in LIBRARIES},
-            "ray": ray.__version__,
-            "node": ray.util.get_node_ip_address(),
-        }
-
-    def call(self, method: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> Any:
-        """Call a method of the generator."""
-        return getattr(self.generator, method)(*arguments, **settings)
 
 
 @dataclass(eq=False)
@@ -112,13 +78,17 @@ class Pool:
             num_gpus = float(any(node.get("GPU") for node in _nodes()))
         self.num_cpus, self.num_gpus = num_cpus, num_gpus
         options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_restarts": 0, "max_task_retries": 0}
-        self._new = partial(ray.remote(Worker).options(**options).remote, ray.cloudpickle.dumps(factory), num_cpus)
+        self._actor: Any = ray.remote(Worker)
+        self._options: dict[str, Any] = options
+        self._factory = ray.cloudpickle.dumps(factory)
         self.live: list[Any] = []
         self.lost = 0
         self._loading: dict[Any, Any] = {}
+        self._where: dict[Any, Any] = {}
+        self._without: list[str] = []
         self._jobs: list[Job] = []
         self._facts: dict[str, Any] = {}
-        self._died = 0
+        self._died: Counter[str] = Counter()
         self._alive_at = time.monotonic()
 
     def open(self) -> dict[str, Any]:
@@ -157,7 +127,7 @@ class Pool:
         """End the workers, and leave the cluster if it was joined here."""
         for worker in (*self.live, *self._loading):
             _end(worker)
-        self.live, self._loading = [], {}
+        self.live, self._loading, self._where = [], {}, {}
         if self.joined:
             ray.shutdown()
 
@@ -166,7 +136,14 @@ class Pool:
         if self.wanted is not None:
             return self.wanted
         each = {"CPU": self.num_cpus, "GPU": self.num_gpus}
-        return sum(min(int(node.get(kind, 0) / size) for kind, size in each.items() if size) for node in _nodes())
+        return sum(
+            min(int(node.get(kind, 0) / size) for kind, size in each.items() if size) for node in _nodes(self._without)
+        )
+
+    def _new(self) -> Any:
+        """Ask for a worker on any node but those that are left out."""
+        where = {"label_selector": {NODE_ID: f"!in({', '.join(self._without)})"}} if self._without else {}
+        return self._actor.options(**self._options, **where).remote(self._factory, self.num_cpus)
 
     def _look(self) -> None:
         """Take in who has loaded, what was answered and who died; then fill the pool and hand out what waits."""
@@ -175,7 +152,8 @@ class Pool:
         for job in _ready({job: job.ref for job in self._jobs if job.ref is not None}):
             self._settle(job)
         for _ in range(self._room() - len(self.live) - len(self._loading)):
-            fresh: Any = self._new()
+            fresh = self._new()
+            self._where[fresh] = fresh.node.remote()  # first: a worker that dies as it loads has said where it was
             self._loading[fresh] = fresh.load.remote()
         busy = Counter(job.worker for job in self._jobs if job.ref is not None)
         for job in self._jobs:
@@ -201,25 +179,40 @@ class Pool:
             log.warning("no worker of the Ray cluster is ready; %d load or wait for room", len(self._loading))
 
     def _loaded(self, worker: Any, ref: Any) -> None:
-        """Take a worker into the pool.
-
-        Raises:
-            Exception: What the factory raised; `InputError` if workers differ or one after another dies.
-        """
+        """Take a worker into the pool, or find out why it has no model."""
+        where = self._where.pop(worker)
         try:
             facts = ray.get(ref)
-        except exceptions.RayError as error:
+            check(facts, self._facts or facts)
+        except (exceptions.RayError, InputError) as error:
             _end(worker)
-            self._died += 1
-            if isinstance(error, exceptions.RayTaskError) and (self._died >= TRIES or not self._facts):
-                raise error.cause from error
-            if self._died >= TRIES:
-                raise InputError(f"{TRIES} Ray workers died before they had the model: {_sentence(error)}") from None
+            self._failed(error, _node(where))
             return
         self._facts = self._facts or facts
-        _check(facts, self._facts)
-        self._died = 0
+        self._died.clear()
         self.live.append(worker)
+
+    def _failed(self, error: Exception, node: str) -> None:
+        """Go on without a node whose workers differ, or fail one after another, where other workers are at work.
+
+        Raises:
+            Exception: Where none is: what the factory raised; `InputError` if workers differ or die.
+        """
+        self._died[node] += 1
+        raised, differs = isinstance(error, exceptions.RayTaskError), not isinstance(error, exceptions.RayError)
+        count = self._died[node] if self.live else self._died.total()
+        if count < TRIES and not differs and (self._facts or not raised):
+            return
+        reason = error.cause if raised else error  # type: ignore[attr-defined]
+        if not (raised or differs):
+            reason = InputError(f"{TRIES} Ray workers died before they had the model: {_sentence(error)}")
+        if not self.live:
+            raise reason from (error if raised else None)
+        del self._died[node]
+        if node not in self._without:  # as it is where several of its workers had begun to load
+            self._without += [node] if node else []
+            who = f"node {node[:12]} of the Ray cluster" if node else "a Ray worker"
+            log.warning("%s is left out: %s", who, _sentence(reason))
 
     def _settle(self, job: Job) -> None:
         """Take in an answer, or let the call wait for another worker when its own was lost."""
@@ -251,6 +244,7 @@ def join(address: str) -> bool:
         return False
     from ray._private.services import canonicalize_bootstrap_address
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if found := canonicalize_bootstrap_address(address):
             host, _, port = found.rpartition(":")
@@ -259,25 +253,22 @@ def join(address: str) -> bool:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, exceptions.RayError) as error:
         raise InputError(f"cannot join a Ray cluster at {address!r} (`ray_address`): {_sentence(error)}") from None
+    if callable(before):  # Ray's own handler ends the process without a word
+        with suppress(ValueError):  # not the main thread: Ray set none
+            signal.signal(signal.SIGTERM, before)
     return True
 
 
-def _check(facts: Mapping[str, Any], first: Mapping[str, Any]) -> None:
-    node = facts["node"]
-    for name in LIBRARIES:
-        there, here = facts["versions"][name], version(name)
-        if there != here:
-            raise InputError(f"the Ray worker on {node} has {name} {there}, this process {here}; make them equal")
-    for name in SAME:
-        if facts[name] != first[name]:
-            raise InputError(
-                f"Ray workers differ: `{name}` is {first[name]!r} on {first['node']} and {facts[name]!r} on {node}; "
-                "all need the same model and the same kind of processor"
-            )
+def _nodes(without: Sequence[str] = ()) -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
 
 
-def _nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _node(where: Any) -> str:
+    """Return the id of a worker's node; empty where it never was on one."""
+    try:
+        return ray.get(where, timeout=PATIENCE)
+    except exceptions.RayError:
+        return ""
 
 
 def _ready(refs: Mapping[Any, Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -13,10 +14,10 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from ..errors import InputError, unknown
+from ..errors import InputError, reason_of, unknown
 from ..records import Completion, Prompt
 from .encoding import Encoding
-from .local.processor import best_dtype
+from .local.processor import best_dtype, dtype_of, processor
 
 SEQUENCES = 256  # rows in flight at most: a chunk
 ON_CPU = {
@@ -27,6 +28,7 @@ ON_CPU = {
     # Compiling takes a minute at every start and saves a tenth of the time after it.
     "enforce_eager": True,
 }
+RESERVED = ("model", "dtype", "seed", "logprobs_mode", "hf_token")  # arguments that are ours to set, or a secret
 TEMPERATURES = (0.01, 2.0)  # vLLM silently raises lower ones, and refuses higher ones
 DECODING = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_reward"),
@@ -53,13 +55,14 @@ class VLLMGenerator:
         path: Folder with the model's weights, config and tokenizer.
         name: The id that the user gave.
         digest: sha256 of the weights.
-        source: Provenance facts; engine, dtype and device are added.
+        source: Provenance facts; engine and its arguments, dtype, device, processor and threads are added.
         dtype: Defaults to the fastest that the processor multiplies natively.
         engine: Further arguments of `vllm.LLM`, such as `tensor_parallel_size`. Any that changes how numbers are
             rounded changes the texts.
 
     Raises:
-        InputError: If vLLM is not installed, or the model is an encoder-decoder, which vLLM does not run.
+        InputError: If vLLM is not installed or does not start with `engine`, or the model is an encoder-decoder,
+            which vLLM does not run.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class VLLMGenerator:
         name: str,
         digest: str,
         source: Mapping[str, Any] | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         engine: Mapping[str, Any] | None = None,
     ):
         config = AutoConfig.from_pretrained(path)
@@ -78,7 +81,7 @@ class VLLMGenerator:
         vllm = _imported()
         from vllm.platforms import current_platform
 
-        dtype = dtype or best_dtype(torch.device(current_platform.device_type))
+        dtype = dtype_of(dtype) if dtype else best_dtype(torch.device(current_platform.device_type))
         cpu = ON_CPU if current_platform.is_cpu() else {}
         # A length of -1 is the model's own, or what fits the memory.
         ours = {
@@ -87,10 +90,17 @@ class VLLMGenerator:
             "enable_prefix_caching": True,
             "use_tqdm_on_load": False,
         }
+        check_engine(engine or {}, vllm.EngineArgs)
         settings = {**cpu, **ours, **(engine or {}), "dtype": dtype, "logprobs_mode": "raw_logprobs"}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of torch, about vLLM's own code
-            self.llm: Any = vllm.LLM(path, **settings)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of torch, about vLLM's own code
+                self.llm: Any = vllm.LLM(path, **settings)
+        except (TypeError, ValueError) as error:  # no room for what was asked, say
+            if not engine:
+                raise
+            raise InputError(f"vLLM does not start with `engine: {dict(engine)}`: {reason_of(error)}") from error
+        told = {name: value for name, value in (engine or {}).items() if "/" not in str(value)}  # paths are private
         self.sampling_params = vllm.SamplingParams
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.encoding = Encoding(self.tokenizer)
@@ -100,7 +110,8 @@ class VLLMGenerator:
             **(source or {}),
             "engine": f"vllm {vllm.__version__}",
             "dtype": str(dtype).removeprefix("torch."),
-            "device": current_platform.device_type,
+            **processor(torch.device(current_platform.device_type)),
+            **({"engine_args": told} if told else {}),
             "chat_template": bool(self.tokenizer.chat_template),
         }
 
@@ -128,13 +139,14 @@ class VLLMGenerator:
         rows = [self.sampling_params(seed=row_seed(seed, at), logprobs=0, **settings) for at in range(len(prompts))]
         return [self._completion(answer.outputs[0], stop) for answer in self._run(encoded, rows)]
 
-    def score(self, prompts: Sequence[str], texts: Sequence[str], *, batch_size: int) -> list[float]:
+    def score(self, prompts: Sequence[str | Prompt], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
 
         Raises:
             InputError: For an empty text, which has no mean, or one too long for the model.
         """
-        pairs = self.encoding.pairs(list(prompts), list(texts))
+        asked = [prompt.text if isinstance(prompt, Prompt) else prompt for prompt in prompts]
+        pairs = self.encoding.pairs(asked, list(texts))
         whole = [head + tail for head, tail in pairs]
         self._check_lengths(whole, 1)  # vLLM always samples a token
         params = self.sampling_params(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
@@ -171,6 +183,18 @@ class VLLMGenerator:
         longest = max(map(len, encoded), default=0)
         if longest + new > limit:
             raise InputError(f"a prompt of {longest} tokens and {new} new ones exceed the {limit} of {self.name}")
+
+
+def check_engine(engine: Mapping[str, Any], kind: type) -> None:
+    """Refuse arguments that vLLM does not have, or that are set elsewhere.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    allowed = sorted({field.name for field in dataclasses.fields(kind)} - {*RESERVED})
+    for name in engine:
+        if name not in allowed:
+            raise unknown("`engine`: a key", name, allowed)
 
 
 def row_seed(seed: int, row: int) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ...characters import storable
 from ...records import Completion, Prompt
 from .schema import Schema, mend
 
 NO_CHOICES, NO_TEXT, UNREADABLE = "error: no choices", "error: no text", "error: unreadable answer"
 UNUSABLE = (NO_CHOICES, NO_TEXT, UNREADABLE)  # worth asking again with another seed
 CUT_SHORT = ("length", "max_tokens", "MAX_TOKENS", "model_length")
+A_FORTUNE = 1e6  # US dollars: what is said to cost more is no sum of money; a JSON number may be larger than any float
 QUOTES = {'"': '"', "“": "”"}
 
 
@@ -49,26 +51,24 @@ class Settings:
 def completion(output: Any, prompt: Prompt, settings: Settings) -> Completion:
     """Read a reply as permissively as it was parsed: any field may be missing or of another type."""
     usage = getattr(output, "usage", None)
-    tokens, price = _count(getattr(usage, "completion_tokens", None)), cost(usage)
+    tokens, asked = _count(usage, "completion_tokens"), _count(usage, "prompt_tokens")
+    answer = partial(Completion, tokens=tokens, cost=cost(usage), prompt_tokens=asked)
     choices = getattr(output, "choices", None)
     if not isinstance(choices, list) or not choices:
-        return Completion("", None, tokens, NO_CHOICES, price)
+        return answer("", finish=NO_CHOICES)
     finish = getattr(choices[0], "finish_reason", None)
     if finish == "content_filter":
-        return Completion("", None, tokens, "error: content filter", price)
+        return answer("", finish="error: content filter")
     message = getattr(choices[0], "message", None)
     text = _text(getattr(message, "content", None))
     if text is None:
-        reason = "error: refusal" if getattr(message, "refusal", None) else NO_TEXT
-        return Completion("", None, tokens, reason, price)
+        return answer("", finish="error: refusal" if getattr(message, "refusal", None) else NO_TEXT)
     if settings.schema is not None:
         mended = mend(text, settings.schema)
-        return Completion(
-            text if mended is None else mended, None, tokens, "malformed" if mended is None else "stop", price
-        )
+        return answer(text, finish="malformed") if mended is None else answer(mended)
     text, stop = bare(text, prompt, settings)
     text, stopped = cut(text, stop)
-    return Completion(text, None, tokens, "length" if finish in CUT_SHORT and not stopped else "stop", price)
+    return answer(text, finish="length" if finish in CUT_SHORT and not stopped else "stop")
 
 
 def bare(text: str, prompt: Prompt, settings: Settings) -> tuple[str, tuple[str, ...]]:
@@ -106,7 +106,7 @@ def cost(usage: Any) -> float | None:
         said = getattr(usage, name, None)
         if isinstance(said, Mapping):  # Perplexity
             said = said.get("total_cost")
-        if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) and said >= 0:
+        if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < A_FORTUNE:
             return float(said)
     return None
 
@@ -114,9 +114,10 @@ def cost(usage: Any) -> float | None:
 def _text(content: Any) -> str | None:
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        return "".join(part for part in parts if isinstance(part, str)) if parts else None
-    return content if isinstance(content, str) else None
+        content = "".join(part for part in parts if isinstance(part, str)) if parts else None
+    return storable(content) if isinstance(content, str) else None
 
 
-def _count(tokens: Any) -> int:
-    return tokens if isinstance(tokens, int) and tokens >= 0 and not isinstance(tokens, bool) else 0
+def _count(usage: Any, name: str) -> int | None:
+    said = getattr(usage, name, None)
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < 2**31 else None

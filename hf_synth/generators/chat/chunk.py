@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...errors import InputError
-from ...records import Completion, Prompt
+from ...records import Completion, Prompt, known
 from .answer import UNREADABLE, UNUSABLE, Settings, completion
 from .endpoint import Again, Endpoint, Refused, Unreadable
 
@@ -38,16 +38,23 @@ class Budget:
     def __init__(self, limit: float | None, host: str):
         self.limit, self.host, self.spent = limit, host, 0.0
         self._told: bool | None = None
+        self._counted: defaultdict[int, float] = defaultdict(float)  # of `spent`, by the chunk's seed
 
-    def open(self, answered: Answered) -> None:
-        """Count what was spent before: on earlier chunks of the run, and on this one in an earlier sitting."""
-        before = [answer.cost for answer in answered.values() if answer.cost is not None]
-        self.spent = max(self.spent, getattr(answered, "spent", 0.0)) + sum(before)
+    def open(self, chunk: int, answered: Answered) -> None:
+        """Count what was spent before: on earlier chunks of the run, and on this one in an earlier sitting.
 
-    def pay(self, answer: Completion) -> None:
+        A chunk that was left and is begun again here (see `push_parts`) is counted as far as it is not yet.
+        """
+        before = sum(answer.cost for answer in answered.values() if answer.cost is not None)
+        new = max(0.0, before - self._counted[chunk])
+        self.spent = max(self.spent, getattr(answered, "spent", 0.0)) + new
+        self._counted[chunk] += new
+
+    def pay(self, chunk: int, answer: Completion) -> None:
         """Count an answer's cost."""
         if answer.cost is not None:
             self._told, self.spent = True, self.spent + answer.cost
+            self._counted[chunk] += answer.cost
         elif self._told is None and not answer.finish.startswith("error"):
             self._told = self.spent > 0
 
@@ -136,7 +143,7 @@ class Chunk:
 
     async def _rows(self) -> None:
         """Ask for what is missing, many rows at a time."""
-        self.budget.open(self.answered)
+        self.budget.open(self.seed, self.answered)
         missing = [ordinal for ordinal in range(len(self.prompts)) if not self._settled(ordinal)]
         if missing and self.settings.schema is not None and self.endpoint.structured is None:
             await self._row(missing.pop(0))  # alone: a server without schemas refuses one request, not all of them
@@ -156,11 +163,14 @@ class Chunk:
         return len(found) == ATTEMPTS or any(answer.finish not in UNUSABLE for answer in found)
 
     def _whole(self, ordinal: int) -> Completion:
-        """Return a prompt's last answer, with the cost of all of them."""
+        """Return a prompt's last answer, with the tokens and the cost of all of them."""
         found = [answer for attempt in range(ATTEMPTS) if (answer := self.answered.get((ordinal, attempt)))]
-        costs = [answer.cost for answer in found if answer.cost is not None]
-        last = self._lost.get(ordinal) or found[-1]
-        return replace(last, cost=sum(costs) if costs else None)
+        return replace(
+            self._lost.get(ordinal) or found[-1],
+            tokens=known(answer.tokens for answer in found),
+            cost=known(answer.cost for answer in found),
+            prompt_tokens=known(answer.prompt_tokens for answer in found),
+        )
 
     async def _worker(self, place: int, rows: deque[int]) -> None:
         """Ask for one row after the other, beginning a little later than the worker before."""
@@ -179,7 +189,7 @@ class Chunk:
                     if answer is None:
                         return
                     self.answered[ordinal, attempt] = answer
-                    self.budget.pay(answer)
+                    self.budget.pay(self.seed, answer)
             if self.answered[ordinal, attempt].finish not in UNUSABLE:
                 return
 
@@ -207,7 +217,7 @@ class Chunk:
         except Refused as refusal:
             return self._refused(ordinal, refusal)
         except Unreadable:
-            return Completion("", None, 0, UNREADABLE)
+            return Completion("", None, None, UNREADABLE)
         self._failures = 0
         return completion(output, prompt, self.settings)
 
@@ -240,13 +250,13 @@ class Chunk:
         Lost rows are not recorded, so that a run that is started again asks for them again.
         """
         self._failures += 1
-        self._lost[ordinal] = Completion("", None, 0, f"error: {failure.reason}")
+        self._lost[ordinal] = Completion("", None, None, f"error: {failure.reason}")
         if failure.everyones or self._failures >= self._too_many:
             said = f" ({failure.said})" if failure.said else ""
             self.stop(f"{self.endpoint.host} did not answer: {failure.reason}{said}")
 
     def _refused(self, ordinal: int, refusal: Refused) -> Completion | None:
-        answer = Completion("", None, 0, f"error: {refusal.status}")
+        answer = Completion("", None, None, f"error: {refusal.status}")
         if self.endpoint.heard:
             self.endpoint.warn(refusal)
             return answer

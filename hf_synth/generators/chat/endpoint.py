@@ -65,7 +65,7 @@ class Endpoint:
         api_key: Key; without one an address gets none (never the Hub's token), and a provider the Hub's token.
         private: Refuse any address that is not on this machine.
         connections: Requests at once.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for a whole answer.
         tries: How often a request is sent at most.
         first_wait: Seconds before the second try; doubled from try to try.
 
@@ -87,7 +87,7 @@ class Endpoint:
         tries: int,
         first_wait: float,
     ):
-        self.model, self.tries, self.first_wait = model, tries, first_wait
+        self.model, self.timeout, self.tries, self.first_wait = model, timeout, tries, first_wait
         self.host, local = place(base_url, provider)
         if not local:
             check_remote(self.host, private)
@@ -112,11 +112,9 @@ class Endpoint:
             Again: If all tries failed.
             InputError: If no other request would fare better.
         """
-        from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+        from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential, wait_random
 
-        backoff = wait_exponential_jitter(
-            multiplier=self.first_wait, max=LONGEST_BACKOFF, jitter=self.first_wait, exp_base=2
-        )
+        backoff = wait_exponential(multiplier=self.first_wait, max=LONGEST_BACKOFF) + wait_random(0, self.first_wait)
 
         def wait(state: Any) -> float:
             after = state.outcome.exception().after
@@ -150,7 +148,8 @@ class Endpoint:
         if halt.is_set():
             raise Again("stopped")
         try:
-            return await self.client.chat_completion(model=self.model, **fields)
+            async with asyncio.timeout(self.timeout):  # httpx counts anew with every byte that drips in
+                return await self.client.chat_completion(model=self.model, **fields)
         except Exception as error:  # whatever it is: one bad answer must not harm another row
             raise self._trouble(error) from None
 

@@ -23,6 +23,8 @@ from .schema import check_schema
 NEUTRAL = {"top_k": (None, 0), "min_p": (None, 0), "repetition_penalty": (None, 1), "repetition_reward": (None, 1)}
 DECODING = ("max_new_tokens", "temperature", "top_p", "stop", "schema", "chat", "debias", *NEUTRAL)
 
+OURS = ("model", "messages", "stream", "n", "response_format")  # fields that `extra_body` may not set
+
 
 class ChatGenerator:
     """A model behind any OpenAI-compatible endpoint or Inference Provider.
@@ -41,7 +43,7 @@ class ChatGenerator:
         private: Refuse any endpoint that is not on this machine.
         concurrency: Requests at once.
         max_cost: US dollars after which no request is sent; needs an endpoint that reports costs.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for a whole answer.
         tries: How often a request is sent while it meets 429, 5xx, timeouts or lost connections.
         first_wait: Seconds before the second try; doubled from try to try, unless the server names a time.
         extra_body: Further fields of every request, for what only some servers know; `None` leaves a field out.
@@ -88,11 +90,15 @@ class ChatGenerator:
         )
         self.budget = Budget(max_cost, self.endpoint.host)
         self.extra_body = dict(extra_body or {})
+        for name in OURS:
+            if name in self.extra_body:
+                raise InputError(f"`extra_body.{name}` would change what is asked; leave it out")
         where = self.endpoint.host if base_url else provider or "auto"
         extra = f" with {digest(self.extra_body)[:16]}" if self.extra_body else ""
         self.digest = f"chat:{self.name}@{where}{extra}"
         place = {"endpoint": where} if base_url else {"provider": where}
-        self.source: Mapping[str, Any] = {"name": self.name, "origin": "endpoint", **place}
+        fields = {"extra_body": sorted(self.extra_body)} if self.extra_body else {}  # their values may be secret
+        self.source: Mapping[str, Any] = {"name": self.name, "origin": "endpoint", **place, **fields}
         self._width, self._slots = concurrency, asyncio.Semaphore(concurrency)
         self._background: Background | None = None
         self._chunks: list[Chunk] = []
@@ -185,8 +191,8 @@ class ChatGenerator:
                 raise unknown("decoding setting", key, DECODING)
             if value not in NEUTRAL.get(key, (value,)):
                 raise InputError(
-                    f"chat endpoints have no {key!r}; leave it out, or name the server's own field in `extra_body`; "
-                    f"got {value!r}"
+                    f"chat endpoints have no {key!r}; leave it out, or name the server's own field in `extra_body` "
+                    f"of `backend_args`; got {value!r}"
                 )
         if decoding.get("debias", 1) and any(prompt.against for prompt in prompts):
             raise InputError("chat endpoints cannot steer away from other prompts; use a local model or `debias: 0`")

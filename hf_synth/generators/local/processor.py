@@ -58,7 +58,7 @@ def device_of(given: torch.device | str) -> torch.device:
         found = torch.device(given)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without it
-        raise InputError(f"`device`: {str(given)!r} cannot be used: {reason_of(error)}") from None
+        raise InputError(f"`device: {given}` cannot be used: {reason_of(error, 100)}") from None
     return found
 
 
