@@ -127,8 +127,9 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
 
 
 def _whole(answer: str) -> re.Pattern[str]:
-    """Return what finds an answer as whole words: `art` is none of `part`."""
-    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+    """Return what finds an answer as whole words, whatever lies between them: `art` is none of `part`."""
+    words = r"\s+".join(map(re.escape, answer.split()))
+    return re.compile(rf"(?<!\w){words}(?!\w)")
 
 
 def _long_words(text: str) -> set[str]:
