@@ -62,6 +62,16 @@ def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     return [label for label in task.labels if label in found] or [NONE]
 
 
+def flaw(task: Task, row: Mapping[str, Any]) -> str:
+    """Tell of tokens and tags that are not as many, or of one that is none."""
+    tokens, tags = row[task.generated], row[task.label_column]
+    if len(tokens) != len(tags):
+        return f"{len(tags)} tags for {len(tokens)} tokens"
+    if None in tokens:
+        return f"token {tokens.index(None)} is null"
+    return f"the tag of token {tags.index(None)} is null, or a number without a name" if None in tags else ""
+
+
 def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
     """Return the tokens, entities between their label's marks."""
     tokens, out, at = row[task.generated], [], 0

@@ -16,9 +16,9 @@ from ..parse import labelled
 from ..prompts import begun
 from ..records import Completion, Example, Prompt
 from ..task import Task
-from .label import category, counted, features, means, shown, stored
+from .label import category, counted, features, flaw, means, shown, stored
 
-__all__ = ["category", "check", "counted", "features", "means", "parser", "prompts", "shown", "stored"]
+__all__ = ["category", "check", "counted", "features", "flaw", "means", "parser", "prompts", "shown", "stored"]
 
 
 def check(task: Task) -> None:
