@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from .bio import Span, places, tokens_of
+from .bio import Span, named, tokens_of
 from .characters import storable
 
 Found = tuple[list[str], list[Span]]
 _MARK = re.compile(r"<(/?)([^<>/]+)>")
+_HALF = re.compile(r"<\s*/?\s*[^\W\d_]")  # what begins like a mark; `p < 0.05` does not
 
 
 def from_markup(text: str, labels: Collection[str]) -> Found | str:
@@ -25,10 +26,15 @@ def from_markup(text: str, labels: Collection[str]) -> Found | str:
     opened: tuple[str, int] | None = None
     at = 0
     for mark in _MARK.finditer(text):
-        tokens += tokens_of(text[at : mark.start()])
-        at, closes, label = mark.end(), bool(mark[1]), mark[2].strip()
+        closes, label = bool(mark[1]), mark[2].strip()
+        if label not in labels and not _HALF.match(mark[0]):
+            continue  # `n < 5 and > 2`
+        if _HALF.search(piece := text[at : mark.start()]):
+            return "unclosed"
         if label not in labels:
             return "unknown label"
+        tokens += tokens_of(piece)
+        at = mark.end()
         if not closes:
             if opened:
                 return "nested"
@@ -41,7 +47,7 @@ def from_markup(text: str, labels: Collection[str]) -> Found | str:
         spans.append((opened[1], len(tokens), label))
         opened = None
     rest = text[at:]
-    if opened or "<" in rest:
+    if opened or _HALF.search(rest):
         return "unclosed"
     return tokens + tokens_of(rest), spans
 
@@ -49,10 +55,8 @@ def from_markup(text: str, labels: Collection[str]) -> Found | str:
 def from_json(text: str, labels: Collection[str]) -> Found | str:
     """Return tokens and spans of {"text": "...", "entities": [{"text": "...", "type": "..."}]}.
 
-    A name is tagged wherever it occurs, longer names first.
-
     Returns:
-        Both, or the reason why not: `no json`, `other keys`, `unknown label`, `not in text`, `two labels`.
+        Both, or why not: `no json`, `other keys`, `unknown label`, `not in text`, those of `spans_of_names`.
     """
     start = text.find("{")
     try:
@@ -62,24 +66,40 @@ def from_json(text: str, labels: Collection[str]) -> Found | str:
     if not _fits(found):
         return "other keys"
     tokens = tokens_of(storable(found["text"]))
-    busy: dict[int, str] = {}
-    spans: list[Span] = []
-    named = {(storable(one["text"]), one["type"]) for one in found["entities"]}
-    for name, label in sorted(named, key=lambda e: -len(e[0])):
-        if label not in labels:
-            return "unknown label"
-        words = tokens_of(name)
-        length, there = len(words), places(tokens, words)
+    names = [(storable(one["text"]), one["type"]) for one in found["entities"]]
+    if any(label not in labels for _, label in names):
+        return "unknown label"
+    if not all(named(tokens, tokens_of(name)) for name, _ in names):
+        return "not in text"
+    spans = spans_of_names(tokens, names)
+    return spans if isinstance(spans, str) else (tokens, spans)
+
+
+def spans_of_names(tokens: Sequence[str], names: Iterable[tuple[str, str]]) -> list[Span] | str:
+    """Return where names stand in tokens, each wherever it occurs, with their labels; longer names first.
+
+    Returns:
+        Spans in order, or the reason why not: `entity missing`, `two labels` (of the same words), `entities overlap`
+        (a name stands within longer ones alone, or crosses one).
+    """
+    found: dict[tuple[int, int], str] = {}
+    for name, label in sorted(names, key=lambda one: (-len(one[0]), *one)):
+        words, own = tokens_of(name), False
+        there = named(tokens, words)
         if not there:
-            return "not in text"
-        for place in there:
-            covered = {busy.get(at) for at in range(place, place + length)}
-            if covered == {None}:
-                spans.append((place, place + length, label))
-                busy |= dict.fromkeys(range(place, place + length), label)
-            elif (place, place + length) in {(a, b) for a, b, _ in spans}:
-                return "two labels"
-    return tokens, sorted(spans)
+            return "entity missing"
+        for at in there:
+            place = at, at + len(words)
+            over = [one for one in found if one[0] < place[1] and one[1] > place[0]]
+            if over in ([], [place]):
+                own = True
+                if found.setdefault(place, label) != label:
+                    return "two labels"
+            elif any(place[0] < first or place[1] > last for first, last in over):
+                return "entities overlap"
+        if not own:
+            return "entities overlap"
+    return sorted((*place, label) for place, label in found.items())
 
 
 def _fits(found: Any) -> bool:

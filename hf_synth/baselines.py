@@ -1,8 +1,9 @@
-"""What a student must beat on real rows: the generator's own labels, or the names that its prompts hold."""
+"""What a student must beat on real rows: the commonest label, the generator's own, or names that its prompts hold."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def baselines(
         generator: Scores texts; without `score` there is no prompting.
         judge: The real rows.
         task: The task.
-        rows: How many the generator labels, drawn with a fixed seed; 0 for none. Other baselines label all.
+        rows: How many the generator labels, drawn with a fixed seed, and the commonest label beside it; 0 for none.
+            Other baselines label all.
         batch_size: Texts at once.
     """
     everywhere = list(range(len(judge.data)))
@@ -71,13 +73,19 @@ def baselines(
         return everywhere, {"dictionary of the prompts' names": dictionary(task, judge.data[task.generated])}
     if task.kind == "qa":
         draw = random.Random(0)
-        said = [_answer(context, draw) for context in judge.data[task.columns[0]]]
-        return everywhere, {"a random name, number or date": said}
-    if rows == 0 or task.kind == "parse" or not isinstance(generator, Scorer):
+        drawn = [_answer(context, draw) for context in judge.data[task.columns[0]]]
+        return everywhere, {"a random name, number or date": drawn}
+    if task.kind == "parse":
         return [], {}
-    places = sorted(random.Random(0).sample(everywhere, min(rows, len(everywhere))))
-    texts = judge.data.select(places)
-    return places, prompting(generator, {c: texts[c] for c in task.columns}, task, batch_size)
+    places, said = everywhere, dict[str, list[Any]]()
+    if rows and isinstance(generator, Scorer):
+        places = sorted(random.Random(0).sample(everywhere, min(rows, len(everywhere))))
+        texts = judge.data.select(places)
+        said = prompting(generator, {c: texts[c] for c in task.columns}, task, batch_size)
+    if task.kind != "multi_label":
+        [(most, _)] = Counter(judge.data[task.label_column]).most_common(1)
+        said["the commonest label"] = [most] * len(places)
+    return places, said
 
 
 def judge_baselines(

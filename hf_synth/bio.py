@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .errors import InputError
 
@@ -69,8 +69,9 @@ def from_characters(text: str, spans: Iterable[Span]) -> tuple[list[str], list[s
 class Lexicon:
     """Finds names in tokens: the longest first, without overlaps, whatever their case.
 
-    A name of three characters or fewer must be spelt as it stands there: `AS` is a disease, `as` is not. A name that
-    stands under two labels finds nothing: which one is meant cannot be told.
+    A name of three characters or fewer that holds a capital, and a word of a longer one that is all capitals and as
+    short, must be spelt as it stands there: `AS` is a disease, `as` is not, nor is `vitamin a day` one of vitamins. A
+    name that stands under two labels finds nothing: which one is meant cannot be told.
 
     Args:
         names: Label -> names.
@@ -93,21 +94,20 @@ class Lexicon:
         """Return the names in tokens, in order, beside spans that are there already."""
         found = sorted(taken)
         busy = {at for start, end, _ in found for at in range(start, end)}
-        at, folded = 0, [_folded(token) for token in tokens]
-        while at < len(folded):
-            end = self._end(folded, at, busy)
-            if end:
-                found.append((at, end, self._labels[tuple(folded[at:end])]))
-            at = end or at + 1
+        at, written = 0, (tokens, [_folded(token) for token in tokens])
+        while at < len(tokens):
+            name = max((name for own in written for name in self._names(own, at, busy)), key=len, default=())
+            if name:
+                found.append((at, at + len(name), self._labels[name]))
+            at += len(name) or 1
         return sorted(found)
 
-    def _end(self, folded: Sequence[str], at: int, busy: set[int]) -> int:
-        """Return where the longest name that begins here ends; 0 where none does."""
-        for length in self._lengths.get(folded[at], ()):
-            end = at + length
-            if end <= len(folded) and tuple(folded[at:end]) in self._labels and not busy & {*range(at, end)}:
-                return end
-        return 0
+    def _names(self, tokens: Sequence[str], at: int, busy: set[int]) -> Iterator[tuple[str, ...]]:
+        """Yield the names that begin here."""
+        for length in self._lengths.get(tokens[at], ()):
+            name = tuple(tokens[at : at + length])
+            if name in self._labels and not busy & {*range(at, at + length)}:
+                yield name
 
 
 def places(tokens: Sequence[str], words: Sequence[str]) -> list[int]:
@@ -116,9 +116,22 @@ def places(tokens: Sequence[str], words: Sequence[str]) -> list[int]:
     return [at for at in range(len(folded) - len(key) + 1) if key and folded[at : at + len(key)] == key]
 
 
+def named(tokens: Sequence[str], words: Sequence[str]) -> list[int]:
+    """Return where a name's words stand in a row among tokens; a short one with a capital as it is spelt."""
+    there = places(tokens, words)
+    return [at for at in there if [*tokens[at : at + len(words)]] == [*words]] if _as_spelt(words) else there
+
+
+def _as_spelt(words: Iterable[str]) -> bool:
+    """Tell whether a name is so short that in other case it may be another word: `AS`, `Go`."""
+    name = "".join(words)
+    return len(name) <= 3 and name != name.lower()
+
+
 def _folded(token: str) -> str:
     return token if len(token) <= 3 and token.isupper() else token.casefold()
 
 
 def _key(name: str) -> tuple[str, ...]:
-    return tuple(_folded(token) for token in tokens_of(name))
+    words = tokens_of(name)
+    return tuple(words if _as_spelt(words) else map(_folded, words))

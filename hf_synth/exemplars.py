@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from .bio import places, tokens_of
+from .bio import named, tokens_of
 from .mixture import ONE_LEVEL
 from .records import Completion, Example, Prompt, label_set
 from .shapes import shape
@@ -84,7 +84,7 @@ def parser_of(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         if "entities" not in prompt.attributes:
             return read(prompt, completion)
         asked, tokens = json.loads(prompt.attributes["entities"]), tokens_of(completion.text)
-        there = {name: label for name, label in asked.items() if places(tokens, tokens_of(name))}
+        there = {name: label for name, label in asked.items() if named(tokens, tokens_of(name))}
         if prompt.cell not in there.values():
             return "entity missing"
         attributes = {**prompt.attributes, "entities": json.dumps(there, ensure_ascii=False, sort_keys=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,35 +17,43 @@ from .task import Reference, Task
 if TYPE_CHECKING:
     from datasets import Dataset
 
+LISTS = (List, LargeList)
 SPAN_NAMES = ("label", "type", "slot", "entity")
 
 
 def under_names(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Dataset:
     """Bring real rows under the task's names; labels are mapped by name and must be the same set.
 
+    Rows without a text or a label, which a question without an answer is, are left out.
+
     Raises:
-        InputError: Naming both sides where they differ, or if there is no row with a label.
+        InputError: Naming both sides where they differ, the row that is malformed, or if no row has a label.
     """
+    places, where = list(range(len(data))), f"{name}, split {split}"
     for column, values in reference.only.items():
         if column in data.column_names:
             named = [names_of(value, data.features[column]) for value in data[column]]
-            data = data.select([at for at, value in enumerate(named) if value in values])
+            kept = [at for at, value in enumerate(named) if value in values]
+            data, places = data.select(kept), [places[at] for at in kept]
     if task.kind == "tokens":
-        data = _tagged(task, reference, data)
+        data = _tagged(task, reference, data, places, where)
     wanted = shape(task).features(task)
-    columns = _columns(task, reference, data, f"{name}, split {split}")
+    columns = _columns(task, reference, data, where)
     texts, label = {columns[ours] for ours in task.columns}, columns[task.label_column]
     targets = [names_of(value, data.features[label]) for value in data[label]]
+    full = np.all([[_holds(text) for text in data[column]] for column in texts], axis=0)
+    rows = [at for at, target in enumerate(targets) if _told(target) and full[at]]
+    if not rows:
+        raise InputError(f"{where}, holds no labelled row")
+    chosen, targets = data.select(rows), [targets[at] for at in rows]
+    columns_of = {ours: list(chosen[theirs]) for ours, theirs in columns.items()} | {task.label_column: targets}
+    for at, values in zip(rows, zip(*columns_of.values(), strict=True), strict=True):
+        if flaw := shape(task).flaw(task, dict(zip(columns_of, values, strict=True))):
+            raise InputError(f"{where}, row {places[at]}, column {label!r}: {flaw}")
     if known := class_names(wanted[task.label_column]):
         ours_of = _ours(known, reference, data.features[label], targets, (name, task.name))
         targets = [_renamed(target, ours_of) for target in targets]
-    full = np.all([[_holds(text) for text in data[column]] for column in texts], axis=0)
-    rows = [at for at, target in enumerate(targets) if target is not None and full[at]]
-    if not rows:
-        raise InputError(f"{name}, split {split}, holds no labelled row")
-    chosen = data.select(rows)
-    columns_of = {ours: chosen[theirs] for ours, theirs in columns.items()}
-    return rows_of(task, columns_of, [targets[at] for at in rows])
+    return rows_of(task, columns_of, targets)
 
 
 def _columns(task: Task, reference: Reference, data: Dataset, where: str) -> dict[str, str]:
@@ -64,25 +73,65 @@ def _columns(task: Task, reference: Reference, data: Dataset, where: str) -> dic
             )
         if feature == Value("string"):
             check_texts(data, theirs, where)
-    label = columns[task.label_column]
-    if isinstance(wanted[task.label_column], ClassLabel) and isinstance(data.features[label], (List, LargeList)):
-        raise InputError(f"{where}: {label!r} holds lists of labels; {task.name} has one for each row")
+        elif not _alike(feature, data.features[theirs]):
+            raise InputError(
+                f"{where}: the column {theirs!r} must hold {_form(feature)}; it holds {_form(data.features[theirs])}"
+            )
     return columns
 
 
-def _tagged(task: Task, reference: Reference, data: Dataset) -> Dataset:
-    """Return rows of tokens and tags; texts with spans of characters (`start`, `end`, a name) become such."""
+def _alike(ours: Any, theirs: Any) -> bool:
+    """Tell whether a column has the form of the task's; labels may be names or numbers."""
+    if isinstance(ours, dict):
+        return isinstance(theirs, dict) and all(
+            name in theirs and _alike(own, theirs[name]) for name, own in ours.items()
+        )
+    if isinstance(ours, List):
+        return isinstance(theirs, LISTS) and _alike(ours.feature, theirs.feature)
+    if isinstance(theirs, (dict, *LISTS)):
+        return False
+    return isinstance(ours, ClassLabel) or theirs.dtype == "null" or _form(ours) == _form(theirs)
+
+
+def _form(feature: Any) -> str:
+    """Return in words what a column holds."""
+    if isinstance(feature, dict):
+        return "{" + ", ".join(f"{name}: {_form(own)}" for name, own in feature.items()) + "}"
+    if isinstance(feature, LISTS):
+        return f"lists of {_form(feature.feature)}"
+    if isinstance(feature, ClassLabel):
+        return "labels"
+    kind = str(getattr(feature, "dtype", feature))
+    return next((word for part, word in (("string", "texts"), ("int", "integers")) if part in kind), kind)
+
+
+def _tagged(task: Task, reference: Reference, data: Dataset, places: Sequence[int], where: str) -> Dataset:
+    """Return rows of tokens and tags; texts with spans of characters (`start`, `end`, a name) become such.
+
+    Raises:
+        InputError: For a span that lacks one of these, overlaps another or leaves its text.
+    """
     text, label = reference.columns.get(task.generated, task.generated), reference.label
     if text not in data.column_names or data.features[text] != Value("string") or label not in data.column_names:
         return data
     feature: Any = getattr(data.features[label], "feature", None)
     named = next((name for name in SPAN_NAMES if isinstance(feature, dict) and name in feature), None)
-    if named is None:
+    if named is None or not {"start", "end"} <= {*feature}:
         return data
-    rows = []
-    for words, spans in zip(data[text], data[label], strict=True):
-        names = [(one["start"], one["end"], names_of(one[named], feature[named])) for one in spans]
-        rows.append(from_characters(words, names))
+    rows: list[tuple[Any, Any]] = []
+    for place, words, spans in zip(places, data[text], data[label], strict=True):
+        if words is None or spans is None:
+            rows.append((None, None))
+            continue
+        names: list[Any] = [
+            (one["start"], one["end"], names_of(one[named], feature[named])) if one else (None,) for one in spans
+        ]
+        try:
+            if any(part is None for one in names for part in one):
+                raise InputError(f"a span lacks its start, end or {named}")
+            rows.append(from_characters(words, names))
+        except InputError as error:
+            raise InputError(f"{where}, row {place}, column {label!r}: {error}") from None
     return type(data).from_dict({text: [tokens for tokens, _ in rows], label: [tags for _, tags in rows]})
 
 
@@ -101,6 +150,11 @@ def check_texts(data: Dataset, column: str, where: str) -> None:
 def _holds(text: Any) -> bool:
     """Tell whether a text, or a list of tokens, holds anything."""
     return bool(text.strip() if isinstance(text, str) else text)
+
+
+def _told(target: Any) -> bool:
+    """Tell whether a row has a label; a question's is its answers, of which there may be none."""
+    return bool(target["text"]) if isinstance(target, dict) else target is not None
 
 
 def _ours(

@@ -109,7 +109,8 @@ def _folder_or_hub(
                 raise InputError(f"`reference_split: {split}`: {path!r} is one file, which has no splits")
             return load_real(path, split="train"), Path(path).resolve().name, WHOLE
         if local:
-            names = get_dataset_split_names(path)
+            with readable():
+                names = get_dataset_split_names(path)
             split = split or ("test" if "test" in names else reference.split)
             if split not in names:
                 setting = "reference_split" if key == "reference" else key
@@ -165,6 +166,8 @@ def readable() -> Iterator[None]:
         if "corresponds to no data" not in str(error):
             raise
         raise ValueError("a file holds no rows") from None
+    except RuntimeError as error:  # of a loading script, which datasets no longer runs
+        raise ValueError(f"{error}; give its rows as a folder or a file") from None
     except DatasetsError as error:
         if isinstance(error, OSError):
             raise
@@ -175,7 +178,8 @@ def readable() -> Iterator[None]:
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
     found = under_names(task, reference, data, name, split)
     if (left := len(data) - len(found)) and not reference.only:
-        said = f"{name}, split {split}: {left} of {len(data)} rows have no text or no label, and are left out"
+        label = "answer" if task.kind == "qa" else "label"
+        said = f"{name}, split {split}: {left} of {len(data)} rows have no text or no {label}, and are left out"
         console.print(said, markup=False, soft_wrap=True)
     return Judge(found, name, split)
 

@@ -62,8 +62,12 @@ def choose(task: Task, rows: Dataset, per_class: int, seed: int, name: str) -> l
         name: The data set, for messages.
 
     Raises:
-        InputError: For a label without a row or, where rows have one label, with too few.
+        InputError: For questions, and a label without a row or, where rows have one label, with too few.
     """
+    if task.kind == "qa":
+        raise InputError(
+            f"{per_class} rows of each label are wanted, and {name} does not tell of which kind an answer is: take all"
+        )
     names = [set(shape(task).counted(task, row)) for row in rows.select_columns(list(shape(task).features(task)))]
     order = np.random.default_rng(seed).permutation(len(names)).tolist()
     members = {label: [at for at in order if label in names[at]] for label in task.labels}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .augment import Synonyms, eda, vocabulary_synonyms
-from .bio import places
+from .bio import named, places
 from .exemplars import SEED
 from .prompts import enumerated
 from .records import Prompt
@@ -66,7 +66,7 @@ def by_names(
         entities, free, put = json.loads(prompt.attributes["entities"]), [True] * len(tokens), {}
         for name in sorted(entities, key=len, reverse=True):
             words = name.split()
-            for at in places(tokens, words):
+            for at in named(tokens, words):
                 if all(free[at : at + len(words)]):
                     free[at : at + len(words)] = [False] * len(words)
                     put[at] = (len(words), rng.choice(names[entities[name]]), entities[name])

@@ -70,7 +70,7 @@ def test_a_local_model_has_the_dtype_and_device_that_were_asked_for(causal_folde
         assert (generator.dtype, generator.device) == (getattr(torch, dtype), torch.device("cpu"))
         assert generator.source["dtype"] == dtype
     if not torch.cuda.is_available():
-        with pytest.raises(InputError, match="`backend_args`: `device: cuda` cannot be used: "):
+        with pytest.raises(InputError, match="`device: cuda` cannot be used: "):
             open_generator(plan(causal_folder, backend_args={"device": "cuda"}))
 
 

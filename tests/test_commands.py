@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Value, load_dataset
 
+from hf_synth.commands import run
 from hf_synth.commands.main import main
 
 ROWS = ["--num_rows", "64", "--min_words", "1", "--max_new_tokens", "8", "--num_openings", "4"]
@@ -50,7 +52,7 @@ def test_run_leaves_data_set_model_and_report(flags, tmp_path, capsys):
     assert report["rows"] == report["kept"] == 64
     assert report["asked"] == report["kept"] + sum(report["dropped"].values())
     assert report["metrics"]["rows"] == 15
-    assert set(report["baselines"]) == {"prompting", "prompting, calibrated"}
+    assert set(report["baselines"]) == {"prompting", "prompting, calibrated", "the commonest label"}
     assert report["baselines"]["prompting"]["rows"] == 6
     assert report["generator"]["sha256"]
     data = load_dataset(str(out / "dataset"), cache_dir=str(tmp_path / "cache"))
@@ -363,6 +365,22 @@ def test_labels_without_rows_are_said(flags, tmp_path, capsys):
     assert "2 labels, and `num_rows: 1`: some will have no row" in capsys.readouterr().out
     assert main(["train", *flags[:8], "--num_train_epochs", "1", *flags[8:10]]) == 0
     assert "no row of positive: the student will not learn it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("task", "student", "encoder"), [("sst2", "bilstm", "none"), ("squad", "bidaf", "none"), ("sst2", "own", "own")]
+)
+def test_rows_are_inspected_by_the_students_own_weights_if_it_has_some(tmp_path, monkeypatch, task, student, encoder):
+    asked = []
+    for name in ("open_generator", "generate", "train", "judge", "refuse_leak", "say_not_evaluated"):
+        monkeypatch.setattr(run, name, lambda *args, **kwargs: None)
+    monkeypatch.setattr("hf_synth.train.check_training", lambda *args: SimpleNamespace(real_facts=lambda: None))
+    monkeypatch.setattr(run, "reference_or_reason", lambda *args: "there is none")
+    monkeypatch.setattr(run, "inspect_run", lambda *args: asked.append(args[4]))
+    openings = ["--openings", "corpus"] if task == "squad" else []
+    argv = ["--task", task, "--student", student, *openings, "--output_dir", str(tmp_path / "out")]
+    assert run.main(argv) == 0
+    assert asked == [encoder]
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_loaded(tmp_path, capsys):

@@ -8,10 +8,12 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import AutoModelForTokenClassification
 
-from hf_synth.baselines import dictionary, prompting
+from hf_synth.baselines import dictionary, judge_baselines, prompting
 from hf_synth.bio import spans_of, tags_of
 from hf_synth.errors import InputError
+from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.learners import learner
+from hf_synth.metrics.entities import Entities
 from hf_synth.metrics.multi_label import best_threshold, micro_f1
 from hf_synth.real import load_real_rows
 from hf_synth.reference import Judge, load_reference
@@ -99,13 +101,17 @@ def test_every_trainer_teaches_entities(tmp_path, student_folder, how):
     assert list(saved.id2label.values()) == ["O", "B-Thing", "I-Thing", "B-Mood", "I-Mood"]
 
 
-def test_tags_behind_the_cut_are_outside(tmp_path, student_folder):
+def test_tags_behind_the_cut_are_outside_and_counted(tmp_path, student_folder, capsys):
     config = StudentConfig(student=str(student_folder), **{**FAST, "num_train_epochs": 1})
     train_student(DatasetDict(train=tagged(16)), TOKENS, config, tmp_path / "model", 0)
     rows = Dataset.from_dict({"tokens": [["film"] * 50, ["the"]]})
     said = learner(TOKENS).predict(tmp_path / "model", rows, TOKENS, max_length=10)
     assert [len(tags) for tags in said] == [50, 1]
     assert set(said[0][20:]) == {"O"}
+    # A film is four pieces: of the third, the first is among ten.
+    assert "47 of 51 tokens stand behind `max_length: 10`, and count as `O`" in capsys.readouterr().err
+    learner(TOKENS).predict(tmp_path / "model", rows.select([1]), TOKENS, max_length=10)
+    assert "tokens stand behind" not in capsys.readouterr().err
 
 
 def test_a_bilstm_does_not_tag(tmp_path):
@@ -148,6 +154,22 @@ def test_scores_of_entities():
     assert low < 4 / 7 < high
 
 
+@pytest.mark.parametrize(
+    ("real", "said", "scores"),
+    [
+        ("B-A I-A O B-B", "B-A O O B-B", (0.5, 0.5, 0.5)),
+        ("I-A I-A O I-B", "B-A I-A O I-B", (1.0, 1.0, 1.0)),
+        ("B-A I-B I-B O", "B-A I-A I-B O", (0.0, 0.0, 0.0)),
+        ("B-A B-A I-A B-B", "B-A I-A I-A B-B", (0.5, 1 / 3, 0.4)),
+        ("O O O", "B-A O I-B", (0.0, 0.0, 0.0)),
+    ],
+)
+def test_scores_are_those_of_seqeval(real, said, scores):
+    """Of its version 1.2.2, `precision_score`, `recall_score` and `f1_score` in the default mode."""
+    found = Entities().compute(predictions=[said.split()], references=[real.split()])
+    assert (found["precision"], found["recall"], found["f1"]) == pytest.approx(scores)
+
+
 def test_scores_of_sets():
     said, real = [["film"], ["film", "plot"], []], [["film", "plot"], ["film", "plot"], []]
     found = learner(SETS).score(SETS, said, real)
@@ -163,6 +185,12 @@ def test_the_threshold_is_that_of_the_highest_f1():
     every = [micro_f1(logits > cut, real) for cut in np.linspace(-10, 0, 101)]
     assert micro_f1(logits > best, real) == max(every) == pytest.approx(0.8)
     assert -8 < best < -3
+
+
+def test_the_threshold_gives_all_or_none_where_that_is_best():
+    logits = np.array([[-2.0, -9.0], [-3.0, -5.0]])
+    assert (logits > best_threshold(logits, np.ones((2, 2), bool))).all()
+    assert not (logits > best_threshold(logits, np.zeros((2, 2), bool))).any()
 
 
 @pytest.mark.parametrize("name", ["entities", "multi_label", "squad", "exact_match"])
@@ -183,6 +211,16 @@ def test_metrics_load_by_path(name):
 
 
 # --- what students must beat
+
+
+def test_the_commonest_label_is_given_to_all_rows():
+    task = parse_task({"name": "s", "labels": ["a", "b"], "prompt": "{label}"}, "s")
+    judge = Judge(Dataset.from_dict({"text": ["x", "y", "z"], "label": ["b", "a", "b"]}), "real", "test")
+    found = judge_baselines(ScriptedGenerator(lambda prompt, rng: ""), judge, task, 0, 4, ["b", "b", "b"])
+    assert set(found) == {"the commonest label"}
+    scores = found["the commonest label"]
+    assert (scores["rows"], scores["accuracy"], scores["student"]) == (3, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert scores["f1"] == {"a": 0, "b": pytest.approx(0.8)}
 
 
 def test_the_dictionary_finds_the_names_in_the_prompts():

@@ -11,6 +11,7 @@ from transformers import AutoModelForTokenClassification
 
 from hf_synth.errors import InputError
 from hf_synth.learners import learner
+from hf_synth.methods import get
 from hf_synth.methods.zerogen import METHOD
 from hf_synth.settings import StudentConfig
 from hf_synth.standing import filled
@@ -48,3 +49,4 @@ def test_zerogen_brings_it_where_only_what_was_asked_for_is_tagged():
     assert filled(METHOD, {"task": "ncbi_disease", "outside": 1.0})["outside"] == 1
     assert "outside" not in filled(METHOD, {"task": "ncbi_disease", "annotate": "markup"})
     assert "outside" not in filled(METHOD, {"task": "sst2"})
+    assert filled(get("sungen"), {"task": "ncbi_disease"})["outside"] == 0.15

@@ -3,12 +3,14 @@
 import io
 import tarfile
 
+import datasets
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from hf_synth import models, reference
 from hf_synth.commands.evaluate import refuse_leak
 from hf_synth.errors import InputError
+from hf_synth.real import load_real_rows
 from hf_synth.reference import (
     NotEvaluated,
     check_corpus,
@@ -21,6 +23,16 @@ from hf_synth.reference import (
 from hf_synth.task import Corpus
 from hf_synth.tasks import load_task, parse_task
 
+TOKENS = {
+    **{"name": "t", "kind": "tokens", "columns": "tokens", "label_column": "tags", "prompt": '{mentions}: "'},
+    **{"labels": ["A"], "words": {"A": ["x"]}, "reference": {"label": "spans", "columns": {"tokens": "text"}}},
+}
+SETS = {"name": "s", "kind": "multi_label", "labels": ["a", "b"], "prompt": '{mentions}: "'}
+PARSES = {
+    **{"name": "p", "kind": "parse", "labels": {"IN:A": "a", "IN:B": "b"}, "label_column": "parse"},
+    **{"attributes": {"SL:C": {"IN:A": ["c"], "IN:B": ["c"]}}, "prompt": '{label} {mentions}: "'},
+}
+ASKED = {"id": ["0", "1"], "title": ["", ""], "context": ["Bo is in.", "Al is out."], "question": ["Who?", "Who?"]}
 GLUE = {"path": "nyu-mll/glue", "config": "mrpc", "split": "train"}
 
 
@@ -224,7 +236,7 @@ def test_rows_left_out_are_said(tmp_path, capsys):
         ({"sentence": [["a"], ["b"]], "label": ["positive", "negative"]}, "'sentence' must hold texts; it holds List"),
         (
             {"sentence": ["a", "b"], "label": [["positive"], ["negative"]]},
-            "'label' holds lists of labels; sst2",
+            "'label' must hold labels; it holds lists of texts",
         ),
         ({"text": ["a", "b"], "label": ["positive", "negative"]}, "Map columns under `reference.columns`"),
     ],
@@ -233,6 +245,87 @@ def test_columns_of_another_kind_are_refused(tmp_path, rows, sentence):
     Dataset.from_dict(rows).to_parquet(tmp_path / "test.parquet")
     with pytest.raises(InputError, match=sentence):
         load_reference(load_task("sst2"), str(tmp_path))
-    if "must hold" in sentence:
+    if "must hold texts" in sentence:
         with pytest.raises(InputError, match=sentence):
             load_corpus(Corpus(str(tmp_path), "sentence", split="test"))
+
+
+def answers(*texts, starts=(0, 0)):
+    return [{"text": own, "answer_start": [at] * len(own)} for own, at in zip(texts, starts, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("values", "rows", "sentence"),
+    [
+        (TOKENS, {"tokens": [["a"], ["a", "b"]], "tags": [["O"], ["O"]]}, ", row 1, column 'tags': 1 tags for 2 tok"),
+        (TOKENS, {"tokens": [["a", "b"]], "tags": [["O", None]]}, ", row 0, column 'tags': the tag of token 1 is nu"),
+        (TOKENS, {"tokens": [["a", None]], "tags": [["O", "O"]]}, ", row 0, column 'tags': token 1 is null"),
+        (TOKENS, {"tokens": ["a b"], "tags": [["O", "O"]]}, ": the column 'tokens' must hold lists of texts; it hol"),
+        (TOKENS, {"tokens": [["a"]], "tags": ["O"]}, ": the column 'tags' must hold lists of labels; it holds texts"),
+        (
+            TOKENS,
+            {"text": ["x y"], "spans": [[{"start": None, "end": 1, "label": "A"}]]},
+            ", row 0, column 'spans': a span lacks its start, end or label",
+        ),
+        (
+            TOKENS,
+            {"text": ["x", "x y"], "spans": [None, [{"start": 0, "end": 3, "label": "A"}] * 2]},
+            ", row 1, column 'spans': the span 0 to 2 of 'A' is empty, overlaps one",
+        ),
+        (SETS, {"text": ["x"], "label": ["a"]}, ": the column 'label' must hold lists of labels; it holds texts"),
+        (SETS, {"text": ["x"], "label": [["a", None]]}, ", row 0, column 'label': a label is null"),
+        (
+            "squad",
+            {**ASKED, "answers": [[own] for own in answers(["Bo"], ["Al"])]},
+            ": the column 'answers' must hold {text: lists of texts, answer_start: lists of integers}; it holds lists",
+        ),
+        ("squad", {**ASKED, "answers": answers(["Bo"], [" "])}, ", row 1, column 'answers': an answer without words"),
+        (
+            "squad",
+            {**ASKED, "answers": [*answers(["Bo"], starts=[0]), {"text": ["Al"], "answer_start": None}]},
+            ", row 1, column 'answers': `text` holds ['Al'], and `answer_start` None",
+        ),
+        (PARSES, {"text": ["c"], "parse": ["[IN:A c"]}, ", row 0, column 'parse': no parse (unbalanced brackets): '"),
+    ],
+)
+def test_rows_that_nothing_could_be_judged_on_are_named(tmp_path, values, rows, sentence):
+    (tmp_path / "real").mkdir()
+    Dataset.from_dict(rows).to_parquet(tmp_path / "real/test.parquet")
+    task = load_task(values) if isinstance(values, str) else parse_task(values, values["name"])
+    with pytest.raises(InputError) as raised:
+        load_reference(task, str(tmp_path / "real"))
+    assert f"real, split test{sentence}" in str(raised.value)
+
+
+def test_a_tag_without_a_name_is_named_by_its_place_in_the_split(tmp_path):
+    """Also where other rows were left out before."""
+    tags = List(ClassLabel(names=["O", "B-A", "I-A"]))
+    features = Features({"tokens": List(Value("string")), "tags": tags, "part": Value("string")})
+    rows = {"tokens": [["a"]] * 3, "tags": [[-1], [0], [-1]], "part": ["other", "ours", "ours"]}
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "test.parquet")
+    task = parse_task({**TOKENS, "reference": {"only": {"part": ["ours"]}}}, "t")
+    with pytest.raises(InputError, match="row 2, column 'tags': the tag of token 0 is null, or a number without"):
+        load_reference(task, str(tmp_path))
+
+
+def test_questions_without_an_answer_are_left_out(tmp_path, capsys):
+    rows = Dataset.from_dict({**ASKED, "answers": answers(["Bo"], [])})
+    for split in ("train", "test"):
+        rows.to_parquet(tmp_path / f"{split}.parquet")
+    assert load_reference(load_task("squad"), str(tmp_path)).data["id"][:] == ["0"]
+    assert "1 of 2 rows have no text or no answer, and are left out" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(InputError, match="does not tell of which kind an answer is: take all"):
+        load_real_rows(load_task("squad"), str(tmp_path), 1)
+
+
+def test_a_loading_script_is_a_sentence(monkeypatch):
+    def load_dataset(*args, **kwargs):
+        raise RuntimeError("Dataset scripts are no longer supported, but found gad.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(models, "hub_unreachable", lambda: None)
+    said = "found gad.py; give its rows as a folder or a file"
+    with pytest.raises(NotEvaluated, match=f"bigbio/gad cannot be loaded .*{said}"):
+        load_reference(load_task("gad"))
+    with pytest.raises(InputError, match=said):
+        load_reference(load_task("gad"), "bigbio/gad")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 import pytest
-from datasets import ClassLabel, List, load_dataset
+from datasets import ClassLabel, List, Value, load_dataset
 
 from hf_synth.errors import InputError
 from hf_synth.folder import write_folder
@@ -156,9 +156,21 @@ def test_what_cannot_be_aligned_is_dropped_with_its_reason(tmp_path, names, cell
 
 
 def test_short_names_must_be_spelt_as_they_stand(tmp_path):
-    task = own(tmp_path, ENTITIES)
+    task = own(tmp_path, ENTITIES.replace("lung cancer, AS", "lung cancer, AS, Go, Go rash, tic"))
     found = read(task, asked_for({"gout": "Disease"}, "Disease"), "As gout is not AS at all.")
     assert found.target == ("O", "B-Disease", "O", "O", "B-Disease", "O", "O", "O")
+    found = read(task, asked_for({"AS": "Disease"}, "Disease"), "It is AS as before.")
+    assert found.target == ("O", "O", "B-Disease", "O", "O", "O")
+    assert read(task, asked_for({"AS": "Disease"}, "Disease"), "It is as before.") == "entity missing"
+    found = read(task, asked_for({"tic": "Disease"}, "Disease"), "Tic or Go may go, go rash not.")
+    assert found.target == ("B-Disease", "O", "B-Disease", "O", "O", "O", "B-Disease", "I-Disease", "O", "O")
+
+
+def test_where_names_cross_it_is_not_known_which_is_meant(tmp_path):
+    task, both = own(tmp_path, ENTITIES), {"bad lung": "Disease", "lung pill": "Drug"}
+    assert read(task, asked_for(both), "A bad lung pill is no lung pill.") == "entities overlap"
+    found = read(task, asked_for({"bad lung": "Disease", "lung": "Drug"}), "A bad lung is a lung.")
+    assert found.target == ("O", "B-Disease", "I-Disease", "O", "O", "B-Drug", "O")
 
 
 MARKUP = [
@@ -172,6 +184,11 @@ MARKUP = [
     ("He took <Drug></Drug> for it all.", "empty span"),
     ("He took <Drug>aspirin</Disease> for it.", "unclosed"),
     ("He took nothing at all that day.", "no entity"),
+    ("He had <Disease>gout< /Disease> and <Drug>pain</Disease>.", "unclosed"),
+    ("The <Drug aspirin <Disease>gout</Disease> was it.", "unclosed"),
+    ("He took <Drug>aspirin</Drug> and </more.", "unclosed"),
+    ("At p < 0.05 he took <Drug>aspirin</Drug> with n < 3 and > 1.", ("B-Drug",)),
+    ("He had <Disease>bad knees</Disease> that day.", "other entity"),
 ]
 
 
@@ -182,6 +199,7 @@ def test_markup_is_read_whole_or_not_at_all(tmp_path, text, said):
     assert (found if isinstance(found, str) else tuple(tag for tag in found.target if tag != "O")) == said
 
 
+PILL = {"text": "lung pill", "type": "Drug"}
 JSON = [
     ({"text": "He took aspirin", "entities": [{"text": "aspirin", "type": "Drug"}]}, ("O", "O", "B-Drug")),
     ({"text": "He took aspirin", "entities": [{"text": "ibuprofen", "type": "Drug"}]}, "not in text"),
@@ -200,7 +218,33 @@ JSON = [
         ("O", "O", "B-Drug"),
     ),
     ("He took aspirin.", "no json"),
+    (
+        {"text": "A bad lung pill", "entities": [{"text": "bad lung", "type": "Disease"}, PILL]},
+        "entities overlap",
+    ),
+    (
+        {"text": "A lung pill", "entities": [PILL, {"text": "pill", "type": "Drug"}]},
+        "entities overlap",
+    ),
+    ({"text": "A lung pill", "entities": [PILL, PILL | {"text": "Lung pill"}]}, ("O", "B-Drug", "I-Drug")),
+    ({"text": "It is as bad", "entities": [{"text": "AS", "type": "Disease"}]}, "not in text"),
+    ({"text": "It is a Foo", "entities": [{"text": "Foo", "type": "Disease"}]}, "other entity"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("how", "text", "reason"),
+    [
+        ("markup", "A <Disease>Foo</Disease> is there.", "entity there"),
+        ("markup", "A <Disease>Foo is there.", "unclosed"),
+        ("json", '{"text": "A Foo is there", "entities": [{"text": "Foo", "type": "Disease"}]}', "entity there"),
+        ("json", '{"text": "A Foo is there"', "no json"),
+    ],
+)
+def test_a_text_without_entities_is_read_as_the_others_are(tmp_path, how, text, reason):
+    task = own(tmp_path, ENTITIES + f"annotate: {how}\n")
+    assert read(task, asked_for({}, "none"), text) == reason
+    assert set(read(task, asked_for({}, "none"), "There were 12 cases.").target) == {"O"}
 
 
 @pytest.mark.parametrize(("answer", "said"), JSON)
@@ -221,6 +265,7 @@ def test_entities_load_as_tokens_and_tags_and_none_have_their_budget(tmp_path):
     data, _ = dataset_of(tmp_path, task, answer, 30)
     names = data["train"].features["tags"].feature.names
     assert names == ["O", "B-Drug", "I-Drug", "B-Disease", "I-Disease"]
+    assert data["train"].features["tokens"] == List(Value("string"))
     rows = [row for split in data.values() for row in split]
     assert all(len(row["tokens"]) == len(row["tags"]) for row in rows)
     assert sum(not any(row["tags"]) for row in rows) == 10
@@ -250,10 +295,41 @@ def test_marks_stand_in_place_of_what_was_asked_for(tmp_path):
     assert read(task, nested, "A gene mutation of TP53.").fields["sentence"] == "A @DISEASE$ of @GENE$."
 
 
+def test_values_are_looked_for_in_the_text_and_not_in_a_mark(tmp_path):
+    """And each in its own place: the gene of this name also stands within the disease."""
+    task = own(tmp_path, RELATION)
+    prompt = Prompt("x", cell="linked", attributes={"gene": "gene", "disease": "cancer"})
+    assert read(task, prompt, "This gene leads to cancer.").fields["sentence"] == "This @GENE$ leads to @DISEASE$."
+    prompt = Prompt("x", cell="linked", attributes={"gene": "disease", "disease": "a long cancer"})
+    assert read(task, prompt, "It leads to a long cancer.") == "no gene"
+    prompt = Prompt("x", cell="linked", attributes={"gene": "BRCA1", "disease": "BRCA1 cancer"})
+    assert read(task, prompt, "BRCA1 cancer and BRCA1.").fields["sentence"] == "@DISEASE$ and @GENE$."
+
+
+def test_the_two_that_are_marked_differ(tmp_path):
+    values = "attributes: {gene: [tau, Abl], disease: {linked: [Tau, abl, gout], apart: [mutation]}}\n"
+    task = own(tmp_path, RELATION.partition("attributes:")[0] + values + RELATION.partition("}}\n")[2])
+    for prompt in first_prompts(task, "linked"):
+        assert prompt.attributes["gene"].casefold() != prompt.attributes["disease"].casefold()
+
+
+def test_relations_load_as_texts_and_labels(tmp_path):
+    task = own(tmp_path, RELATION)
+
+    def answer(prompt, rng):
+        return f'{prompt.attributes["gene"]} leads {rng.random()} to {prompt.attributes["disease"]}"'
+
+    data, _ = dataset_of(tmp_path, task, answer, 8)
+    assert data["train"].features["sentence"] == Value("string")
+    assert data["train"].features["label"] == ClassLabel(names=["linked", "apart"])
+    assert all("@GENE$ leads" in row["sentence"] for split in data.values() for row in split)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("The gene leads to cancer.", "no gene"),
+        ("BRCA1 leads to cancer, as @Gene$ does.", "mark there"),
         ("BRCA1 and BRCA1 lead to cancer.", "gene twice"),
         ("BRCA1 is a gene.", "no disease"),
         ("BRCA12 leads to cancer.", "no gene"),
@@ -368,6 +444,14 @@ def test_questions_that_cannot_be_right_are_dropped(tmp_path, text, said):
         assert found.target == {"text": ["1843"], "answer_start": [31]}
 
 
+@pytest.mark.parametrize(("answer", "said"), [("New\n York", "New York"), ("the  Big", "the Big")])
+def test_an_answer_that_a_line_break_parts_is_given_away_all_the_same(tmp_path, answer, said):
+    context = f"Programs were written in {answer} Apple."
+    attributes = {"answer": answer, "start": "25", "kind": "name", "sentence": context, "start word": "Who"}
+    prompt = Prompt("x", cell="name", given={"context": context}, attributes=attributes)
+    assert read(own(tmp_path, QUESTIONS), prompt, f" wrote programs in {said}") == "gives answer away"
+
+
 def test_questions_load_as_squad_does(tmp_path):
     task = own(tmp_path, QUESTIONS)
 
@@ -376,6 +460,7 @@ def test_questions_load_as_squad_does(tmp_path):
 
     data, run = dataset_of(tmp_path, task, answer, 12)
     assert list(data["train"].features)[:5] == ["id", "title", "context", "question", "answers"]
+    assert data["train"].features["answers"] == {"text": List(Value("string")), "answer_start": List(Value("int32"))}
     for split in data.values():
         for row in split:
             (text,), (start,) = row["answers"]["text"], row["answers"]["answer_start"]

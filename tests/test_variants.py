@@ -9,14 +9,14 @@ from datasets import Dataset
 from hf_synth import build
 from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
-from hf_synth.exemplars import Seeds
+from hf_synth.exemplars import SEED, Seeds
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.records import Prompt
 from hf_synth.run import Run
 from hf_synth.shapes import shape
-from hf_synth.shots import shots_of, tuned
+from hf_synth.shots import Shot, shots_of, tuned
 from hf_synth.tasks import load_task, parse_task
-from hf_synth.variants import by_asking, by_eda, fixed, shots_synonyms
+from hf_synth.variants import by_asking, by_eda, by_names, fixed, shots_synonyms
 
 TAGS = """
 kind: tokens
@@ -162,3 +162,9 @@ def test_parses_keep_their_slots(real):
         Seeds(task, shots, 0).prompts("IN:GET_WEATHER", random.Random(0)), shots, random.Random(1), lambda w: (), 0.3
     )
     assert all("New Orleans" in next(made).text for _ in range(30))
+
+
+def test_a_short_name_is_replaced_where_it_is_spelt_as_it_stands():
+    seed = Prompt("x", cell="Disease", attributes={"entities": json.dumps({"AS": "Disease"}), SEED: "0"})
+    [made] = by_names([seed], [Shot(seed, "It is AS as before", "")], random.Random(0), {"Disease": ["gout"]})
+    assert made.text == "It is gout as before"

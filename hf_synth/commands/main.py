@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from ..errors import InputError
+from ..generators.base import lacks_memory
 
 VERBS = {
     "run": "generate, train and judge on real data, in one go",
@@ -81,7 +82,7 @@ def guarded(verb: str, argv: list[str]) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _say(f"{os.strerror(error.errno)}{where}.{kept}", 2)
     except (MemoryError, RuntimeError) as error:
-        if not _no_room(error):
+        if not lacks_memory(error):
             raise
         words = str(error) if type(error) is MemoryError else ""  # ours know more
         return _say(f"{words or SMALLER}.{kept}", 2)
@@ -110,12 +111,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-
-
-def _no_room(error: Exception) -> bool:
-    """Tell whether an error says that memory ran out; torch, whose class that may be, need not be loaded."""
-    named = isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "OutOfMemory")
-    return named or "allocate memory" in str(error)  # on the CPU a failed allocation is a plain RuntimeError
 
 
 def _hush() -> None:

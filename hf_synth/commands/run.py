@@ -8,7 +8,7 @@ from ..backends import open_generator
 from ..errors import InputError
 from ..home import locked, refuse_held
 from ..produce import known_as
-from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
+from ..settings import BUILT, BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder
 from .inspect import inspect_run
@@ -38,9 +38,9 @@ def main(argv: list[str]) -> int:
         train(plan, found[StudentConfig], folder, private=output.private)
         judge(plan, output, folder, reference, generator)
         if output.inspect:
-            # The weights that the student starts from are at hand; a BiLSTM has none.
+            # The weights that the student starts from are at hand; what is built anew has none.
             base = found[StudentConfig].student
-            encoder = "none" if base == "bilstm" else base
+            encoder = "none" if base in BUILT else base
             inspect_run(plan.task, folder / "dataset", reference, output.reference, encoder, plan.config.seed)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")
     if isinstance(reference, str):

@@ -17,7 +17,7 @@ from ..bio import OUTSIDE, tag_names
 from ..errors import InputError
 from ..losses import IGNORED
 from ..metrics.entities import Entities
-from ..models import resolve
+from ..models import console, resolve
 from ..settings import StudentConfig
 from ..task import Task
 from . import Settle, check_names
@@ -111,21 +111,26 @@ def compute_metrics(prediction: Any) -> dict[str, float]:
 def predict(
     folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
 ) -> list[list[str]]:
-    """Return the tags of each row's tokens; those behind a text's cut are `O`."""
+    """Return the tags of each row's tokens; those behind a text's cut are `O`, and it is said how many these are."""
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model = AutoModelForTokenClassification.from_pretrained(folder).to(device).eval()
     tokenizer, names = AutoTokenizer.from_pretrained(folder), model.config.id2label
     check_names(task, tag_names(task.labels), names)
     tokens = rows[task.generated][:]
-    found = [[OUTSIDE] * len(row) for row in tokens]
+    found, cut = [[OUTSIDE] * len(row) for row in tokens], 0
     order = sorted(range(len(tokens)), key=lambda at: len(tokens[at]))  # like lengths together: less padding
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
         inputs = _pieces(tokenizer, [tokens[at] for at in places], max_length, padding=True, return_tensors="pt")
         said = model(**inputs.to(device)).logits.argmax(-1).tolist()
         for row, place in enumerate(places):
-            for piece, word in _firsts(inputs.word_ids(row)):
+            firsts = _firsts(inputs.word_ids(row))
+            for piece, word in firsts:
                 found[place][word] = names[said[row][piece]]
+            cut += len(tokens[place]) - max((word + 1 for _, word in firsts), default=0)
+    if cut:
+        told = f"{cut} of {sum(map(len, tokens))} tokens stand behind `max_length: {max_length}`, and count as `O`"
+        console.print(told, markup=False, soft_wrap=True)
     return found
 
 

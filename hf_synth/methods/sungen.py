@@ -36,8 +36,9 @@ def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
 
 
 def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Train by bilevel weights, in rounds from one start."""
-    return {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 4}, "select": "weights"}
+    """Train by bilevel weights, in rounds from one start, with what ZeroGen's rows need besides."""
+    own = {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 4}, "select": "weights"}
+    return {**zerogen.defaults(task, given), **own}
 
 
 METHOD = Method(

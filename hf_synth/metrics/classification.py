@@ -11,7 +11,7 @@ _DESCRIPTION = """Scores of single-label classification.
 accuracy: share of rows whose predicted label is the reference label; 0 to 1, higher is better. Its 95 % interval is
 Wilson's (1927): (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96.
 macro_f1: unweighted mean over the labels of F1 = 2TP / (2TP + FP + FN); a label that neither occurs nor is predicted
-counts 0. 0 to 1, higher is better.
+counts 0. 0 to 1, higher is better. f1: the same of each label; of two, that of the positive one is binary F1.
 recall: TP / (TP + FN) of each label, None where the label has no row.
 """
 
@@ -42,16 +42,17 @@ class Classification(evaluate.Metric):
     def _compute(self, predictions: list[int], references: list[int], labels: list[str]) -> dict:
         predicted, real = np.asarray(predictions), np.asarray(references)
         right = int((predicted == real).sum())
-        f1, recall = [], {}
+        f1, recall = {}, {}
         for at, name in enumerate(labels):
             hit = int(((predicted == at) & (real == at)).sum())
             said, true = int((predicted == at).sum()), int((real == at).sum())
-            f1.append(2 * hit / (said + true) if said + true else 0.0)
+            f1[name] = 2 * hit / (said + true) if said + true else 0.0
             recall[name] = hit / true if true else None
         return {
             "rows": len(real),
             "accuracy": right / len(real),
             "accuracy_interval": list(wilson(right, len(real))),
-            "macro_f1": float(np.mean(f1)),
+            "macro_f1": float(np.mean(list(f1.values()))),
+            "f1": f1,
             "recall": recall,
         }

@@ -13,8 +13,9 @@ from hf_synth.bio import spans_of
 _DESCRIPTION = """Scores of named entities given as BIO tags, one list for each text.
 
 precision, recall, f1: over all entities of all texts (micro); an entity counts when its label, its first and its last
-token are right: TP / (TP + FP), TP / (TP + FN), 2TP / (2TP + FP + FN). 0 to 1, higher is better. As `seqeval` in its
-default mode and CoNLL's script; an I- tag that continues nothing begins an entity.
+token are right: TP / (TP + FP), TP / (TP + FN), 2TP / (2TP + FP + FN). 0 to 1, higher is better. As `seqeval` 1.2.2 in
+its default mode (compared on 10,000 random pairs of rows) and CoNLL's script; an I- tag that continues nothing begins
+an entity.
 f1_interval: 2.5 % and 97.5 % quantiles over 1,000 resamples of texts.
 per_label: f1 and number of real entities of each label.
 """

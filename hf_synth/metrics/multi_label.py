@@ -23,14 +23,20 @@ def micro_f1(said: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:
 
 
 def best_threshold(logits: NDArray[np.floating], real: NDArray[np.bool_]) -> float:
-    """Return the value above which logits, [N, K], are taken for a yes so that `micro_f1` is highest."""
+    """Return the value above which logits, [N, K], are taken for a yes so that `micro_f1` is highest.
+
+    Without a yes among the real ones none is said.
+    """
+    if not real.any():
+        return float(logits.max())
     order = np.argsort(-logits, axis=None, kind="stable")
     values = np.ravel(logits)[order]
     hits = np.cumsum(np.ravel(real)[order])
-    scores = 2 * hits / (np.arange(1, len(hits) + 1) + max(int(real.sum()), 1))
+    scores = 2 * hits / (np.arange(1, len(hits) + 1) + int(real.sum()))
     scores[:-1][values[:-1] == values[1:]] = 0  # equal logits are taken together
     at = int(scores.argmax())
-    return float((values[at] + values[min(at + 1, len(values) - 1)]) / 2)
+    below = values[at + 1] if at + 1 < len(values) else values[at] - 1  # where all are best, no logit is lower
+    return float((values[at] + below) / 2)
 
 
 class MultiLabel(evaluate.Metric):

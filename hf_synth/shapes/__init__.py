@@ -46,6 +46,9 @@ class Shape(Protocol):
     def counted(self, task: Task, row: Mapping[str, Any]) -> list[str]:
         """Return the names under which the card counts a stored row, one or more; it has its `attributes` with it."""
 
+    def flaw(self, task: Task, row: Mapping[str, Any]) -> str:
+        """Return what makes a real row useless whose texts and label are there; "" for most."""
+
     def shown(self, task: Task, row: Mapping[str, Any]) -> dict[str, str]:
         """Return what the card shows of a stored row."""
 

@@ -11,8 +11,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..annotations import Found, from_json, from_markup
-from ..bio import OUTSIDE, Lexicon, Span, places, spans_of, tag_names, tags_of, tokens_of
+from ..annotations import Found, from_json, from_markup, spans_of_names
+from ..bio import Lexicon, spans_of, tag_names, tags_of, tokens_of
 from ..errors import InputError
 from ..parse import until_stop
 from ..prompts import enumerated
@@ -62,6 +62,16 @@ def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     return [label for label in task.labels if label in found] or [NONE]
 
 
+def flaw(task: Task, row: Mapping[str, Any]) -> str:
+    """Tell of tokens and tags that are not as many, or of one that is none."""
+    tokens, tags = row[task.generated], row[task.label_column]
+    if len(tokens) != len(tags):
+        return f"{len(tags)} tags for {len(tokens)} tokens"
+    if None in tokens:
+        return f"token {tokens.index(None)} is null"
+    return f"the tag of token {tags.index(None)} is null, or a number without a name" if None in tags else ""
+
+
 def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
     """Return the tokens, entities between their label's marks."""
     tokens, out, at = row[task.generated], [], 0
@@ -96,17 +106,19 @@ def prompts(
 def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser that reads entities as the task's `annotate` says and all other `words` besides.
 
-    Reasons: `unfinished`, `short`, those of `annotations`, `entity missing` (a text does not mention what it was asked
-    for), `entities overlap`, `entity there` (a text without entities was asked for), `no entity`.
+    Reasons: `unfinished`, `short`, those of `annotations`, `entity there` (a text without entities was asked for), `no
+    entity`, `other entity` (it has some, and none of the label that was asked for).
     """
     lexicon = Lexicon(task.words)
 
     def read(prompt: Prompt, text: str) -> Found | str:
-        if task.annotate == "markup" and prompt.cell != NONE:
+        if task.annotate == "markup":
             return from_markup(text, task.labels)
-        if task.annotate == "json" and prompt.cell != NONE:
+        if task.annotate == "json" and (prompt.cell != NONE or "{" in text):
             return from_json(text, task.labels)
-        return _mentioned(tokens_of(text), json.loads(prompt.attributes["entities"]))
+        tokens, asked = tokens_of(text), json.loads(prompt.attributes["entities"])
+        spans = spans_of_names(tokens, asked.items())
+        return spans if isinstance(spans, str) else (tokens, spans)
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         text = until_stop(completion, task.ending)
@@ -119,26 +131,12 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         if len(tokens) < max(task.min_words, LEAST_TOKENS):
             return "short"
         tags = tags_of(len(tokens), lexicon.spans(tokens, spans))
-        if all(tag == OUTSIDE for tag in tags) != (prompt.cell == NONE):
-            return "entity there" if prompt.cell == NONE else "no entity"
+        there = {label for _, _, label in spans_of(tags)}
+        if prompt.cell == NONE and there:
+            return "entity there"
+        if prompt.cell != NONE and prompt.cell not in there:
+            return "other entity" if there else "no entity"
         fields = {task.generated: " ".join(tokens)}
         return Example(fields, tuple(tags), prompt.cell, prompt, completion.logprob)
 
     return parse
-
-
-def _mentioned(tokens: list[str], entities: Mapping[str, str]) -> Found | str:
-    """Return the spans of names that a text must mention, wherever they occur."""
-    busy: set[int] = set()
-    spans: list[Span] = []
-    for name in sorted(entities, key=lambda name: (-len(name), name)):
-        words = tokens_of(name)
-        there, length = places(tokens, words), len(words)
-        found = len(spans)
-        for at in there:
-            if not busy & {*range(at, at + length)}:
-                spans.append((at, at + length, entities[name]))
-                busy |= {*range(at, at + length)}
-        if len(spans) == found:
-            return "entities overlap" if there else "entity missing"
-    return tokens, spans

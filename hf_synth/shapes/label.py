@@ -40,6 +40,11 @@ def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     return [row[task.label_column]]
 
 
+def flaw(task: Task, row: Mapping[str, Any]) -> str:
+    """Find nothing: a text and a label are all there is."""
+    return ""
+
+
 def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts; the label stands above them."""
     return {column: row[column] for column in task.columns}

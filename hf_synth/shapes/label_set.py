@@ -58,6 +58,11 @@ def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     return row[task.label_column] or [NONE]
 
 
+def flaw(task: Task, row: Mapping[str, Any]) -> str:
+    """Tell of a label that is none."""
+    return "a label is null" if None in row[task.label_column] else ""
+
+
 def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
     """Return the text and all its labels."""
     return {**{column: row[column] for column in task.columns}, "labels": ", ".join(row[task.label_column]) or NONE}

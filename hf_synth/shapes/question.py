@@ -60,6 +60,14 @@ def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     return [json.loads(row["attributes"])["kind"]]
 
 
+def flaw(task: Task, row: Mapping[str, Any]) -> str:
+    """Tell of answers that are not all texts with a place."""
+    texts, starts = row[task.label_column]["text"], row[task.label_column]["answer_start"]
+    if len(texts) != len(starts or ()) or None in starts:
+        return f"`text` holds {texts!r}, and `answer_start` {starts!r}"
+    return "" if all(text and text.strip() for text in texts) else f"an answer without words: {texts!r}"
+
+
 def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
     """Return context, question and answer."""
     return {**{column: row[column] for column in task.columns}, "answer": row[task.label_column]["text"][0]}
@@ -127,8 +135,9 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
 
 
 def _whole(answer: str) -> re.Pattern[str]:
-    """Return what finds an answer as whole words: `art` is none of `part`."""
-    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+    """Return what finds an answer as whole words, whatever lies between them: `art` is none of `part`."""
+    words = r"\s+".join(map(re.escape, answer.split()))
+    return re.compile(rf"(?<!\w){words}(?!\w)")
 
 
 def _long_words(text: str) -> set[str]:

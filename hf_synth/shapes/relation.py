@@ -16,9 +16,9 @@ from ..parse import labelled
 from ..prompts import begun
 from ..records import Completion, Example, Prompt
 from ..task import Task
-from .label import category, counted, features, means, shown, stored
+from .label import category, counted, features, flaw, means, shown, stored
 
-__all__ = ["category", "check", "counted", "features", "means", "parser", "prompts", "shown", "stored"]
+__all__ = ["category", "check", "counted", "features", "flaw", "means", "parser", "prompts", "shown", "stored"]
 
 
 def check(task: Task) -> None:
@@ -41,7 +41,11 @@ def prompts(
     """Yield prompts that name a value for each mark; see `Shape.prompts`."""
     words, starts = task.words.get(cell, ()), task.begins(cell)
     for opening in openings:
-        chosen = {name: rng.choice(_values(task, name, cell)) for name in task.marks}
+        chosen: dict[str, str] = {}
+        for name in task.marks:
+            values = _values(task, name, cell)
+            others = [value for value in values if value.casefold() not in map(str.casefold, chosen.values())]
+            chosen[name] = rng.choice(others or values)
         word = rng.choice(words) if words else ""
         start = rng.choice(starts).format(**chosen) if starts else ""
         text = task.template(cell).format(label=task.labels[cell], opening=opening, word=word, **chosen)
@@ -52,21 +56,29 @@ def prompts(
 def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser that puts marks in place of the values.
 
-    Reasons: those of `labelled`, `no <attribute>` (the text lacks a value), `<attribute> twice`.
+    Reasons: those of `labelled`, `mark there` (before any was put), `no <attribute>` (the text lacks a value),
+    `<attribute> twice`.
     """
-    read = labelled(task)
+    read, marks = labelled(task), [mark.casefold() for mark in task.marks.values()]
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         found = read(prompt, completion)
         if isinstance(found, str):
             return found
         text = found.fields[task.generated]
+        if any(mark in text.casefold() for mark in marks):
+            return "mark there"
+        spans: list[tuple[int, int, str]] = []
         # The longest first: a value can be a part of another one.
         for name in sorted(task.marks, key=lambda name: -len(prompt.attributes[name])):
-            places = list(re.finditer(rf"(?<!\w){re.escape(prompt.attributes[name])}(?!\w)", text, re.IGNORECASE))
-            if len(places) != 1:
-                return f"{name} twice" if places else f"no {name}"
-            text = text[: places[0].start()] + task.marks[name] + text[places[0].end() :]
+            value = rf"(?<!\w){re.escape(prompt.attributes[name])}(?!\w)"
+            there = [match.span() for match in re.finditer(value, text, re.IGNORECASE)]
+            own = [(a, b) for a, b in there if not any(a < end and b > start for start, end, _ in spans)]
+            if len(own) != 1:
+                return f"{name} twice" if own else f"no {name}"
+            spans.append((*own[0], task.marks[name]))
+        for start, end, mark in sorted(spans, reverse=True):
+            text = text[:start] + mark + text[end:]
         return replace(found, fields={task.generated: text})
 
     return parse

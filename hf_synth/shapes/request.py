@@ -12,7 +12,7 @@ from ..parse import labelled
 from ..records import Completion, Example, Prompt
 from ..slots import drawn, listed, unasked
 from ..task import Task
-from ..trees import compose, tokenised, value_tree
+from ..trees import compose, parse, tokenised, value_tree
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -56,6 +56,12 @@ def counted(task: Task, row: Mapping[str, Any]) -> list[str]:
     return [row[task.label_column].split(" ", 1)[0].removeprefix("[")]
 
 
+def flaw(task: Task, row: Mapping[str, Any]) -> str:
+    """Tell why a parse is none."""
+    tree = parse(row[task.label_column])
+    return f"no parse ({tree}): {row[task.label_column]!r}" if isinstance(tree, str) else ""
+
+
 def shown(task: Task, row: Mapping[str, Any]) -> dict[str, str]:
     """Return the parse, which holds the utterance's words."""
     return {task.label_column: row[task.label_column]}
@@ -80,7 +86,7 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
     """
     read, values = labelled(task, encode=str), _values(task)
 
-    def parse(prompt: Prompt, completion: Completion) -> Example | str:
+    def composed(prompt: Prompt, completion: Completion) -> Example | str:
         found = read(prompt, completion)
         if isinstance(found, str):
             return found
@@ -92,7 +98,7 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
             return "slot unasked"
         return Example({task.generated: text}, str(tree), found.target, prompt, completion.logprob)
 
-    return parse
+    return composed
 
 
 def _values(task: Task) -> dict[str, Mapping[str, Any]]:
