@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -224,8 +225,10 @@ def hide(rows: Rows, schema: Schema, label: str | None, share: float, seed: int)
     cells = [(at, name) for at, row in enumerate(rows) for name in names if row[name] is not None]
     hidden = []
     for at, name in rng.sample(cells, round(share * len(cells))):
-        alone = sum(left[at][other] is not None for other in names) < 2
-        if not alone and sum(row[name] is not None for row in left) > 2:
+        if of_row[at] > 1 and of_column[name] > 2:
             left[at][name] = None
             hidden.append((at, name))
     return left, sorted(hidden)
+    of_row, of_column = Counter(at for at, _ in cells), Counter(name for _, name in cells)
+            of_row[at] -= 1
+            of_column[name] -= 1
