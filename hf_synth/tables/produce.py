@@ -190,13 +190,9 @@ def _missing(request: Request, completed: Mapping[str, Completed]) -> dict[str, 
         if any(splits.values()):
             kind = {"column": name, "type": column.type, "splits": splits}
             found.append({**kind, "imputed": done, "empty": len(own) - done})
-    empty = Counter(cell.how.partition(":")[0] + _column_of(cell) for cell in cells if cell.value is None)
+    empty = Counter(f"{cell.how.partition(';')[0]} (column {cell.column})" for cell in cells if cell.value is None)
     failed = sum(_failed(done) for done in completed.values())
     return {"missing": found, "empty": dict(sorted(empty.items())), "failed_draws": failed}
-
-
-def _column_of(cell: Any) -> str:
-    return f" (column {cell.column})"
 
 
 def _failed(done: Completed) -> int:
