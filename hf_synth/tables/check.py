@@ -16,7 +16,7 @@ from .impute import Completed, Imputer
 from .pool import rubin
 from .schema import Schema
 from .serialise import Distribution
-from .vectors import vectors
+from .vectors import counted, vectors
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -113,6 +113,7 @@ def pooled_means(schema: Schema, rows: Rows, completed: Completed) -> list[dict[
 
 
 def privacy(schema: Schema, synthetic: Rows, learnt: Rows, holdout: Rows, seed: int) -> dict[str, Any]:
-    """Return distance to closest record and membership inference of synthetic rows."""
-    tables = [vectors(part, schema, learnt) for part in (synthetic, learnt, holdout)]
-    return {"closest_record": closest_record(*tables, seed=seed), "membership": membership(*tables, seed=seed)}
+    """Return distance to closest record and membership inference of synthetic rows, over what both rows hold."""
+    tables = [vectors(part, schema, learnt, holes=True) for part in (synthetic, learnt, holdout)]
+    given: dict[str, Any] = {"counted": counted(schema, learnt), "seed": seed}
+    return {"closest_record": closest_record(*tables, **given), "membership": membership(*tables, **given)}
