@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from hf_synth.errors import InputError
 from hf_synth.metrics import closest_record, membership
-from hf_synth.metrics.closest_record import nearest
+from hf_synth.metrics.closest_record import enough, nearest
 from hf_synth.metrics.membership import auc
 
 
@@ -61,6 +61,26 @@ def test_rows_equally_near_to_both_count_half():
 
 def test_the_distance_is_the_mean_over_columns():
     assert nearest([[0.0, 0.5]], [[1.0, 0.5], [0.2, 0.6]]).tolist() == pytest.approx([0.15])
+
+
+def test_missing_cells_take_no_part():
+    none = float("nan")
+    row, others = [[0.2, 0.5, 0.0]], [[0.4, none, none], [0.9, 0.0, 0.5]]
+    assert nearest(row, others[:1], [1, 1, 0]).tolist() == pytest.approx([0.2])  # the category has two places
+    assert nearest(row, others[1:], [1, 1, 0]).tolist() == pytest.approx([(0.7 + 1) / 2])
+    assert nearest(row, others).tolist() == pytest.approx([0.2])
+    assert nearest([[none, 0.1, none]], others[:1]).tolist() == [1]  # nothing in common
+    assert nearest(row, others, least=2).tolist() == pytest.approx([(0.7 + 0.5 + 0.5) / 3])  # too little of the first
+    assert enough([[0.1, none, none], *[[0.9, 0.0, 0.5]] * 2], [1, 1, 0]) == 1
+
+
+def test_a_copy_of_a_row_with_holes_is_a_copy():
+    synthetic, train, holdout = tables(rows=40)
+    train[:, 1] = np.nan
+    filled = np.where(np.isnan(train), synthetic, train)
+    near = closest_record.closest_record(filled, train, holdout)
+    assert (near["copies"], near["holdout_copies"]) == (1, 0)
+    assert membership.membership(filled, train, holdout)["auc"] == 1
 
 
 def test_auc_is_that_of_scikit_learn_with_ties():

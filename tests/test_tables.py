@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_synth.commands.main import guarded
 from hf_synth.errors import InputError
+from hf_synth.metrics.classification import wilson
+from hf_synth.models import resolve
 from hf_synth.tables import impute
 from hf_synth.tables.chains import Chains, Wanted
-from hf_synth.tables.check import compared, pooled_means
+from hf_synth.tables.check import compared, hidden_cells, pooled_means, privacy
 from hf_synth.tables.impute import Completed, hide
 from hf_synth.tables.pool import rubin, student
 from hf_synth.tables.schema import Column, Schema, infer
@@ -190,6 +193,58 @@ def test_a_value_that_comes_half_the_time_is_found_in_20_attempts(tokenizer):
     assert None not in [one[0]["age"] for one in Chains(Table(0.5), serialiser, 0, 20).draws(wanted, 1)]
 
 
+@pytest.fixture
+def answered(causal_folder, monkeypatch):
+    """Returns an imputer of rows that is not tuned: `Table` answers."""
+    monkeypatch.setattr(impute.Imputer, "_tune", lambda *args: None)
+
+    def of(rows):
+        task = ImputeConfig("people.csv", label_column="sick", imputations=2)
+        imputer = impute.Imputer(SCHEMA, rows, resolve(str(causal_folder)), ImputerConfig(str(causal_folder)), task)
+        imputer.predictor = Table()
+        return imputer
+
+    return of
+
+
+def test_no_cell_is_asked_for_beside_its_label(answered, tokenizer):
+    rows = people(20)
+    imputer, (learnt, hidden) = answered(rows), hide(rows, SCHEMA, "sick", 0.3, 0)
+    imputer.complete(rows, "train")
+    hidden_cells(imputer, learnt, rows, hidden)
+    read = [tokenizer.decode(tokens) for tokens, _ in imputer.predictor.asked]
+    assert len(read) > 20
+    assert not any("sick" in text for text in read)
+    imputer.synthesize("yes", 1)  # of a label, which stands first
+    assert tokenizer.decode(imputer.predictor.asked[-1][0]).partition(":")[0].endswith("sick")
+
+
+def test_a_cell_that_nobody_imputes_says_why(answered):
+    rows = [{**row, "age": None, "sick": row["sick"] if at else None} for at, row in enumerate(people(20))]
+    cells = {cell.column: cell.how for cell in answered(rows).guess(rows, "train")[1] if cell.value is None}
+    assert cells == {
+        "age": "not imputed: no observed cell to learn from",
+        "sick": "not imputed: the label",
+        "note": "not imputed: neither numbers nor categories, of which a column has 52 at most",
+    }
+
+
+def test_hidden_cells_are_compared_with_what_stands_there(answered):
+    rows = people(40)
+    learnt, hidden = hide(rows, SCHEMA, "sick", 0.3, 0)
+    imputer = answered(learnt)
+    found = {one["column"]: one for one in hidden_cells(imputer, learnt, rows, hidden)}
+    assert {name: one["cells"] for name, one in found.items()} == Counter(name for _, name in hidden)
+    for name in ("age", "waist_cm"):
+        observed = [row[name] for row in learnt if row[name] is not None]
+        truths = np.array([rows[at][name] for at, own in hidden if own == name])
+        answer = np.mean(imputer.serialiser.codings[name].values[0])
+        assert found[name]["error"] == pytest.approx(np.sqrt(np.mean((answer - truths) ** 2)))
+        assert found[name]["baseline"] == pytest.approx(np.sqrt(np.mean((np.mean(observed) - truths) ** 2)))
+    truths = [rows[at]["sex"] for at, name in hidden if name == "sex"]
+    assert found["sex"]["error"] == pytest.approx(truths.count("male") / len(truths))  # `female` is answered
+
+
 # Pooling
 
 
@@ -226,9 +281,38 @@ def test_pooled_means_leave_observed_columns_out():
 def test_errors_and_coverage_are_those_of_the_hidden_cells():
     column = Column("integer")
     cells = [(Distribution(column, range(11), np.full(11, 1 / 11)), truth) for truth in (5, 9, 10, 30)]
-    found = compared(cells, [4, 6], 0.8)
-    assert found["error"] == found["baseline"] == pytest.approx(math.sqrt((0 + 16 + 25 + 625) / 4))
+    found = compared(cells, [4, 8], 0.8)
+    assert found["error"] == pytest.approx(math.sqrt((0 + 16 + 25 + 625) / 4))  # of 5, the mean
+    assert found["baseline"] == pytest.approx(math.sqrt((1 + 9 + 16 + 576) / 4))  # of 6, that of the observed
     assert found["covered"] == 0.5  # the interval is 1 to 9
+
+
+def test_categories_are_right_or_wrong_and_covered_by_the_likeliest():
+    column = Column("category", categories=("a", "b", "c"))
+    cells = [(Distribution(column, column.categories, np.array([0.6, 0.3, 0.1])), truth) for truth in "abcb"]
+    found = compared(cells, ["b", "a", "b"], 0.8)
+    assert (found["error"], found["baseline"], found["covered"]) == (0.75, 0.5, 0.75)  # a; b; a and b
+    assert found["covered_interval"] == list(wilson(3, 4))
+
+
+def measured(rows, seed, holes=0.25):
+    """Rows of five numbers and a category, with holes."""
+    rng = random.Random(seed)
+    whole = [{**{f"c{at}": rng.random() for at in range(5)}, "sex": rng.choice("fm")} for _ in range(rows)]
+    return [{name: None if rng.random() < holes else cell for name, cell in row.items()} for row in whole]
+
+
+def test_synthetic_rows_that_fill_the_holes_of_learnt_ones_are_copies():
+    schema = infer(measured(50, 0, 0))
+    learnt, others, whole = measured(60, 1), measured(60, 2), measured(60, 3, 0)
+    pairs = zip(learnt, whole, strict=True)
+    copies = [{name: full[name] if own[name] is None else own[name] for name in own} for own, full in pairs]
+    found = privacy(schema, copies, learnt, others, 0)
+    assert found["closest_record"]["copies"] > 0.9  # all but rows of a cell or two
+    assert found["membership"]["auc"] > 0.9
+    found = privacy(schema, whole, learnt, others, 0)
+    assert found["closest_record"]["copies"] == 0
+    assert 0.35 < found["membership"]["auc"] < 0.65
 
 
 def test_hidden_cells_leave_every_row_and_column_something():
@@ -239,6 +323,15 @@ def test_hidden_cells_leave_every_row_and_column_something():
     for at, (row, before) in enumerate(zip(left, rows, strict=True)):
         assert {name for name in row if row[name] != before[name]} == {name for row_at, name in hidden if row_at == at}
         assert any(row[name] is not None for name in ("age", "waist_cm", "sex"))
+
+
+def test_as_many_cells_are_hidden_as_asked_and_two_of_a_column_stay():
+    assert len(hide(people(60, 0), SCHEMA, "sick", 0.1, 0)[1]) == 18  # of 60 times age, waist and sex
+    rows = [{**row, "waist_cm": row["waist_cm"] if at < 4 else None} for at, row in enumerate(people(30, 0))]
+    for seed in range(9):
+        left, hidden = hide(rows, SCHEMA, "sick", 0.49, seed)
+        assert sum(row["waist_cm"] is not None for row in left) >= 2
+        assert len(hidden) > 20
 
 
 @pytest.mark.parametrize("between", [";", "\t", "|"])
@@ -278,7 +371,7 @@ def test_a_table_is_completed_and_loads(causal_folder, csv_file, tmp_path, capsy
     assert some["low"] <= some["number"] <= some["high"]
     assert (
         next(cell for cell in cells if cell["column"] == "note")["how"]
-        == "not imputed: a column of texts, ids or labels"
+        == "not imputed: neither numbers nor categories, of which a column has 52 at most"
     )
     written = load_dataset(folder, "synthetic")["train"]
     assert set(written["sick"]) == {1}
@@ -294,7 +387,9 @@ def test_what_the_card_says_is_what_the_tables_hold(causal_folder, csv_file, tmp
         holes = sum(row[one["column"]] is None for row in original)
         assert one["splits"] == {"train": holes}
         assert (one["imputed"], one["empty"]) == ((0, holes) if one["column"] == "note" else (holes, 0))
-    assert facts["empty"] == {"not imputed (column note)": 20}
+    [(reason, count)] = facts["empty"].items()
+    assert (reason.partition(",")[0], count) == ("not imputed: neither numbers nor categories", 20)
+    assert reason.endswith(" (column note)")
     for one in facts["pooled"]:
         means = [table.filter(lambda row, m=m: row["imputation"] == m)[one["column"]][:] for m in (1, 2)]
         assert one["pooled_mean"] == pytest.approx(np.mean(means))
@@ -385,8 +480,6 @@ def test_the_loss_is_that_of_the_values_over_the_whole_vocabulary(causal_folder,
 
 def test_tuning_learns_what_goes_with_what(causal_folder, tmp_path):
     """Age says what the waist is: a tuned tiny model knows, and beats the mean on rows that it has not seen."""
-    from hf_synth.models import resolve
-
     rows, others = people(100, 0, 1), people(40, 0, 2)
     config = ImputerConfig(str(causal_folder), tune_epochs=15, tune_learning_rate=1e-2, orders=1)
     task = ImputeConfig("people.csv", label_column="sick")

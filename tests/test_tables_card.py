@@ -8,6 +8,7 @@ from huggingface_hub import DatasetCard
 from jinja2 import UndefinedError
 
 from hf_synth.tables.folder import table_card
+from hf_synth.tables.schema import CATEGORIES
 
 GOLDEN = Path(__file__).parent / "golden" / "table.md"
 NEAR = {
@@ -139,6 +140,16 @@ def test_figures_that_were_not_measured_are_not_claimed():
     assert "were not measured" in without
     assert '"synthetic")' not in without
     assert "licence | not stated" in table_card(changed(license=None))
+
+
+def test_it_says_what_the_intervals_leave_out():
+    words = " ".join(table_card(FACTS).split())
+    assert "They do not cover what is unknown of the generator: it was tuned once" in words
+    assert "So they are too narrow" in words
+    assert "No imputed cell was given the label" in words
+    assert f"more than {CATEGORIES} categories were neither read nor imputed" in words
+    without = table_card(changed(settings={**FACTS["settings"], "label_column": None}))
+    assert "was given the label" not in without
 
 
 def test_a_forgotten_fact_is_an_error():

@@ -8,6 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from hf_synth.commands.main import main
+from hf_synth.tables import likeness
 from hf_synth.tables.parts import is_table
 
 NAMES = ["well", "ill"]
@@ -74,6 +75,16 @@ def test_rows_of_the_test_split_are_named(real, tmp_path):
     assert verdicts["test rows"]["verdict"] == "bad"
     assert [row["row"] for row in verdicts["test rows"]["rows"]] == [*range(300, 307)]
     assert f"age {test[0]['age']}" in verdicts["test rows"]["rows"][0]["text"]
+
+
+def test_a_row_whose_holes_were_filled_is_still_that_row():
+    cells = [(1, None, "a"), (None, None, "b"), (8, 2.5, "a"), (9, 3.5, "c")]
+    real = [dict(zip(("age", "dose", "ward"), row, strict=True)) for row in cells]
+    own = [{**real[0], "dose": 7.5}, {**real[0], "age": 2}, {"age": 3, "dose": 1.0, "ward": "b"}]
+    found = likeness.copied(own, [4, 5, 6], real, None, "test")  # the ward alone is held by chance
+    assert (found.verdict, found.rows) == ("bad", [{"row": 4}])
+    assert "1 of 3 rows hold all cells of a row of the test split" in found.reason
+    assert likeness.copied(real, range(4), real, None, "test").found == 4
 
 
 def test_rows_that_give_train_rows_away(real, tmp_path):

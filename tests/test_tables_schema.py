@@ -1,11 +1,13 @@
 """Schemas and tables as they come: what is found in cells, what is refused, and how the refusal reads."""
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 
 from hf_synth.commands.main import guarded
 from hf_synth.errors import InputError
-from hf_synth.tables.schema import Column, infer, read_schema
+from hf_synth.tables.produce import Request
+from hf_synth.tables.schema import CATEGORIES, Column, infer, read_schema
+from hf_synth.tables.settings import ImputeConfig, ImputerConfig
 from hf_synth.tables.source import read_table
 
 TEXT = """id,age,bmi,sex,smokes,note
@@ -75,6 +77,111 @@ def test_a_range_is_held():
         column.read("52")
     assert column.rounded(71.3) == 50
     assert Column("number", decimals=1).rounded(33.649) == 33.6
+    assert Column("number", range=(0.32, 0.34), decimals=1).rounded(0.33) == 0.32
+
+
+def test_small_numbers_are_not_rounded_away():
+    column = infer([{"a": value} for value in (1e-05, 2.5e-05, "4e-05")]).columns["a"]
+    assert (column.range, column.decimals) == ((1e-05, 4e-05), 6)
+    assert column.rounded(1.44e-05) == 1.4e-05
+    assert Column("number", range=(1e-07, 9e-07)).rounded(3.2e-07) == 3.2e-07
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["02139", "94103", "60601"],
+        ["1_2", "3", "4"],
+        ["12345678901234567", "2", "3"],
+        [12345678901234567, 2, 3],
+        ["9" * 25, "2", "3"],
+    ],
+)
+def test_codes_of_digits_are_kept_as_written(cells):
+    rows = [{"a": cell} for cell in cells]
+    schema = infer(rows)
+    assert schema.columns["a"].type == "text"
+    assert [row["a"] for row in schema.rows(rows)] == [str(cell) for cell in cells]
+    assert infer(rows * 9).columns["a"].type == "category"  # few of them: no numbers either
+
+
+def test_integers_are_read_to_the_last_digit():
+    long = 12345678901234567
+    assert Column("integer").read(str(long)) == Column("id").read(long) == long
+    assert infer([{"row_id": str(long + at)} for at in range(3)]).columns["row_id"].type == "id"
+    assert infer([{"a": value} for value in (0.1234567890123456, 1e17)]).columns["a"].type == "number"
+    with pytest.raises(ValueError, match="must be an integer; got '1_2'"):
+        Column("integer").read("1_2")
+    with pytest.raises(ValueError, match="must be an integer of 64 bits; got '9999"):
+        Column("integer").read("9" * 20)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_words_for_missing_are_of_a_column_too_and_numbers_are_known_by_their_value(tmp_path, ending):
+    """Zero is no blood pressure, but a number of children."""
+    cells = {"children": [0, 2, 1], "pressure": [0, 70, 64], "dose": [1.5, -999.0, 2.5], "ward": [9, 1, 2]}
+    data = Dataset.from_dict(cells)
+    {"csv": data.to_csv, "parquet": data.to_parquet}[ending](tmp_path / f"rows.{ending}")
+    (tmp_path / "schema.yaml").write_text(
+        "columns:\n  children: {type: integer}\n  pressure: {type: integer, range: [20, 200], missing: [0]}\n"
+        "  dose: {type: number}\n  ward: {type: category, categories: [1, 2], missing: [9]}\nmissing: [NA, -999]\n"
+    )
+    table = read_table(str(tmp_path / f"rows.{ending}"))
+    schema = read_schema(tmp_path / "schema.yaml", table.names)
+    rows = schema.rows(table.split("train"))
+    assert {name: [row[name] for row in rows] for name in cells} == {
+        "children": [0, 2, 1],
+        "pressure": [None, 70, 64],
+        "dose": [1.5, None, 2.5],
+        "ward": [None, "1", "2"],
+    }
+    assert schema.facts()["columns"]["pressure"]["missing"] == ["0"]
+    assert "missing" not in schema.facts()["columns"]["dose"]
+
+
+def test_labels_that_are_numbers_of_classes_are_categories(tmp_path):
+    lines = [f"{20 + at},{at % 5 or ''},{at % 2}" for at in range(12)]
+    (tmp_path / "t.csv").write_text("\n".join(["age,dose,sick", *lines]) + "\n")
+    task = ImputeConfig(str(tmp_path / "t.csv"), label_column="sick", synthetic_label="1", synthetic_rows=2)
+    request = Request.of(task, ImputerConfig())
+    assert request.schema.columns["sick"] == Column("category", categories=("0", "1"))
+    assert request.rows["train"][1]["sick"] == "1"
+    ones = [{"y": at % 2 + 1} for at in range(12)]
+    assert infer(ones, label="y").columns["y"].type == "integer"  # as a category 1 would be stored as 0
+    assert infer([{"y": at} for at in range(12)], label="y").columns["y"].type == "integer"
+
+
+def test_a_class_label_of_too_many_names_is_text(tmp_path, capsys):
+    names = [f"c{at}" for at in range(CATEGORIES + 1)]
+    features = Features({"age": Value("int64"), "code": ClassLabel(names=names)})
+    data = Dataset.from_dict({"age": [1, None, 3], "code": [0, 1, 2]}, features)
+    (tmp_path / "t").mkdir()
+    data.to_parquet(tmp_path / "t" / "data.parquet")
+    schema = Request.of(ImputeConfig(str(tmp_path / "t")), ImputerConfig()).schema
+    assert schema.columns["code"] == Column("text")
+    words = [str(tmp_path / "t"), "--label_column", "code", "--synthetic_label", "c1", "--synthetic_rows", "2"]
+    assert guarded("impute", [*words, "--output_dir", str(tmp_path / "out")]) == 2
+    assert "needs a column of categories, 52 at most; 'code' is text" in " ".join(capsys.readouterr().err.split())
+
+
+def test_decimal_commas_are_points_where_semicolons_part_the_cells(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "dose;people;grade\n" + "".join(f"{at},5;1,{at}00;{at},0\n" for at in range(3, 9)) + "NA;2,500;4\n"
+    )
+    table = read_table(str(tmp_path / "t.csv"))
+    schema = infer(table.split("train"))
+    assert {name: column.type for name, column in schema.columns.items()} == {
+        "dose": "number",
+        "people": "text",  # thousands, or three decimals
+        "grade": "integer",
+    }
+    assert [row["dose"] for row in schema.rows(table.split("train"))] == [3.5, 4.5, 5.5, 6.5, 7.5, 8.5, None]
+    kinds = "{dose: {type: text}, people: {type: text}, grade: {type: number}}"
+    (tmp_path / "schema.yaml").write_text(f"columns: {kinds}\n")
+    declared = read_schema(tmp_path / "schema.yaml", table.names).rows(table.split("train"))
+    assert (declared[0], type(declared[0]["dose"])) == ({"dose": "3,5", "people": "1,300", "grade": 3.0}, str)
+    (tmp_path / "c.csv").write_text('dose,age\n"3,5",1\n"4,5",2\n"5,5",3\n')
+    assert infer(read_table(str(tmp_path / "c.csv")).split("train")).columns["dose"].type == "text"
 
 
 @pytest.mark.parametrize(

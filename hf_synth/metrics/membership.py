@@ -9,13 +9,13 @@ import evaluate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hf_synth.metrics.closest_record import checked, nearest
+from hf_synth.metrics.closest_record import checked, enough, nearest
 
 _DESCRIPTION = """Membership inference by distance (Chen et al. 2020, https://huggingface.co/papers/1909.03935): an
 attacker who has the synthetic rows, and no access to the generator, takes the real rows nearest to a synthetic one for
 those that were learnt from.
 
-score(x) = -min over synthetic s of mean_j |x_j - s_j|
+score(x) = -min over synthetic s of mean_j |x_j - s_j|      over shared cells, as in `closest_record`
 
 auc:      area under the ROC curve of telling training rows (members) from the holdout's by score, ties counted half.
           0.5: the attacker guesses; 1: knows. Its 95 % interval is the percentile bootstrap's over members and others.
@@ -44,20 +44,24 @@ def _interval(members: NDArray, others: NDArray, seed: int) -> list[float]:
     return [float(value) for value in np.quantile(found, [0.025, 0.975])]
 
 
-def membership(synthetic: ArrayLike, train: ArrayLike, holdout: ArrayLike, *, seed: int = 0) -> dict[str, Any]:
+def membership(
+    synthetic: ArrayLike, train: ArrayLike, holdout: ArrayLike, *, counted: ArrayLike | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Return how well the rows that were learnt from can be told from others by the synthetic rows.
 
     Args:
         synthetic: [N, D].
         train: What was learnt from, [M, D].
         holdout: Rows of the same source that were not, [H, D].
+        counted: See `closest_record.nearest`.
         seed: Of the interval.
 
     Raises:
         InputError: For tables that cannot be compared.
     """
     rows, learnt, apart = checked(data=synthetic, train=train, holdout=holdout)
-    members, others = -nearest(learnt, rows), -nearest(apart, rows)
+    least = enough(learnt, counted)
+    members, others = (-nearest(part, rows, counted, least) for part in (learnt, apart))
     limit = np.quantile(others, 0.9)
     return {
         "rows": len(rows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +16,7 @@ from .impute import Completed, Imputer
 from .pool import rubin
 from .schema import Schema
 from .serialise import Distribution
-from .vectors import vectors
+from .vectors import counted, vectors
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -37,17 +37,18 @@ def hidden_cells(
         of wrong categories), `baseline` (the same of the mean or the commonest category), and `covered`, the share of
         cells inside their interval, with its 95 % interval.
     """
-    wanted = [
-        Wanted(f"hidden:{at}", imputer.read(learnt[at]), tuple(name for row, name in hidden if row == at))
-        for at in sorted({row for row, _ in hidden})
-    ]
+    by_row: dict[int, list[str]] = defaultdict(list)
+    by_column: dict[str, list[int]] = defaultdict(list)
+    for at, name in hidden:
+        by_row[at].append(name)
+        by_column[name].append(at)
+    wanted = [Wanted(f"hidden:{at}", imputer.read(learnt[at]), tuple(by_row[at])) for at in sorted(by_row)]
     known = imputer.distributions(wanted)
     found = []
-    for name in imputer.serialiser.codings:
-        cells = [(known[f"hidden:{at}", name][0], rows[at][name]) for at, column in hidden if column == name]
+    for name in (name for name in imputer.serialiser.codings if name in by_column):
+        cells = [(known[f"hidden:{at}", name][0], rows[at][name]) for at in by_column[name]]
         observed = [row[name] for row in learnt if row[name] is not None]
-        if cells:
-            found.append({"column": name, "cells": len(cells), **compared(cells, observed, imputer.task.interval)})
+        found.append({"column": name, "cells": len(cells), **compared(cells, observed, imputer.task.interval)})
     return found
 
 
@@ -112,6 +113,7 @@ def pooled_means(schema: Schema, rows: Rows, completed: Completed) -> list[dict[
 
 
 def privacy(schema: Schema, synthetic: Rows, learnt: Rows, holdout: Rows, seed: int) -> dict[str, Any]:
-    """Return distance to closest record and membership inference of synthetic rows."""
-    tables = [vectors(part, schema, learnt) for part in (synthetic, learnt, holdout)]
-    return {"closest_record": closest_record(*tables, seed=seed), "membership": membership(*tables, seed=seed)}
+    """Return distance to closest record and membership inference of synthetic rows, over what both rows hold."""
+    tables = [vectors(part, schema, learnt, holes=True) for part in (synthetic, learnt, holdout)]
+    given: dict[str, Any] = {"counted": counted(schema, learnt), "seed": seed}
+    return {"closest_record": closest_record(*tables, **given), "membership": membership(*tables, **given)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..journal import Journal, digest
 from ..models import Source
 from .chains import Chains, Wanted, chunked
 from .predict import Predictor, TunedModel
-from .schema import Schema
+from .schema import CATEGORIES, Schema
 from .serialise import Distribution, Serialiser, codings
 from .settings import ImputeConfig, ImputerConfig
 
@@ -159,7 +160,10 @@ class Imputer:
             for column in one.cells:
                 cells.append(self._cell(at, column, *known[one.key, column]))
                 best[at][column] = self._written(cells[-1])
-            cells += [_untouched(at, column) for column in self._others(rows[at])]
+            cells += [
+                Cell(at, column, None, None, None, (), 0.0, f"not imputed: {self._why(column)}")
+                for column in self._others(rows[at])
+            ]
         return best, cells
 
     def _wanted(self, rows: Rows, name: str) -> list[Wanted]:
@@ -173,7 +177,7 @@ class Imputer:
     def _cell(self, at: int, column: str, found: Distribution, valid: float) -> Cell:
         share, attempts = self.task.interval, self.task.attempts
         if valid * attempts < 1:
-            how = f"no valid value: the model gives those of the column {valid:.2g}, less than one in {attempts} draws"
+            how = f"no valid value; the model gives those of the column {valid:.2g}, less than one in {attempts} draws"
             return Cell(at, column, None, None, None, (), valid, how)
         if not found.column.numeric:
             likely = tuple(found.likely(share))
@@ -193,6 +197,16 @@ class Imputer:
             if value is None and (name not in self.serialiser.codings or name == self.label)
         ]
 
+    def _why(self, name: str) -> str:
+        """Return why nobody imputes a column."""
+        if name == self.label:
+            return "the label"
+        if self.schema.columns[name].imputable:
+            return "no observed cell to learn from"
+        if self.schema.columns[name].type == "id":
+            return "an id"
+        return f"neither numbers nor categories, of which a column has {CATEGORIES} at most"
+
     def synthesize(self, label: str, rows: int) -> list[dict[str, Any]]:
         """Write whole rows of a label; a row with a cell that has no valid value is left out.
 
@@ -210,10 +224,6 @@ class Imputer:
         return found
 
 
-def _untouched(at: int, column: str) -> Cell:
-    return Cell(at, column, None, None, None, (), 0.0, "not imputed: a column of texts, ids or labels")
-
-
 def hide(rows: Rows, schema: Schema, label: str | None, share: float, seed: int) -> tuple[list[dict[str, Any]], list]:
     """Return rows without a share of their observed cells, and which these are, as (row, column).
 
@@ -222,10 +232,12 @@ def hide(rows: Rows, schema: Schema, label: str | None, share: float, seed: int)
     rng, left = random.Random(f"{seed}:hidden"), [dict(row) for row in rows]
     names = [name for name, column in schema.columns.items() if column.imputable and name != label]
     cells = [(at, name) for at, row in enumerate(rows) for name in names if row[name] is not None]
+    of_row, of_column = Counter(at for at, _ in cells), Counter(name for _, name in cells)
     hidden = []
     for at, name in rng.sample(cells, round(share * len(cells))):
-        alone = sum(left[at][other] is not None for other in names) < 2
-        if not alone and sum(row[name] is not None for row in left) > 2:
+        if of_row[at] > 1 and of_column[name] > 2:
             left[at][name] = None
+            of_row[at] -= 1
+            of_column[name] -= 1
             hidden.append((at, name))
     return left, sorted(hidden)

@@ -22,7 +22,7 @@ from ..pii import mask
 from . import likeness
 from .parts import Part, Row, read_parts
 from .schema import Column, Schema
-from .vectors import vectors
+from .vectors import counted, vectors
 
 PARTS = 10  # words of a column of numbers
 
@@ -146,8 +146,8 @@ def _given_away(own: Part, test: Part, train: Part | None, schema: Schema, confi
         yield from (skipped(check, "most rows are train rows: all that those hold is given away") for check in checks)
         return
     parts = [_drawn(part, config) for part in (own, train, test)]
-    mine, learnt, others = (vectors(part, schema, parts[1]) for part in parts)
-    yield from likeness.given_away(mine, learnt, others, config.seed)
+    mine, learnt, others = (vectors(part, schema, parts[1], holes=True) for part in parts)
+    yield from likeness.given_away(mine, learnt, others, counted(schema, parts[1]), config.seed)
 
 
 def _drawn(part: Part, config: InspectConfig) -> list[Row]:

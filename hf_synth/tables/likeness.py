@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from operator import itemgetter
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ from ..pii import mask
 from .schema import Schema
 
 Rows = Sequence[Mapping[str, Any]]
+Held = list[tuple[Callable[[tuple[Any, ...]], Any], set[Any]]]
 DRAWS = 500  # by which chance is known
 CELL = 40  # characters of a cell that are shown
+WAYS = 100  # of having holes, the commonest
 
 
 def allowed(wrong: Sequence[tuple[int, str, Any]], rows: int, real: Rows, schema: Schema) -> Verdict:
@@ -114,7 +118,7 @@ def repeated(own: Rows, index: Sequence[int], real: Rows | None) -> Verdict:
 
 
 def copied(own: Rows, index: Sequence[int], real: Rows, beside: Rows | None, split: str) -> Verdict:
-    """Rows that are a row of the reference, cell for cell.
+    """Rows that hold every cell of a row of the reference: one with holes is not hidden by filling them.
 
     Args:
         own: The table.
@@ -123,19 +127,40 @@ def copied(own: Rows, index: Sequence[int], real: Rows, beside: Rows | None, spl
         beside: Those of its other split, of which some are by chance.
         split: The name of the first.
     """
-    held = {_key(row) for row in real}
-    known = [at for at, row in zip(index, own, strict=True) if _key(row) in held]
-    chance = sum(_key(row) in held for row in beside) / len(beside) if beside else 0.0
+    held = _held(real)
+    known = [at for at, row in zip(index, own, strict=True) if _holds_one(row, held)]
+    chance = sum(_holds_one(row, held) for row in beside) / len(beside) if beside else 0.0
     told = {**share_of(len(known), len(own)), "by chance": chance}
-    reason = f"{len(known)} of {len(own):,} rows are rows of the {split} split, cell for cell"
+    reason = f"{len(known)} of {len(own):,} rows hold all cells of a row of the {split} split"
     if chance:
-        reason += f" ({percent(chance)} of its other rows are)"
+        reason += f" ({percent(chance)} of its other rows do)"
     more = told["interval"][0] > limits.DUPLICATES_TIMES * chance if chance else bool(known)
     verdict: Level = "good" if split == "train" or not more else "bad"
     named = [{"row": at} for at in known[: limits.MOST_ROWS]]
     if split == "train":
         reason += " (information)"
     return Verdict(f"{split} rows", verdict, len(known), 0, reason, named, told, len(known))
+
+
+def _held(rows: Rows) -> Held:
+    """Return the observed cells of rows, beside what takes such cells from another row.
+
+    Rows with fewer cells than half of what a row holds (the median), or with holes that few share, are held with
+    their holes: so few cells others hold by chance, and each way of having holes costs a look at every row.
+    """
+    keys = [_key(row) for row in rows]
+    ways = [tuple(at for at, cell in enumerate(key) if cell is not None) for key in keys]
+    usual, least = {way for way, _ in Counter(ways).most_common(WAYS)}, max(1, median([*map(len, ways)] or [0]) / 2)
+    found: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}
+    for key, way in zip(keys, ways, strict=True):
+        places = way if way in usual and len(way) >= least else tuple(range(len(key)))
+        found.setdefault(places, []).append(key)
+    return [(pick := itemgetter(*places), {*map(pick, some)}) for places, some in found.items()]
+
+
+def _holds_one(row: Mapping[str, Any], held: Held) -> bool:
+    key = _key(row)
+    return any(pick(key) in cells for pick, cells in held)
 
 
 def columns(own: Rows, real: Rows, schema: Schema, seed: int) -> Verdict:
@@ -201,16 +226,18 @@ def pairs(own: Rows, real: Rows, schema: Schema) -> Verdict:
     return Verdict("pairs of columns", verdict, value, limit, reason, (), {"pairs": found})
 
 
-def given_away(own: NDArray, learnt: NDArray, holdout: NDArray, seed: int) -> list[Verdict]:
+def given_away(own: NDArray, learnt: NDArray, holdout: NDArray, counted: NDArray, seed: int) -> list[Verdict]:
     """Distance to the closest record and membership inference.
 
     Args:
-        own: Rows as `vectors` gives them, [N, D].
+        own: Rows as `vectors` gives them, with their holes, [N, D].
         learnt: Those that were learnt from, [M, D].
         holdout: Rows of the same source that were not, [H, D].
+        counted: Which places count as a column, [D].
         seed: Decides draws.
     """
-    near, attack = closest_record(own, learnt, holdout, seed=seed), membership(own, learnt, holdout, seed=seed)
+    near = closest_record(own, learnt, holdout, counted=counted, seed=seed)
+    attack = membership(own, learnt, holdout, counted=counted, seed=seed)
     reason = f"{percent(near['nearer'])} of the rows are nearer to train rows than to as many test rows (chance 50 %)"
     lies: Level = "look" if near["nearer_interval"][0] > limits.NEARER else "good"
     told = f"train rows are told from test rows by these rows in {attack['auc']:.2f} (chance 0.5)"

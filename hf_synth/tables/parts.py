@@ -17,8 +17,9 @@ from ..metrics.sampling import drawn
 from ..metrics.tokens import words
 from ..produce import known_as
 from .folder import NUMBERS
-from .schema import CATEGORIES, Column, Schema, as_text, infer
+from .schema import CATEGORIES, Column, Schema, infer
 from .source import Table
+from .values import as_text, is_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -183,11 +184,10 @@ def _schema(tables: Mapping[str, Table], label: str | None) -> Schema:
     both = [name for name in of.names if name in tables["dataset"].names and name not in NO_CELLS]
     every = [{name: row[name] for name in both} for part in of.splits.values() for row in part]
     known = {name: values for name, values in of.categories.items() if name in both and len(values) <= CATEGORIES}
-    empty = Schema({}).empty
-    both = [name for name in both if name in known or not all(empty(row[name]) for row in every)]
+    both = [name for name in both if name in known or not all(is_missing(row[name]) for row in every)]
     every = [{name: row[name] for name in both} for row in every]
     if label in both and label not in known:
-        cells = [as_text(row[label]) for row in every if not empty(row[label])]
+        cells = [as_text(row[label]) for row in every if not is_missing(row[label])]
         if len({*cells}) <= min(CATEGORIES, max(len(cells) // 2, 2)):  # else numbers to predict
             known[label] = tuple(sorted({*cells}))
     found = {name: column for name, column in infer(every, known).columns.items() if column.imputable} if both else {}
@@ -206,7 +206,7 @@ def _part(table: Table, split: str, sample: _Sample, schema: Schema) -> Part:
     for at, row in zip(sample.places, table.split(split), strict=True):
         values = {}
         for name, column in schema.columns.items():
-            missing = schema.empty(row.get(name))
+            missing = schema.empty(name, row.get(name))
             values[name] = None if missing else _cell(unbounded[name], row[name])
             if not missing and (values[name] is None or _beyond(column, values[name])):
                 wrong.append((at, name, row[name]))

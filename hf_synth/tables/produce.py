@@ -19,7 +19,7 @@ from ..produce import DECIDING
 from .check import covered, hidden_cells, pooled_means, privacy
 from .folder import NUMBERS, write_table_folder
 from .impute import Completed, Imputer, hide
-from .schema import Schema, infer, read_schema
+from .schema import CATEGORIES, Schema, infer, read_schema
 from .settings import ImputeConfig, ImputerConfig
 from .source import Table, read_table
 
@@ -62,7 +62,9 @@ class Request:
             if name in table.names:
                 raise InputError(f"the completed tables have a column {name!r} of their own; rename that of the table")
         every = [row for part in table.splits.values() for row in part]  # else a range would be that of one split
-        schema = read_schema(task.schema, table.names) if task.schema else infer(every, table.categories)
+        schema = (
+            read_schema(task.schema, table.names) if task.schema else infer(every, table.categories, task.label_column)
+        )
         _check_label(task, schema)
         rows = {name: schema.rows(part, f"split {name!r} of {table.name!r}") for name, part in table.splits.items()}
         whole = all(value is not None for part in rows.values() for row in part for value in row.values())
@@ -87,7 +89,8 @@ def _check_label(task: ImputeConfig, schema: Schema) -> None:
         raise unknown("`label_column`", task.label_column, schema.columns)
     column = schema.columns[task.label_column]
     if task.synthetic_label is not None and column.type != "category":
-        raise InputError(f"`synthetic_label` needs a column of categories; {task.label_column!r} is {column.type}")
+        allowed = f"a column of categories, {CATEGORIES} at most"
+        raise InputError(f"`synthetic_label` needs {allowed}; {task.label_column!r} is {column.type}")
     if task.synthetic_label is not None and task.synthetic_label not in column.categories:
         raise unknown("`synthetic_label`", task.synthetic_label, column.categories)
 
@@ -187,13 +190,9 @@ def _missing(request: Request, completed: Mapping[str, Completed]) -> dict[str, 
         if any(splits.values()):
             kind = {"column": name, "type": column.type, "splits": splits}
             found.append({**kind, "imputed": done, "empty": len(own) - done})
-    empty = Counter(cell.how.partition(":")[0] + _column_of(cell) for cell in cells if cell.value is None)
+    empty = Counter(f"{cell.how.partition(';')[0]} (column {cell.column})" for cell in cells if cell.value is None)
     failed = sum(_failed(done) for done in completed.values())
     return {"missing": found, "empty": dict(sorted(empty.items())), "failed_draws": failed}
-
-
-def _column_of(cell: Any) -> str:
-    return f" (column {cell.column})"
 
 
 def _failed(done: Completed) -> int:

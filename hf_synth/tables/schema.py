@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +15,15 @@ from pydantic import Field
 
 from ..config import checked, read_yaml, strict
 from ..errors import InputError, unknown
+from .values import MISSING, as_number, as_text, is_missing
 
 Kind = Literal["integer", "number", "category", "text", "id"]
 CATEGORIES = 52  # most of a column: each has a word of its own
 SHOWN = 3  # wrong cells that an error names
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
 BOOLEANS = ("true", "false")
+PADDED = re.compile(r"[+-]?0[0-9]")  # codes: a number would lose their zeros
+EXACT = 10**15  # integers below are exact as 64-bit floats, which means and ranges are; longer ones are codes
+INT64 = 2**63
 
 
 @strict
@@ -31,12 +36,14 @@ class Column:
         range: Of numbers: the least and the greatest allowed.
         categories: Of `category`: the allowed names.
         decimals: Of `number`: digits behind the point.
+        missing: Words that stand for a missing cell in this column, beside the table's; of numbers, by their value.
     """
 
     type: Kind
     range: tuple[float, float] | None = None
     categories: tuple[str, ...] = ()
     decimals: int | None = Field(None, ge=0)
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.range and (not self.numeric or not self.range[0] <= self.range[1]):
@@ -72,22 +79,22 @@ class Column:
             return text
         if self.type == "text":
             return str(cell)
-        whole = self.type != "number"
-        try:
-            value = float(cell)
-        except (TypeError, ValueError):
-            raise ValueError(f"must be {'an integer' if whole else 'a number'}; got {cell!r}") from None
-        if not math.isfinite(value) or (whole and value != int(value)):
-            raise ValueError(f"must be {'an integer' if whole else 'a finite number'}; got {cell!r}")
+        whole, value = self.type != "number", as_number(cell)
+        if value is None or not math.isfinite(value) or (whole and value != int(value)):
+            raise ValueError(f"must be {'an integer' if whole else 'a number'}; got {cell!r}")
+        if whole and abs(value) >= INT64:
+            raise ValueError(f"must be an integer of 64 bits; got {cell!r}")
         if self.range and not self.range[0] <= value <= self.range[1]:
             raise ValueError(f"must be within {self.range[0]:g} to {self.range[1]:g}; got {cell!r}")
-        return int(value) if whole else value
+        return int(value) if whole else float(value)
 
     def rounded(self, value: float) -> int | float:
         """Return a number as the column writes it, within its range."""
-        if self.range:
-            value = min(max(value, self.range[0]), self.range[1])
-        return round(value) if self.type == "integer" else round(value, 6 if self.decimals is None else self.decimals)
+        low, high = self.range or (-math.inf, math.inf)
+        if self.type == "integer":
+            return round(min(max(value, low), high))
+        near = float(f"{value:.9g}") if self.decimals is None else round(value, self.decimals)
+        return min(max(near, low), high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +104,10 @@ class Schema:
     columns: Mapping[str, Column]
     missing: tuple[str, ...] = MISSING
 
-    def empty(self, cell: Any) -> bool:
-        """Return whether a cell is missing."""
-        if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-            return True
-        return isinstance(cell, str) and cell.strip() in self.missing
+    def empty(self, name: str, cell: Any) -> bool:
+        """Return whether a cell of a column is missing."""
+        column = self.columns[name]
+        return is_missing(cell, (*self.missing, *column.missing), column.numeric)
 
     def rows(self, rows: Iterable[Mapping[str, Any]], where: str = "the table") -> list[dict[str, Any]]:
         """Return rows with the values that the schema reads, `None` where one is missing.
@@ -114,7 +120,7 @@ class Schema:
             values = {}
             for name, column in self.columns.items():
                 try:
-                    values[name] = None if self.empty(row[name]) else column.read(row[name])
+                    values[name] = None if self.empty(name, row[name]) else column.read(row[name])
                 except ValueError as error:
                     wrong.append(f"row {number}, column {name!r} {error}")
             found.append(values)
@@ -134,6 +140,8 @@ class Schema:
                 told[name]["categories"] = list(column.categories)
             if column.decimals is not None:
                 told[name]["decimals"] = column.decimals
+            if column.missing:
+                told[name]["missing"] = list(column.missing)
         return {"columns": told, "missing": list(self.missing)}
 
 
@@ -168,57 +176,70 @@ def read_schema(path: str | Path, names: Sequence[str]) -> Schema:
     return Schema(columns, ("", *missing))
 
 
-def as_text(value: Any) -> str:
-    """Return a category's name: that of `True` is `true`, that of 1.0, an integer beside missing cells, is 1."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def infer(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Sequence[str]] | None = None) -> Schema:
+def infer(
+    rows: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Sequence[str]] | None = None,
+    label: str | None = None,
+) -> Schema:
     """Find a schema in the observed cells.
 
-    Integers and numbers have the range that is seen. A column of other words is a category where it has few for its
+    Integers and numbers have the range that is seen. What a number would not give back as it is written, `02139`,
+    `1_2` or an integer of more than 15 digits, is a word. A column of words is a category where it has few for its
     rows, else text; an integer column that names a row (`id`, `row_id`, `index`), never missing and never the same
     twice, is an id.
 
     Args:
         rows: At least one.
-        known: The categories of columns that have them declared.
+        known: The categories of columns that have them declared; more than a category may have are texts.
+        label: A column that is a category where it holds the numbers of classes, 0, 1 and so on.
 
     Raises:
         InputError: For a column without an observed cell.
     """
-    empty, columns = Schema({}), {}
+    columns = {}
     for name in rows[0]:
-        cells = [row[name] for row in rows if not empty.empty(row[name])]
+        cells = [row[name] for row in rows if not is_missing(row[name])]
         if known and name in known:
-            columns[name] = Column("category", categories=tuple(known[name]))
-            continue
-        if not cells:
+            fits = len(known[name]) <= CATEGORIES
+            columns[name] = Column("category", categories=tuple(known[name])) if fits else Column("text")
+        elif not cells:
             raise InputError(f"column {name!r} has no observed cell: nothing can be learnt of it; leave it out")
-        columns[name] = _column(name, cells, len(rows))
+        else:
+            columns[name] = (_classes(cells) if name == label else None) or _column(name, cells, len(rows))
     return Schema(columns)
+
+
+def _classes(cells: Sequence[Any]) -> Column | None:
+    """Return a category where the cells are numbers of classes, in whose order its names then stand."""
+    words = {as_text(cell).strip() for cell in cells}
+    names = tuple(map(str, range(len(words))))
+    return Column("category", categories=names) if words == {*names} and _few(names, cells) else None
+
+
+def _few(names: Sequence[str], cells: Sequence[Any]) -> bool:
+    return len(names) <= CATEGORIES and len(names) <= max(2, len(cells) // 4)
 
 
 def _column(name: str, cells: Sequence[Any], rows: int) -> Column:
     """Return what a column's observed cells say of it."""
     words = [as_text(cell).strip() for cell in cells]
+    distinct = tuple(sorted(set(words)))
     if any(isinstance(cell, bool) for cell in cells) or {word.lower() for word in words} <= set(BOOLEANS):
-        return Column("category", categories=tuple(sorted(set(words))))
-    try:
-        values = [float(cell) for cell in cells]
-    except (TypeError, ValueError):
-        values = []
-    if values and all(map(math.isfinite, values)):
-        whole = all(value == int(value) for value in values)
-        telling = name.lower() in ("id", "index") or name.lower().endswith(("_id", "_index"))
-        if telling and whole and len(set(values)) == rows:
-            return Column("id")
-        decimals = max(len(repr(value).partition(".")[2]) for value in values)
-        return Column(
-            "integer" if whole else "number", (min(values), max(values)), decimals=None if whole else decimals
-        )
-    distinct = sorted(set(words))
-    few = len(distinct) <= CATEGORIES and len(distinct) <= max(2, len(cells) // 4)
-    return Column("category", categories=tuple(distinct)) if few else Column("text")
+        return Column("category", categories=distinct)
+    found = None if any(map(PADDED.match, words)) else _numbers(name, cells, rows)
+    return found or (Column("category", categories=distinct) if _few(distinct, cells) else Column("text"))
+
+
+def _numbers(name: str, cells: Sequence[Any], rows: int) -> Column | None:
+    """Return what cells say that are all numbers, and as they are written; `None` where one is not."""
+    values = [value for cell in cells if (value := as_number(cell)) is not None and math.isfinite(value)]
+    if len(values) < len(cells):
+        return None
+    whole = all(value == int(value) and abs(value) < INT64 for value in values)
+    telling = name.lower() in ("id", "index") or name.lower().endswith(("_id", "_index"))
+    if telling and whole and len(set(values)) == rows:
+        return Column("id")
+    if any(isinstance(value, int) and abs(value) >= EXACT for value in values):
+        return None
+    decimals = None if whole else max(-int(Decimal(repr(value)).as_tuple().exponent) for value in values)
+    return Column("integer" if whole else "number", (min(values), max(values)), decimals=decimals and max(decimals, 0))

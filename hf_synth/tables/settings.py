@@ -15,7 +15,8 @@ class ImputeConfig:
 
     Attributes:
         table: A `.csv` file, a data set's folder, or a Hub id.
-        schema: YAML file with the columns' types, ranges and categories; found in the observed cells where left out.
+        schema: YAML file with the columns' types, ranges, categories, and the words that stand for a missing cell, of
+            the table and of a column; found in the observed cells where left out.
         split: The split that is learnt from; all splits are completed.
         label_column: A column that is not imputed, and never given when cells are, so that a classifier can be judged
             on completed rows. Labels of the split that is learnt from stand in half of the texts, for rows of a label.

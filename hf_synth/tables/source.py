@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, reason_of, unknown
 from ..files import delimiter, load_file
+from .values import Comma, is_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+COMMAS = re.compile(r"-?[0-9]+(?:,[0-9]+)?")
+THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?:,[0-9]{3})?")  # or a number of three decimals: nothing tells
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ def _csv(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream, strict=True, delimiter=delimiter(path))
+            between = delimiter(path)
+            lines = csv.reader(stream, strict=True, delimiter=between)
             names = [name.strip() for name in next(lines, [])]
             _check_names(path, names)
             rows = []
@@ -116,7 +122,18 @@ def _csv(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path.name!r}, line {lines.line_num}, is no CSV: {error}") from None
     if not rows:
         raise InputError(f"{path.name!r} has no rows below the column names")
+    if between == ";":
+        for name in names:
+            _read_commas(rows, name)
     return rows
+
+
+def _read_commas(rows: list[dict[str, Any]], name: str) -> None:
+    """Take the commas of a column for points, in place, where all its cells say so."""
+    cells = [row[name].strip() for row in rows if not is_missing(row[name])]
+    if all(map(COMMAS.fullmatch, cells)) and not all(map(THOUSANDS.fullmatch, cells)):
+        for row in rows:
+            row[name] = Comma(row[name])
 
 
 def _check_names(path: Path, names: list[str]) -> None:

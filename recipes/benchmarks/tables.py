@@ -78,9 +78,13 @@ def boosted(train: np.ndarray, labels: np.ndarray, test: np.ndarray, weights: np
     return model.fit(train, labels, sample_weight=weights).predict_proba(test)[:, 1].tolist()
 
 
-def theirs(kind: str, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return train and test as an imputer of scikit-learn completes them."""
-    model = THEIRS[kind]().fit(train)
+def theirs(kind: str, train: np.ndarray, test: np.ndarray, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return train and test as an imputer of scikit-learn completes them, within the columns' ranges, [2, D]."""
+    model = THEIRS[kind]()
+    if kind == "iterative":  # the others give means of observed values, which are within
+        low, high = StandardScaler().fit(train).transform(ranges)
+        model.set_params(iterativeimputer__min_value=low, iterativeimputer__max_value=high)
+    model.fit(train)
     found = [model.transform(part) for part in (train, test)]
     if kind != "mean":
         found = [model.steps[0][1].inverse_transform(part) for part in found]
@@ -94,11 +98,12 @@ def cell(schema: Schema, train: Rows, test: Rows, share: float, seed: int, given
     (holed, _), (holed_test, gone) = (masked(part, names, share, random) for part in (train, test))
     truth, labels = matrix(test, names), np.array([row[LABEL] == POSITIVE for row in train])
     spread = np.nanstd(matrix(holed, names), axis=0)
+    ranges = np.array([schema.columns[name].range for name in names], float).T
     found: dict[str, Any] = {"share": share, "seed": seed, "rows": np.nonzero(gone)[0].tolist()}
     found |= {"columns": np.nonzero(gone)[1].tolist(), "names": names, "errors": {}, "scores": {}, "seconds": {}}
     for kind in THEIRS:
         begun = time.perf_counter()
-        full, full_test = theirs(kind, matrix(holed, names), matrix(holed_test, names))
+        full, full_test = theirs(kind, matrix(holed, names), matrix(holed_test, names), ranges)
         found["seconds"][kind] = time.perf_counter() - begun
         found["errors"][kind] = ((full_test - truth) / spread)[gone].tolist()
         found["scores"][kind] = classify(full, labels, full_test)
