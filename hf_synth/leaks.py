@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
@@ -36,19 +37,25 @@ def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
 
 def held_back(folder: Path) -> str:
     """Return what real text stands behind a folder that was made under `private`; nothing of others."""
-    for name in (ADAPTER, FACTS, TRAINING):
-        if not (folder / name).is_file():
-            continue
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
-        if name == TRAINING:
-            return " and ".join(f"what a model has learnt from {what}" for what in found.get("private", ()))
-        adapter = found if name == ADAPTER else found["generator"].get("adapter") or {}
-        if name == FACTS and found.get("private"):
-            return f"rows made with {' and '.join(found['private'])}"
-        if adapter.get("private"):
-            what = "what" if name == ADAPTER else "rows of an adapter that"
-            return f"{what} has learnt from real rows of {adapter['shots']['name']}"
-    return ""
+    adapter = _read(folder / ADAPTER)
+    if adapter.get("private"):
+        return f"what has learnt from real rows of {adapter['shots']['name']}"
+    if made := made_with(folder):
+        return f"rows made with {' and '.join(made)}"
+    return " and ".join(f"what a model has learnt from {what}" for what in _read(folder / TRAINING).get("private", ()))
+
+
+def made_with(folder: Path) -> list[str]:
+    """Return what real text the rows of a data set were made with under `private`, in words; nothing of others."""
+    facts = _read(folder / FACTS)
+    adapter = facts.get("generator", {}).get("adapter") or {}  # of images there is no one generator
+    if adapter.get("private") and not facts.get("private"):
+        return [f"an adapter that has learnt from real rows of {adapter['shots']['name']}"]
+    return facts.get("private", [])
+
+
+def _read(record: Path) -> dict[str, Any]:
+    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
 def refuse_leaks(folder: Path, overrule: Sequence[str] = ()) -> None:
