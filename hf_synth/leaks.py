@@ -10,6 +10,8 @@ from typing import Any
 from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
 from .errors import InputError, unknown
+from .journal import write_whole
+from .produce import known_as
 
 PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
@@ -52,6 +54,26 @@ def made_with(folder: Path) -> list[str]:
     if adapter.get("private") and not facts.get("private"):
         return [f"an adapter that has learnt from real rows of {adapter['shots']['name']}"]
     return facts.get("private", [])
+
+
+def stays(path: str, private: bool) -> list[str]:
+    """Return what real text would stand behind rows that are made of others and shall stay on this machine, in words.
+
+    Args:
+        path: The others: a file, folder or Hub id.
+        private: Whether they shall stay. What they were made with under `private` shall in any case.
+    """
+    return made_with(Path(path)) or ([f"rows of {known_as(path)!r}"] if private else [])
+
+
+def hold_back(folder: Path, what: Sequence[str]) -> None:
+    """Record in a data set or a model what real text stands behind it, beside what is recorded there already."""
+    record = folder / (FACTS if (folder / FACTS).is_file() else TRAINING)
+    found = _read(record)
+    before = found.get("private", [])
+    if new := [one for one in dict.fromkeys(what) if one and one not in before]:
+        found["private"] = [*before, *new]
+        write_whole(record, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
 def _read(record: Path) -> dict[str, Any]:
