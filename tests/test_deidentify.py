@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 from hf_synth import InputError, ScriptedGenerator, Task
 from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
+from hf_synth.commands.train import masks_of
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import write_folder
 from hf_synth.hub import push
@@ -20,9 +21,11 @@ from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
-from hf_synth.settings import SynthConfig
+from hf_synth.request import Request
+from hf_synth.settings import StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
 from hf_synth.sources import Opening
+from hf_synth.tasks import load_task
 
 TAGS = ["O", "B-P", "I-P"]
 TOKENS = Task(
@@ -57,8 +60,9 @@ def patterns(monkeypatch):
     """Addresses and numbers such as 555-0123 are found, with presidio or without."""
 
     def spans(text):
-        found = {"EMAIL_ADDRESS": re.finditer(r"[^ ]+@[^ ]+\w", text), "PHONE_NUMBER": re.finditer(r"\d{3}-\d{4}", text)}
-        return sorted(((k, m.start(), m.end()) for k, own in found.items() for m in own), key=lambda one: one[1])
+        kinds = {"EMAIL_ADDRESS": r"[^ ]+@[^ ]+\w", "PHONE_NUMBER": r"\d{3}-\d{4}"}
+        found = [(kind, *match.span()) for kind, one in kinds.items() for match in re.finditer(one, text)]
+        return sorted(found, key=lambda one: one[1])
 
     monkeypatch.setattr("hf_synth.deidentify.spans", spans)
     monkeypatch.setattr("hf_synth.deidentify.find_spec", lambda name: "there")
@@ -347,28 +351,43 @@ def test_a_model_of_private_rows_leaves_when_it_is_said(presidio, task_file, rea
         push(folder / "model", "me/a", repo_type="model", overrule=["private"], token="t")
 
 
-def test_a_model_stays_private_when_its_training_is_asked_for_again(patterns, task_file, real, tmp_path, capsys):
+def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, real, tmp_path):
     folder = tmp_path / "o"
     given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
     own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
     assert main(["generate", *given, *own[:4]]) == 0
-    train = ["train", *given, *own, "--real_rows", real]
-    assert main([*train, "--private", "--training_args", "{report_to: wandb}"]) == 2
-    assert not (folder / "model").exists()
+    train = ["train", *given, *own, "--real_rows", real, "--deidentify", "false"]
     assert main([*train, "--private"]) == 0
-    words = json.loads((folder / "model/tokenizer.json").read_text())["model"]["vocab"]
-    assert "[email_address]" in words  # the BiLSTM's vocabulary is written with the model
-    assert not any("clinic" in word for word in words)
-    assert "masked in 2 of 13 real rows: EMAIL_ADDRESS 2" in " ".join(capsys.readouterr().out.split())
-    told = json.loads((folder / "model/training.json").read_text())
-    assert told["real"]["deidentified"]["masked"] == {"EMAIL_ADDRESS": 2}
+    assert main(train) == 0
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
-    assert main([*train, "--private", "--num_train_epochs", "1"]) == 0  # it is there, and is not trained again
     with pytest.raises(InputError, match="real rows of"):
         push(folder / "model", "me/a", repo_type="model", token="t")
-    hold_back(folder / "model", ["real rows of 'notes'", "", "rows of 'more'", "rows of 'more'"])
-    assert json.loads((folder / "model/training.json").read_text())["private"][-1] == "rows of 'more'"
-    assert len(json.loads((folder / "model/training.json").read_text())["private"]) == 2
+    hold_back(folder / "model", ["real rows of notes", "", "rows of 'more'", "rows of 'more'"])
+    record = json.loads((folder / "model/training.json").read_text())
+    assert record["private"] == ["real rows of notes", "rows of 'more'"]
+    assert record["rows"]
+
+
+def test_real_rows_are_masked_before_a_student_learns_them(patterns, task_file, real):
+    task, config = load_task(task_file), StudentConfig("bilstm", real_rows=real)
+    generated = Dataset.from_dict({"text": ["a good film"], "label": [1]})
+    plain, masked = (Request.of(task, config, 0, masks) for masks in (None, Masks()))
+    assert any("clinic" in text for text in plain.texts(generated))  # of these the BiLSTM's vocabulary is made
+    assert not any("clinic" in text for text in masked.texts(generated))
+    assert "write to [EMAIL_ADDRESS] now" in masked.real.data["text"][:]
+    assert masked.real_facts()["deidentified"]["masked"] == {"EMAIL_ADDRESS": 2}
+    assert "deidentified" not in plain.real_facts()
+
+
+def test_private_trainings_mask_and_report_to_nobody(patterns, task_file):
+    def asked(private, deidentify=None, **student):
+        return masks_of(Plan.of(SynthConfig(task=task_file, deidentify=deidentify)), StudentConfig(**student), private)
+
+    assert asked(True, real_rows="x") == asked(False, True, real_rows="x") == Masks()
+    assert asked(False, real_rows="x") is asked(True, False, real_rows="x") is asked(True) is None
+    assert asked(False, training_args={"report_to": "wandb"}) is None
+    with pytest.raises(InputError, match="`training_args.report_to: wandb` may not"):
+        asked(True, training_args={"report_to": "wandb"})
 
 
 QUESTIONS = """
@@ -392,7 +411,8 @@ def test_contexts_of_a_corpus_that_the_task_names_are_masked_under_private(patte
     (tmp_path / "q.yaml").write_text(QUESTIONS.replace("CORPUS", str(tmp_path / "wards")))
 
     def ask(prompt, rng):
-        return "What of beds moved there" + ("?" if rng.random() < 0.7 else " and so on")
+        told = f"Was {MAIL[9:]} told of beds moved?"
+        return told if rng.random() < 0.3 else f"What of beds moved {rng.choice(WORDS)}?"
 
     generator = ScriptedGenerator(ask, name="asks")
     monkeypatch.setattr("hf_synth.commands.generate.open_generator", lambda *_, **__: generator)
@@ -402,7 +422,7 @@ def test_contexts_of_a_corpus_that_the_task_names_are_masked_under_private(patte
     facts = json.loads((own / "hf_synth/facts.json").read_text())
     assert facts["settings"]["deidentify"] is True
     assert facts["private"] == ["texts of the corpus 'wards'"]
-    assert facts["ledger"]["stages"]["rows"]["dropped"]
+    assert facts["ledger"]["stages"]["rows"]["dropped"]["personal data: EMAIL_ADDRESS"]
     for file in own.rglob("*.parquet"):
         assert "clinic" not in json.dumps(pq.read_table(file).to_pylist(), default=str), file
     for file in (own / "data").glob("[tv][ra]*.parquet"):

@@ -55,7 +55,7 @@ def test_rows_left_out_are_judged_as_if_they_had_not_been_there():
 def test_rows_written_from_a_row_do_not_judge_it():
     """Labels are drawn at random: nothing tells them but what was written from a row itself."""
     draw = np.random.default_rng(0)
-    seeds, labels = draw.normal(size=(60, 30)), np.arange(60) % 3
+    seeds, labels = draw.normal(size=(60, 90)), np.arange(60) % 3
     table = np.concatenate([seeds, *(seeds + 0.1 * draw.normal(size=seeds.shape) for _ in range(4))])
     every, origins = np.tile(labels, 5), np.tile(np.arange(60), 5)
     clean = (left_out(table, every, 3, origins).argmax(1) == labels).mean()
