@@ -39,8 +39,8 @@ class Plans:
         self.counts = np.array([counts[name] for name in self.names])
         if lacking := [name for name in self.names if not counts[name]]:
             raise InputError(
-                f"`seen_rows` holds no row of {', '.join(lacking)}: a label's rows are written from real ones of it, so "
-                "add one or more of each, or take the labels out of the task"
+                f"`seen_rows` holds no row of {', '.join(lacking)}: a label's rows are written from real ones of it, "
+                "so add one or more of each, or take the labels out of the task"
             )
         self.table: list[dict[str, Any]] = []
 
@@ -55,10 +55,9 @@ class Plans:
         before = self.table[-1] if self.table else None
         gain = None
         if before and len(rows) > before["rows"]:
-            gain = (found["recall"] - before["mean recall"]) / (len(rows) - before["rows"]) * 1000
-        self.table.append(
-            {"rows": len(rows), "mean recall": round(found["recall"], 4), "gain per 1,000 rows": gain and round(gain, 4)}
-        )
+            gain = round((found["recall"] - before["mean recall"]) / (len(rows) - before["rows"]) * 1000, 4)
+        told = {"rows": len(rows), "mean recall": round(found["recall"], 4), "gain per 1,000 rows": gain}
+        self.table.append(told)
         written = Counter(str(example.cell) for example in rows)
         wanted = shares(self.config, self.counts, np.array(found["errors"]), self.names)
         wanted = wanted * [name not in self.run.ledger.accounts for name in self.names]
