@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ SHARED = {
     "label_smoothing_factor": "label_smoothing",
     "output_dir": "output_dir",
 }
+PUSHES = ("push_to_hub", "hub_")  # how the names of what makes the Trainer push begin
+TRACKERS = ("none", "tensorboard", "trackio")  # which write on this machine alone
+SPACES = ("trackio_space_id", "trackio_bucket_id", "trackio_static_space_id")  # with which trackio does not
 
 
 def training_arguments(
@@ -29,12 +33,18 @@ def training_arguments(
     """Return the Trainer's arguments: ours, then the user's `training_args`; the best epoch has the highest `metric`.
 
     Raises:
-        InputError: For an argument that `TrainingArguments` does not have, or one that has a key of ours.
+        InputError: For an argument that `TrainingArguments` does not have, one that has a key of ours, or a push,
+            which has no card and is held back by nothing.
     """
     known = {f.name for f in dataclasses.fields(TrainingArguments)}
     for key in config.training_args:
         if key in SHARED:
             raise InputError(f"`training_args.{key}`: set `{SHARED[key]}` instead")
+        if key.startswith(PUSHES):
+            raise InputError(
+                f"`training_args.{key}`: the Trainer's own push has no card; give `run` a `hub_id`, or push the "
+                "model's folder with `hf-synth push`"
+            )
         if key not in known:
             raise unknown("`training_args`: a key", key, sorted(known))
     ours: dict[str, Any] = {
@@ -65,7 +75,27 @@ def training_arguments(
 
 
 def preparing(config: StudentConfig, **changes: Any) -> StudentConfig:
-    """Return settings for a student that is trained for what it says of the rows: not evaluated, chosen or pushed."""
+    """Return settings for a student that is trained for what it says of the rows: neither evaluated nor chosen."""
     aside = {"eval_strategy": "no", "load_best_model_at_end": False, "metric_for_best_model": None}
-    given = {**config.training_args, **aside, "push_to_hub": False}
-    return dataclasses.replace(config, training_args={**given, **changes})
+    return dataclasses.replace(config, training_args={**config.training_args, **aside, **changes})
+
+
+def refuse_trackers(config: StudentConfig) -> None:
+    """Refuse what would report a training to another machine, since `private` was asked for.
+
+    Raises:
+        InputError: Naming the tracker, or what sends trackio's records to a Space.
+    """
+    given = config.training_args.get("report_to") or "none"
+    names = given if isinstance(given, list) else [given]
+    for name in names:
+        if name not in TRACKERS:
+            raise InputError(
+                f"`private` keeps everything on this machine, and `training_args.report_to: {name}` may not: take "
+                f"one of {', '.join(TRACKERS)}"
+            )
+    spaces = [f"training_args.{key}" for key in SPACES if config.training_args.get(key)]
+    if "trackio" in names and "TRACKIO_SPACE_ID" in os.environ:
+        spaces.append("TRACKIO_SPACE_ID")
+    if spaces:
+        raise InputError(f"`private` keeps everything on this machine, and `{spaces[0]}` names a Space: take it out")

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from .bio import spans_of
 from .errors import InputError
+from .pii import MASKED
 
 Kind = Literal["date", "quote", "name", "number", "phrase"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -126,9 +127,11 @@ def rules(context: str) -> list[Candidate]:
     [('1979', 'date'), ('Pink Floyd', 'name'), ('30 million', 'number'), ('The Wall', 'quote')]
     """
     found: list[Candidate] = []
+    taken = [match.span() for match in MASKED.finditer(context)]  # what was hidden is no answer
     for start, end, kind in _matches(context):
-        if all(end <= other.start or start >= other.end for other in found):
+        if all(end <= first or start >= last for first, last in taken):
             found.append(Candidate(start, end, kind))
+            taken.append((start, end))
     return sorted(found)
 
 

@@ -1,7 +1,8 @@
 """De-identification: personal data masked in rows before a generator learns from them, and kept out of what it writes.
 
-Patterns find e-mail addresses, telephone, card, account and social security numbers, IP addresses and URLs; names of
-people, dates and record numbers are no patterns and are not found, but where the user lists them.
+Patterns find e-mail addresses, telephone, card, account and social security numbers, IP addresses, URLs and dates in
+digits; names of people, dates in words and record numbers are no patterns and are not found, but where the user lists
+them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from .bio import spans_of, tags_of
 from .errors import InputError
 from .files import read_lines
-from .pii import IMPERSONAL, spans
+from .pii import IMPERSONAL, LISTED, spans
 from .records import Example
 from .task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-LISTED = "LISTED"  # the kind of what the user names
 REGEX = "re:"
 Place = tuple[str, int, int]  # kind, start, end
 # Tokens are joined by spaces, so that a number is found, and without those, so that an address in pieces is.
@@ -77,6 +77,17 @@ class Masks:
         moved = [(new[start], new[end - 1] + 1, label) for start, end, label in entities]
         return [f"[{masked[at]}]" if at in masked else tokens[at] for at in kept], tags_of(len(kept), moved)
 
+    def answers(self, context: str, given: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """Return, of answers in a context, those that stand in it as they were when it is masked, at their places."""
+        places, masked = self.places(context), self.text(context)
+        found: dict[str, list[Any]] = {"text": [], "answer_start": []}
+        for text, start in zip(given["text"], given["answer_start"], strict=True):
+            place = start + sum(len(kind) + 2 - (end - first) for kind, first, end in places if end <= start)
+            if masked[place : place + len(text)] == text:
+                found["text"].append(text)
+                found["answer_start"].append(place)
+        return found
+
     def facts(self) -> dict[str, Any]:
         """Return what is recorded: never what the user listed, but how much."""
         return {"by": "presidio's patterns", "listed": len(self.listed)}
@@ -110,7 +121,9 @@ def open_masks(deidentify: bool, personal: str | None) -> Masks | None:
 
 
 def deidentified(task: Task, rows: Dataset, masks: Masks) -> tuple[Dataset, dict[str, Any]]:
-    """Return rows with personal data masked, and what is recorded of it; rows of parses that hold some are left out.
+    """Return rows with personal data masked, and what is recorded of it.
+
+    Rows of parses that hold some are left out, and questions whose answers were masked.
 
     Args:
         task: Names the columns.
@@ -131,11 +144,14 @@ def deidentified(task: Task, rows: Dataset, masks: Masks) -> tuple[Dataset, dict
         here = _masked(task, new) - _masked(task, row)
         counts.update(here)
         touched += bool(here)
+        if here and task.kind == "qa":
+            new[task.label_column] = masks.answers(row[task.columns[0]], row[task.label_column])
+            return new if new[task.label_column]["text"] else {}
         return {} if here and task.kind == "parse" else new
 
     made = [new for row in rows if (new := clean(row))]
     told = {**masks.facts(), "rows": len(rows), "rows_with_some": touched, "masked": dict(counts.most_common())}
-    return type(rows).from_list(made), told
+    return type(rows).from_list(made, features=rows.features), told
 
 
 def masks_told(told: Mapping[str, Any]) -> str:
@@ -144,7 +160,7 @@ def masks_told(told: Mapping[str, Any]) -> str:
     listed = f" and {told['listed']} listed names or expressions" if told["listed"] else ""
     return (
         f"masked in {told['rows_with_some']} of {told['rows']} real rows: {kinds}; {told['by']}{listed} find no other "
-        "names of people, no dates and no addresses"
+        "names of people, no dates in words and no addresses"
     )
 
 

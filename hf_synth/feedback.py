@@ -110,7 +110,6 @@ class Feedback:
 
     Attributes:
         table: What is known of each round, in words and figures for the card.
-        gain: Accuracy on the validation rows that the last round gained, per 1,000 rows, once two rounds have one.
     """
 
     def __init__(self, run: Run, config: FeedbackConfig):
@@ -125,7 +124,6 @@ class Feedback:
         self.validation = self._oracle() if config.oracle_rows else []
         self.held: frozenset[int] = frozenset()
         self.table: list[dict[str, Any]] = []
-        self.gain: float | None = None
 
     def judge(self, rows: Sequence[Example], more: bool) -> dict[Any, list[int]]:
         """Judge a round; return the places of the rows that the next one may show, best first, by label.
@@ -149,15 +147,9 @@ class Feedback:
             told["accuracy on the validation rows"] = accuracy = found["accuracy"]
             helpful = {label: [places[at] for at in own] for label, own in found["helpful"].items()}
             if (last := before.get("accuracy on the validation rows")) is not None and fresh:
-                self.gain = told["gain per 1,000 rows"] = round((accuracy - last) * 1000 / len(fresh), 4)
+                told["gain per 1,000 rows"] = round((accuracy - last) * 1000 / len(fresh), 4)
         self.table.append({**told, "rows to show next": sum(map(len, helpful.values()))})
         return helpful
-
-    def stalled(self, min_gain: float | None) -> str:
-        """Return why another round is not worth its rows; nothing while it is, or without `min_gain`."""
-        if min_gain is None or self.gain is None or self.gain >= min_gain:
-            return ""
-        return f"the last round gained {self.gain} in accuracy per 1,000 rows, less than `min_gain`, {min_gain}"
 
     def _found(self, rows: Sequence[Example], chosen: str) -> dict[str, Any]:
         """Return the classifier's accuracy, and by label the places of the rows to show."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
 from .errors import InputError, unknown
+from .journal import write_whole
+from .produce import known_as
 
 PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
@@ -36,19 +39,45 @@ def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
 
 def held_back(folder: Path) -> str:
     """Return what real text stands behind a folder that was made under `private`; nothing of others."""
-    for name in (ADAPTER, FACTS, TRAINING):
-        if not (folder / name).is_file():
-            continue
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
-        if name == TRAINING:
-            return " and ".join(f"what a model has learnt from {what}" for what in found.get("private", ()))
-        adapter = found if name == ADAPTER else found["generator"].get("adapter") or {}
-        if name == FACTS and found.get("private"):
-            return f"rows made with {' and '.join(found['private'])}"
-        if adapter.get("private"):
-            what = "what" if name == ADAPTER else "rows of an adapter that"
-            return f"{what} has learnt from real rows of {adapter['shots']['name']}"
-    return ""
+    adapter = _read(folder / ADAPTER)
+    if adapter.get("private"):
+        return f"what has learnt from real rows of {adapter['shots']['name']}"
+    if made := made_with(folder):
+        return f"rows made with {' and '.join(made)}"
+    return " and ".join(f"what a model has learnt from {what}" for what in _read(folder / TRAINING).get("private", ()))
+
+
+def made_with(folder: Path) -> list[str]:
+    """Return what real text the rows of a data set were made with under `private`, in words; nothing of others."""
+    facts = _read(folder / FACTS)
+    adapter = facts.get("generator", {}).get("adapter") or {}  # of images there is no one generator
+    if adapter.get("private") and not facts.get("private"):
+        return [f"an adapter that has learnt from real rows of {adapter['shots']['name']}"]
+    return facts.get("private", [])
+
+
+def stays(path: str, private: bool) -> list[str]:
+    """Return what real text would stand behind rows that are made of others and shall stay on this machine, in words.
+
+    Args:
+        path: The others: a file, folder or Hub id.
+        private: Whether they shall stay. What they were made with under `private` shall in any case.
+    """
+    return made_with(Path(path)) or ([f"rows of {known_as(path)!r}"] if private else [])
+
+
+def hold_back(folder: Path, what: Sequence[str]) -> None:
+    """Record in a data set or a model what real text stands behind it, beside what is recorded there already."""
+    record = folder / (FACTS if (folder / FACTS).is_file() else TRAINING)
+    found = _read(record)
+    before = found.get("private", [])
+    if new := [one for one in dict.fromkeys(what) if one and one not in before]:
+        found["private"] = [*before, *new]
+        write_whole(record, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+
+
+def _read(record: Path) -> dict[str, Any]:
+    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
 def refuse_leaks(folder: Path, overrule: Sequence[str] = ()) -> None:

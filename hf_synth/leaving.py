@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .produce import Plan, known_as
-from .settings import SynthConfig
+from .verbalizers import word_sources
 
 
-def reads_real(config: SynthConfig, method_config: Any) -> bool:
-    """Tell whether settings name real text that a generator learns from or is shown."""
-    return any((config.adapter, config.corpus, real_rows(method_config)))
+def reads_real(plan: Plan) -> bool:
+    """Tell whether a plan's generator learns from real text or is shown some, which its own task may name."""
+    return bool(real_texts(plan) or word_sources(plan.task, plan.config))
 
 
 def real_rows(method_config: Any) -> str | None:

@@ -21,7 +21,7 @@ def openings(run: Run, where: Where, most: int | None, sampling: dict[str, Any])
     """Yield openings, made only as far as somebody reads; one empty text where the task has none.
 
     Args:
-        run: Has the task.
+        run: Has the task, and masks for real texts where it is to have some.
         where: From the task's real corpus or, in place of it, from the task's list or the generator.
         most: Openings at most; `None` for the whole corpus, or 500 of the generator's.
         sampling: Decoding of openings that the generator writes.
@@ -32,7 +32,8 @@ def openings(run: Run, where: Where, most: int | None, sampling: dict[str, Any])
     elif where == "corpus" and opening.corpus:
         from .reference import corpus_texts
 
-        yield from islice(corpus_texts(opening.corpus, run.seed), most)
+        texts = islice(corpus_texts(opening.corpus, run.seed), most)
+        yield from map(run.masks.text, texts) if run.masks else texts
     elif opening.values:
         yield from opening.values
     else:

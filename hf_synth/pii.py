@@ -17,8 +17,11 @@ HINTS = {
     "US_SSN": re.compile(r"\b\d{3}[- .]\d{2}[- .]\d{4}\b"),
     "IP_ADDRESS": re.compile(r"\d\.\d{1,3}\.\d|[0-9A-Fa-f]:[0-9A-Fa-f:]{3}"),
     "URL": re.compile(r"://|www\."),
+    "DATE_TIME": re.compile(r"\d[/.-]\d{1,2}[/.-]\d|\b[A-Za-z]{3}-\d{2}|\d-[A-Za-z]{3}\b"),
 }
-IMPERSONAL = ("URL",)  # counted and masked, but no fault
+IMPERSONAL = ("URL", "DATE_TIME")  # counted and masked, but no fault
+LISTED = "LISTED"  # the kind of what the user names
+MASKED = re.compile(rf"\[(?:{'|'.join([*HINTS, LISTED])})\]")  # what a mask leaves
 # Masks e-mail addresses and long numbers without presidio; a share such as 0.00471 is none of these, and is kept.
 ROUGH = re.compile(r"(\b0\.\d+\b(?![ ().-]*\d))|\S+@\S+|\+?\d(?:[\d ().-]{5,})\d")
 
@@ -57,11 +60,14 @@ def _recognizers() -> dict[str, Any]:
 
     by_pattern = {"EMAIL_ADDRESS": presidio.EmailRecognizer, "URL": presidio.UrlRecognizer}
     found = {kind: PatternRecognizer(supported_entity=kind, patterns=own.PATTERNS) for kind, own in by_pattern.items()}
+    # Dates in digits, or with a month of three letters; the patterns that are left out find fractions.
+    dates = [pattern for pattern in presidio.DateRecognizer.PATTERNS if pattern.score >= 0.5]
     ssn = [pattern for pattern in presidio.UsSsnRecognizer.PATTERNS if pattern.score >= 0.5]  # the others: any digits
     return found | {
         "CREDIT_CARD": presidio.CreditCardRecognizer(),
         "IBAN_CODE": presidio.IbanRecognizer(),
         "IP_ADDRESS": presidio.IpRecognizer(),
         "US_SSN": presidio.UsSsnRecognizer(patterns=ssn),
+        "DATE_TIME": presidio.DateRecognizer(patterns=dates),
         "PHONE_NUMBER": presidio.PhoneRecognizer(leniency=2),
     }

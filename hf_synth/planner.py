@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from .config import strict
+from .errors import InputError, unknown
 from .retrieval.settings import ENCODER
 from .trainers.selection import calibrate
 
@@ -24,31 +25,50 @@ class PlanConfig:
 
     Attributes:
         allocation: `planned` by error and count, `inverse` to the real rows of a label, or `uniform`.
-        prior: How much labels matter: all the same (`uniform`, for macro scores), or as often as they are (`natural`).
+        prior: Of `planned`: how much labels matter: all the same (`uniform`, for macro scores), as often as they are
+            (`natural`), or a mapping of each label to its share of what is to come.
         sharpness: Power of the error in `planned`.
         certainty: Real rows of a label at which its own error counts as much as that of all labels.
         planner: Encodes texts for the classifier whose error it is.
     """
 
     allocation: Literal["planned", "inverse", "uniform"] = "planned"
-    prior: Literal["uniform", "natural"] = "uniform"
+    prior: Literal["uniform", "natural"] | dict[str, float] = "uniform"
     sharpness: float = Field(2.0, ge=0)
     certainty: float = Field(5.0, ge=0)
     planner: str = ENCODER
+    read_by: ClassVar = {"prior": ("allocation", ("planned",))}
 
 
-def left_out(vectors: NDArray, labels: Ints, classes: int, judged: int) -> Floats:
-    """Return log-probabilities of the first rows, each by a classifier that learnt all rows but it, [judged, K].
+def check_prior(config: PlanConfig, labels: Collection[str]) -> None:
+    """Refuse a prior by label that is none.
 
-    Ridge regression on one indicator a class: what it would say of a row without having seen it follows from the hat
-    matrix, y - (y - f) / (1 - h), so nothing is trained again. Rows of a class of n weigh n^-1/2; the scores are
-    calibrated on the rows themselves.
+    Raises:
+        InputError: For a label that the task does not have, and for one without a share above 0.
+    """
+    if isinstance(config.prior, str):
+        return
+    for name in config.prior:
+        if name not in labels:
+            raise unknown("`prior`: a label", name, labels)
+    for name in labels:
+        if not 0 < (share := config.prior.get(name, 0)) < np.inf:
+            raise InputError(f"`prior` needs a share above 0 for each label; got {share} for {name!r}")
+
+
+def left_out(vectors: NDArray, labels: Ints, classes: int, origins: Ints) -> Floats:
+    """Return log-probabilities of the real rows, each by a classifier that learnt all rows but its own, [real, K].
+
+    A row's own are itself and those that were written from it, which say what it says. Ridge regression on one
+    indicator a class: what it would say of a row without having seen some follows from their block of the hat matrix,
+    y - (1 - H)^-1 (y - f), so nothing is trained again. Rows of a class of n weigh n^-1/2; the scores are calibrated
+    on the rows themselves.
 
     Args:
         vectors: Embeddings, [N, D].
         labels: Classes of all rows, [N].
         classes: K.
-        judged: Rows that are judged: the real ones, which come first.
+        origins: Place of the real row that a row was written from, [N]; the real ones come first, and each is its own.
     """
     scale = np.bincount(labels, minlength=classes)[labels] ** -0.25  # the root of a row's weight
     scale = (scale / np.sqrt((scale**2).mean()))[:, None]
@@ -56,10 +76,15 @@ def left_out(vectors: NDArray, labels: Ints, classes: int, judged: int) -> Float
     wanted = np.full((len(labels), classes), -1.0 / classes)
     wanted[np.arange(len(labels)), labels] = 1.0
     inverse = np.linalg.solve(table.T @ table + RIDGE * np.eye(table.shape[1]), table.T)
-    fitted = table @ (inverse @ (wanted * scale)) / scale
-    hat = np.einsum("nd,dn->n", table, inverse)
-    scores = wanted - (wanted - fitted) / (1 - hat)[:, None]
-    scores = scores[:judged] / calibrate(scores[:judged], labels[:judged])
+    missed = wanted * scale
+    missed = missed - table @ (inverse @ missed)
+    real = int((origins == np.arange(len(origins))).sum())
+    order = np.argsort(origins, kind="stable")  # each real row, then those that were written from it
+    scores = wanted[:real].copy()
+    for at, own in enumerate(np.split(order, np.searchsorted(origins[order], np.arange(1, real)))):
+        hat = table[own] @ inverse[:, own]
+        scores[at] -= np.linalg.solve(np.eye(len(own)) - hat, missed[own])[0] / scale[at]
+    scores = scores / calibrate(scores, labels[:real])
     return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
 
 
@@ -75,7 +100,7 @@ def label_errors(told: Floats, labels: Ints, certainty: float) -> Floats:
     return (sums + certainty * overall) / np.maximum(counts + certainty, 1e-9)
 
 
-def shares(config: PlanConfig, counts: Ints, errors: Floats | None) -> Floats:
+def shares(config: PlanConfig, counts: Ints, errors: Floats | None, names: Sequence[str] = ()) -> Floats:
     """Return each label's share of all rows to write, [K].
 
     `planned` is prior * error^sharpness / real rows: where a classifier errs, and a further row is a large part of
@@ -85,11 +110,19 @@ def shares(config: PlanConfig, counts: Ints, errors: Floats | None) -> Floats:
         config: See `PlanConfig`.
         counts: Real rows of each label, [K], 1 or more.
         errors: Of `planned`: see `label_errors`.
+        names: The labels, [K], of a prior by label.
     """
     wanted = {"uniform": np.ones(len(counts)), "inverse": 1 / counts, "planned": 1 / counts}[config.allocation]
     if config.allocation == "planned" and errors is not None:
-        wanted = wanted * errors**config.sharpness * (counts if config.prior == "natural" else 1)
+        wanted = wanted * errors**config.sharpness * _prior(config, counts, names)
     return wanted / wanted.sum()
+
+
+def _prior(config: PlanConfig, counts: Ints, names: Sequence[str]) -> Floats:
+    if config.prior == "uniform":
+        return np.ones(len(counts))
+    own = counts if isinstance(config.prior, str) else [config.prior[name] for name in names]
+    return np.asarray(own, dtype=np.float64)
 
 
 def allotted(size: int, wanted: Floats, written: Sequence[int]) -> list[int]:
@@ -110,10 +143,10 @@ def allotted(size: int, wanted: Floats, written: Sequence[int]) -> list[int]:
 
 
 def judged(
-    vectors: NDArray, labels: Ints, classes: int, real: int, certainty: float
+    vectors: NDArray, labels: Ints, classes: int, origins: Ints, certainty: float
 ) -> tuple[Floats, Mapping[str, Any]]:
     """Return the error of each label, and the figures of a round: mean recall of the labels on real rows."""
-    told = left_out(vectors, labels, classes, real)
-    own = labels[:real]
+    told = left_out(vectors, labels, classes, origins)
+    own = labels[: len(told)]
     right = np.bincount(own, told.argmax(1) == own, classes) / np.maximum(np.bincount(own, minlength=classes), 1)
     return label_errors(told, own, certainty), {"recall": float(right.mean())}

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
+from .exemplars import SEED
 from .journal import digest
 from .planner import PlanConfig, allotted, judged, shares
 from .records import Example
@@ -21,10 +23,13 @@ class Plans:
     Args:
         run: Has the task, the seed and the journal.
         config: See `PlanConfig`.
-        real: Text and label of each real row.
+        real: Text and label of each real row, in the order of the seeds.
 
     Attributes:
         table: What is known of each round, for the card.
+
+    Raises:
+        InputError: For labels without a real row.
     """
 
     def __init__(self, run: Run, config: PlanConfig, real: Sequence[tuple[str, str]]):
@@ -32,6 +37,11 @@ class Plans:
         self.names = list(run.task.labels)
         counts = Counter(label for _, label in real)
         self.counts = np.array([counts[name] for name in self.names])
+        if lacking := [name for name in self.names if not counts[name]]:
+            raise InputError(
+                f"`seen_rows` holds no row of {', '.join(lacking)}: a label's rows are written from real ones of it, "
+                "so add one or more of each, or take the labels out of the task"
+            )
         self.table: list[dict[str, Any]] = []
 
     def next(self, rows: Sequence[Example], size: int) -> dict[Hashable, int]:
@@ -45,24 +55,16 @@ class Plans:
         before = self.table[-1] if self.table else None
         gain = None
         if before and len(rows) > before["rows"]:
-            gain = (found["recall"] - before["mean recall"]) / (len(rows) - before["rows"]) * 1000
-        self.table.append(
-            {"rows": len(rows), "mean recall": round(found["recall"], 4), "gain per 1,000": gain and round(gain, 4)}
-        )
+            gain = round((found["recall"] - before["mean recall"]) / (len(rows) - before["rows"]) * 1000, 4)
+        told = {"rows": len(rows), "mean recall": round(found["recall"], 4), "gain per 1,000 rows": gain}
+        self.table.append(told)
         written = Counter(str(example.cell) for example in rows)
-        wanted = shares(self.config, self.counts, np.array(found["errors"]))
+        wanted = shares(self.config, self.counts, np.array(found["errors"]), self.names)
         wanted = wanted * [name not in self.run.ledger.accounts for name in self.names]
         if not wanted.sum():
             return {}
         parts = allotted(size, wanted / wanted.sum(), [written[name] for name in self.names])
         return {name: count for name, count in zip(self.names, parts, strict=True) if count}
-
-    def stalled(self, min_gain: float | None) -> str:
-        """Return why another round is not worth its rows; nothing while it is, or without `min_gain`."""
-        gain = self.table[-1]["gain per 1,000"]
-        if min_gain is None or gain is None or gain >= min_gain:
-            return ""
-        return f"the last round gained {gain} in mean recall per 1,000 rows, less than `min_gain`, {min_gain}"
 
     def end(self, rows: Sequence[Example], over: Sequence[Example], stalled: str) -> None:
         """Note the plan, drop what no round needed, and account for rows that were wanted and are not there."""
@@ -84,14 +86,15 @@ class Plans:
         column = self.run.task.generated
         texts = [*(text for text, _ in self.real), *(example.fields[column] for example in rows)]
         labels = [*(label for _, label in self.real), *(str(example.cell) for example in rows)]
-        inputs = [dataclasses.asdict(self.config), digest([texts, labels])]
-        return self.run.once("plan", inputs, lambda: self._compute(texts, labels))
+        origins = [*range(len(self.real)), *(int(example.prompt.attributes[SEED]) for example in rows)]
+        inputs = [dataclasses.asdict(self.config), digest([texts, labels, origins])]
+        return self.run.once("plan", inputs, lambda: self._compute(texts, labels, origins))
 
-    def _compute(self, texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    def _compute(self, texts: Sequence[str], labels: Sequence[str], origins: Sequence[int]) -> dict[str, Any]:
         from .models import resolve
         from .retrieval.encode import Encoder
 
         vectors = Encoder(resolve(self.config.planner).path, "mean", True, 128)(texts)
         places = np.array([self.names.index(label) for label in labels])
-        errors, figures = judged(vectors, places, len(self.names), len(self.real), self.config.certainty)
+        errors, figures = judged(vectors, places, len(self.names), np.array(origins), self.config.certainty)
         return {"errors": errors.round(8).tolist(), **figures}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .config import checked
+from .deidentify import Masks, deidentified
 from .denoise import DenoiseConfig
 from .errors import InputError
 from .fit import TrainerConfig, trainer_config
@@ -36,6 +37,7 @@ class Request:
         judging: Settings of denoising, if any is wanted.
         real: Real rows to train on, if any are named.
         teacher: Who judges instead of students, if anyone.
+        masked: What was masked in the real rows, where personal data was looked for.
     """
 
     task: Task
@@ -45,23 +47,27 @@ class Request:
     judging: DenoiseConfig | None
     real: Judge | None
     teacher: Source | None
+    masked: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, task: Task, config: StudentConfig, seed: int) -> Request:
-        """Check the settings and load what they name.
+    def of(cls, task: Task, config: StudentConfig, seed: int, masks: Masks | None = None) -> Request:
+        """Check the settings and load what they name; `masks` hide personal data in real rows.
 
         Raises:
             InputError: If they cannot work.
         """
-        made, judging, real = trainer_config(config, seed), _judging(config), None
+        made, judging, real, masked = trainer_config(config, seed), _judging(config), None, None
         if config.select != "weights":
             task.needs_kind("single", "pair", "relation", what=f"`select: {config.select}`")
         if config.outside < 1:
             task.needs_kind("tokens", what="`outside`")
         if config.real_rows is not None:
             real = load_real_rows(task, config.real_rows, config.real_per_class, config.real_seed)
+            if masks:
+                data, masked = deidentified(task, real.data, masks)
+                real = dataclasses.replace(real, data=data)
         teacher = resolve(judging.teacher) if judging and judging.teacher else None
-        return cls(task, config, seed, made, judging, real, teacher)
+        return cls(task, config, seed, made, judging, real, teacher, masked)
 
     def texts(self, train: Dataset) -> list[str]:
         """Return all training texts, generated and real."""
@@ -109,7 +115,8 @@ class Request:
         """Return what is known of the real rows, if there are any."""
         if self.real is None:
             return None
-        return {"name": self.real.name, "split": self.real.split, "rows": len(self.real.data)}
+        found = {"name": self.real.name, "split": self.real.split, "rows": len(self.real.data)}
+        return {**found, **({"deidentified": self.masked} if self.masked else {})}
 
     def provenance(self, weighted: bool = False) -> dict[str, Any]:
         """Return what the cards say of weights that this training makes for rows, which may have had some."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import Field
 
 from .config import strict
 from .records import Example
 from .run import Run
+
+GAIN = "gain per 1,000 rows"
 
 
 @strict
@@ -20,14 +23,17 @@ class RoundsConfig:
         first_round: Rows of the first round.
         growth: How much larger each round is than the one before.
         max_round: Rows of a round at most.
-        min_gain: Stop when the accuracy on the validation rows gains less than this per 1,000 rows; never where left
-            out. A few hundred such rows tell an accuracy to some points: a round of 500 rows can stop by chance.
+        min_gain: Stop when what a method judges its rounds by gains less than this per 1,000 rows: the accuracy on the
+            validation rows (ProGen), the mean recall of the labels on real rows (long tail); never where left out.
+        patience: Rounds in a row that gain less before it stops. A few hundred judged rows tell an accuracy to some
+            points: a single round can gain nothing by chance.
     """
 
     first_round: int = Field(500, ge=1)
     growth: float = Field(2.0, ge=1)
     max_round: int = Field(2000, ge=1)
     min_gain: float | None = Field(None, ge=0)
+    patience: int = Field(1, ge=1)
 
 
 def round_sizes(config: RoundsConfig) -> Iterator[int]:
@@ -47,6 +53,22 @@ def round_totals(config: RoundsConfig, labels: int) -> Iterator[int]:
     for size in round_sizes(config):
         total += -(-size // labels) * labels
         yield total
+
+
+def stalled(config: RoundsConfig, table: Sequence[Mapping[str, Any]], measure: str) -> str:
+    """Return why another round is not worth its rows; nothing while it is, or without `min_gain`.
+
+    Args:
+        config: Has `min_gain` and `patience`.
+        table: What is known of each round, its `gain per 1,000 rows` where one was before it.
+        measure: What `min_gain` is of, in words.
+    """
+    gains = [gain for row in table if (gain := row.get(GAIN)) is not None][-config.patience :]
+    if config.min_gain is None or len(gains) < config.patience or max(gains) >= config.min_gain:
+        return ""
+    rounds = "the last round" if config.patience == 1 else f"each of the last {config.patience} rounds"
+    told = " and ".join(map(str, gains))
+    return f"{rounds} gained {told} in {measure} per 1,000 rows, less than `min_gain`, {config.min_gain}"
 
 
 def due(run: Run, rows: Sequence[Example], total: int) -> dict[Hashable, int]:

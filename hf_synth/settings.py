@@ -49,8 +49,9 @@ class SynthConfig:
         hypothesis: Of `nli`: the hypothesis, with the slot `{label}` for the label's words.
         ahead: Chunks decided on at a time, so that as many workers have something to do; how many there are changes
             nothing else.
-        deidentify: Mask personal data in the real rows that a method learns from or quotes, and drop texts that hold
-            some (presidio's patterns; names of people and dates are none); on where `private` is, if left out.
+        deidentify: Mask personal data in the real texts that a method learns from, quotes or builds on and in
+            `real_rows`, and drop texts that hold some (presidio's patterns; names of people and dates in words are
+            none); on where `private` is, if left out.
         personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """

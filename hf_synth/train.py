@@ -28,6 +28,7 @@ from .trainers.bilevel import BilevelTrainer
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+    from .deidentify import Masks
     from .task import Task
 
 __all__ = ["WEIGHTS", "check_training", "train_student"]
@@ -48,7 +49,9 @@ def check_training(config: StudentConfig, task: Task) -> Request:
     return request
 
 
-def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int) -> dict[str, Any]:
+def train_student(
+    data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int, masks: Masks | None = None
+) -> dict[str, Any]:
     """Train a student on `train`, choose the epoch by its score on the synthetic `validation`, and save it.
 
     Generated rows are denoised, real ones mixed in, weights learnt, and the student is trained: of these, what the
@@ -62,13 +65,14 @@ def train_student(data: DatasetDict, task: Task, config: StudentConfig, folder: 
         folder: Where the model goes; replaced whole. Weights that were made for the rows lie in it, in
             `weights.parquet`.
         seed: Re-seeds initialisation, order and dropout.
+        masks: Hide personal data in the real rows, where that is wanted.
 
     Returns:
         Facts for the model card.
     """
     if task.kind == "parse":
         return train_writer(data, task, config, folder, seed)
-    request = Request.of(task, config, seed)
+    request = Request.of(task, config, seed, masks)
     set_seed(seed)
     kind = learner(task)
     names = class_names(data["train"].features[task.label_column])

@@ -162,7 +162,7 @@ LONG_TAIL = {
         "accounts": {"all labels": "11 of 12 rows: the last round gained 0.001 in mean recall per 1,000 rows"},
         "notes": {
             "few shots": {"texts looked at": 30, "verbatim copies of a row learnt from, dropped": 14},
-            "plan": [{"rows": 0, "mean recall": 0.61, "gain per 1,000": None}],
+            "plan": [{"rows": 0, "mean recall": 0.61, "gain per 1,000 rows": None}],
             "rows": [{"label": "negative", "real": 40, "written": 2}, {"label": "positive", "real": 4, "written": 9}],
         },
     },

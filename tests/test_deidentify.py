@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,15 +12,20 @@ from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 from hf_synth import InputError, ScriptedGenerator, Task
 from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
+from hf_synth.commands.train import masks_of
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import write_folder
 from hf_synth.hub import push
+from hf_synth.leaks import held_back, hold_back
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
-from hf_synth.settings import SynthConfig
+from hf_synth.request import Request
+from hf_synth.settings import StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
+from hf_synth.sources import Opening
+from hf_synth.tasks import load_task
 
 TAGS = ["O", "B-P", "I-P"]
 TOKENS = Task(
@@ -50,6 +56,19 @@ def presidio():
 
 
 @pytest.fixture
+def patterns(monkeypatch):
+    """Addresses and numbers such as 555-0123 are found, with presidio or without."""
+
+    def spans(text):
+        kinds = {"EMAIL_ADDRESS": r"[^ ]+@[^ ]+\w", "PHONE_NUMBER": r"\d{3}-\d{4}"}
+        found = [(kind, *match.span()) for kind, one in kinds.items() for match in re.finditer(one, text)]
+        return sorted(found, key=lambda one: one[1])
+
+    monkeypatch.setattr("hf_synth.deidentify.spans", spans)
+    monkeypatch.setattr("hf_synth.deidentify.find_spec", lambda name: "there")
+
+
+@pytest.fixture
 def task_file(tmp_path):
     (tmp_path / "mine.yaml").write_text(YAML)
     return str(tmp_path / "mine.yaml")
@@ -73,7 +92,9 @@ def tune(task_file, real, causal_folder, out, *more):
 def test_addresses_and_numbers_are_masked_also_in_pieces(presidio):
     masks = Masks()
     assert masks.text(f"{MAIL} or 212 555 0123.") == "write to [EMAIL_ADDRESS] or [PHONE_NUMBER]."
-    assert masks.text("Ann Lee, born 1 May 1950") == "Ann Lee, born 1 May 1950"  # names and dates are no patterns
+    assert masks.text("Ann Lee, born 1 May 1950") == "Ann Lee, born 1 May 1950"  # names and months are no patterns
+    assert masks.text("seen 03/14/2019, 14-Mar-2019, at 1/2 ml") == "seen [DATE_TIME], [DATE_TIME], at 1/2 ml"
+    assert masks.kinds("seen 03/14/2019") == []  # masked, but what holds one is not dropped
     tokens = ["gout", "of", "ann", ".", "lee", "@", "clinic", ".", "org", ",", "212", "555", "0123", ",", "recurred"]
     found, tags = masks.tokens(tokens, ["B-P", *["O"] * (len(tokens) - 1)])
     assert found == ["gout", "of", "[EMAIL_ADDRESS]", ",", "[PHONE_NUMBER]", ",", "recurred"]
@@ -335,12 +356,129 @@ def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, r
     given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
     own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
     assert main(["generate", *given, *own[:4]]) == 0
-    train = ["train", *given, *own, "--real_rows", real]
+    train = ["train", *given, *own, "--real_rows", real, "--deidentify", "false"]
     assert main([*train, "--private"]) == 0
     assert main(train) == 0
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
     with pytest.raises(InputError, match="real rows of"):
         push(folder / "model", "me/a", repo_type="model", token="t")
+    hold_back(folder / "model", ["real rows of notes", "", "rows of 'more'", "rows of 'more'"])
+    record = json.loads((folder / "model/training.json").read_text())
+    assert record["private"] == ["real rows of notes", "rows of 'more'"]
+    assert record["rows"]
+
+
+def test_real_rows_are_masked_before_a_student_learns_them(patterns, task_file, real):
+    task, config = load_task(task_file), StudentConfig("bilstm", real_rows=real)
+    generated = Dataset.from_dict({"text": ["a good film"], "label": [1]})
+    plain, masked = (Request.of(task, config, 0, masks) for masks in (None, Masks()))
+    assert any("clinic" in text for text in plain.texts(generated))  # of these the BiLSTM's vocabulary is made
+    assert not any("clinic" in text for text in masked.texts(generated))
+    assert "write to [EMAIL_ADDRESS] now" in masked.real.data["text"][:]
+    assert masked.real_facts()["deidentified"]["masked"] == {"EMAIL_ADDRESS": 2}
+    assert "deidentified" not in plain.real_facts()
+
+
+def test_private_trainings_mask_and_report_to_nobody(patterns, task_file):
+    def asked(private, deidentify=None, **student):
+        return masks_of(Plan.of(SynthConfig(task=task_file, deidentify=deidentify)), StudentConfig(**student), private)
+
+    assert asked(True, real_rows="x") == asked(False, True, real_rows="x") == Masks()
+    assert asked(False, real_rows="x") is asked(True, False, real_rows="x") is asked(True) is None
+    assert asked(False, training_args={"report_to": "wandb"}) is None
+    with pytest.raises(InputError, match="`training_args.report_to: wandb` may not"):
+        asked(True, training_args={"report_to": "wandb"})
+
+
+QUESTIONS = """
+kind: qa
+columns: [context, question]
+label_column: answers
+labels: {name: a name, number: a number}
+prompt: '{cloze} {label}: "'
+opening: {corpus: {path: CORPUS, column: note}}
+stop: ['?']
+ending: '?'
+min_words: 2
+"""
+
+
+def test_contexts_of_a_corpus_that_the_task_names_are_masked_under_private(patterns, tmp_path, monkeypatch):
+    """Also those of dropped rows, which stand in the prompts and chunks; answers stand where they are said to."""
+    notes = [f"In 1979 Karla Voss, {at}.voss@clinic.org, moved {at + 20} beds of Ward Seven." for at in range(12)]
+    (tmp_path / "wards").mkdir()
+    Dataset.from_dict({"note": notes}).to_parquet(tmp_path / "wards/train.parquet")
+    (tmp_path / "q.yaml").write_text(QUESTIONS.replace("CORPUS", str(tmp_path / "wards")))
+
+    def ask(prompt, rng):
+        told = f"Was {MAIL[9:]} told of beds moved?"
+        return told if rng.random() < 0.3 else f"What of beds moved {rng.choice(WORDS)}?"
+
+    generator = ScriptedGenerator(ask, name="asks")
+    monkeypatch.setattr("hf_synth.commands.generate.open_generator", lambda *_, **__: generator)
+    argv = ["generate", "--task", str(tmp_path / "q.yaml"), "--openings", "corpus", "--num_rows", "8", "--private"]
+    assert main([*argv, "--max_attempts", "4", "--output_dir", str(tmp_path / "o")]) == 0
+    own = tmp_path / "o/dataset"
+    facts = json.loads((own / "hf_synth/facts.json").read_text())
+    assert facts["settings"]["deidentify"] is True
+    assert facts["private"] == ["texts of the corpus 'wards'"]
+    assert facts["ledger"]["stages"]["rows"]["dropped"]["personal data: EMAIL_ADDRESS"]
+    for file in own.rglob("*.parquet"):
+        assert "clinic" not in json.dumps(pq.read_table(file).to_pylist(), default=str), file
+    for file in (own / "data").glob("[tv][ra]*.parquet"):
+        for row in pq.read_table(file).to_pylist():
+            [text], [start] = row["answers"]["text"], row["answers"]["answer_start"]
+            assert row["context"][start : start + len(text)] == text
+            assert "[EMAIL_ADDRESS]" in row["context"]
+            assert "EMAIL" not in text
+
+
+def test_answers_of_real_questions_move_with_what_is_masked(patterns):
+    task = Task(
+        name="q",
+        labels={"name": "a name"},
+        kind="qa",
+        columns=("context", "question"),
+        prompt='{answer} "',
+        label_column="answers",
+        opening=Opening(values=("x",)),
+    )
+    context = "Call 555-0123 or Karla Voss."
+    rows = {"context": [context, context, "Nothing here."], "question": ["Who?", "Which number?", "What?"]}
+    rows["answers"] = [
+        {"text": [text], "answer_start": [text_in.index(text)]}
+        for text, text_in in (("Karla Voss", context), ("555-0123", context), ("Nothing", "Nothing here."))
+    ]
+    found, told = deidentified(task, Dataset.from_dict(rows), Masks())
+    assert found["question"][:] == ["Who?", "What?"]  # the answer of the other one is hidden
+    assert found[0]["context"] == "Call [PHONE_NUMBER] or Karla Voss."
+    assert found[0]["answers"] == {"text": ["Karla Voss"], "answer_start": [found[0]["context"].index("Karla")]}
+    assert told["masked"] == {"PHONE_NUMBER": 2}
+
+
+def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys, monkeypatch):
+    marked, plain = tmp_path / "marked", tmp_path / "people.csv"
+    (marked / "hf_synth").mkdir(parents=True)
+    (marked / "hf_synth/facts.json").write_text(json.dumps({"private": ["texts of the corpus 'wards'"]}))
+    plain.write_text("age,sex\n20,f\n,m\n")
+    to, model = ["--hub_id", "me/x", "--output_dir", str(tmp_path / "o")], ["--image_model", "no/such"]
+    for argv in (["illustrate", str(marked), *model], ["illustrate", str(marked), *model, "--private"]):
+        assert main([*argv, *to]) == 2
+        assert "would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
+    assert main(["impute", str(plain), "--private", *to]) == 2
+    said = capsys.readouterr().err
+    assert "`hub_id: me/x` would send rows made with rows of 'people.csv'" in said
+    assert "--overrule private" in said
+    assert not (tmp_path / "o").exists()
+
+    def produced(request, folder):
+        (folder / "dataset/hf_synth").mkdir(parents=True)
+        (folder / "dataset/hf_synth/facts.json").write_text('{"generator": {"name": "m"}}')
+
+    monkeypatch.setattr("hf_synth.tables.produce.produce_table", produced)
+    monkeypatch.setattr("hf_synth.tables.produce.sentences", lambda facts: [])
+    assert main(["impute", str(plain), "--private", *to[2:]]) == 0
+    assert held_back(tmp_path / "o/dataset") == "rows made with rows of 'people.csv'"
 
 
 def test_figures_are_not_masked_and_long_numbers_are():
@@ -363,7 +501,7 @@ def test_rows_that_a_long_tail_quotes_are_masked(tmp_path, student_folder):
     config = LongTailConfig(seen_rows=str(folder), planner=str(student_folder), first_round=4)
     plan = Plan.of(SynthConfig(task="sst2", method="longtail", num_rows=4, deidentify=True), config)
     assert real_texts(plan) == ["prompts that quote real rows of 'seen'"]
-    assert reads_real(plan.config, config)
+    assert reads_real(plan)
     made = tmp_path / "set"
     facts = produce(plan, writer, tmp_path / "out", lambda work, told: write_folder(work, made, plan.task, told))
     prompts = pq.read_table(made / "hf_synth/prompts.parquet")["text"].to_pylist()

@@ -15,6 +15,7 @@ from hf_synth.commands.main import guarded
 from hf_synth.images.captioner import Captioner, find_captioner
 from hf_synth.images.painter import Painter, find_pipeline
 from hf_synth.images.store import is_image
+from hf_synth.leaks import held_back
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("one_thread")]
 TEXTS = ["a good great film", "a dull awful movie", "the great plot", "the bad story", None, None]
@@ -56,8 +57,10 @@ def pixels(rows):
 
 def test_a_text_column_gets_images_that_load(pipeline, tmp_path):
     data = saved_rows(tmp_path / "texts", rows(TEXTS[:3], labels=[1, 0, 1]))
-    assert illustrate(data, tmp_path / "out", "--image_model", pipeline) == 0
+    assert illustrate(data, tmp_path / "out", "--image_model", pipeline, "--private") == 0
     found = loaded(tmp_path / "out")
+    assert held_back(tmp_path / "out/dataset") == "rows made with rows of 'texts'"
+    assert "| made under `private` | rows of 'texts'" in (tmp_path / "out/dataset/README.md").read_text()
     assert found["text"] == TEXTS[:3]
     assert found.features["label"].names == ["neg", "pos"]
     assert all(isinstance(image, Image.Image) and image.size == (16, 16) for image in found["image"])

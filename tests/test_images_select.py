@@ -98,6 +98,16 @@ def test_the_best_share_of_each_row_stays_and_nothing_below_nothing(original, tm
     assert [not link.dropped for link in links] == [score > 0 for score in scores]
 
 
+def test_the_share_is_of_all_that_were_made(original, tmp_path):
+    """Of eight images of a row four tell less than nothing, one is a copy and one has no caption: a quarter is two."""
+    wanted = [(0, 1, at + 1, "caption" if at < 7 else None, picture(at % 6)) for at in range(8)]
+    scores = [0.3, 0.2, -0.1, -0.2, -0.3, -0.4, 0.1]
+    links = scored(Store(tmp_path), wanted, [*scores, None])
+    links[7].dropped = SILENT
+    select(original, links, Store(tmp_path), settings("unused", select=0.25))
+    assert [link.dropped for link in links] == [None, None, *[NEGATIVE] * 4, REPEATED, SILENT]
+
+
 def test_a_near_duplicate_of_a_better_image_of_the_row_goes(original, tmp_path):
     wanted = [(0, 1, 1, "c", picture(1, spot=9)), (0, 1, 2, "c", picture(1)), (0, 2, 1, "c", picture(2))]
     wanted += [(2, 1, 1, "c", picture(1))]  # of another row: stays

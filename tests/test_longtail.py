@@ -9,21 +9,25 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from hf_synth.audit.learnt import learnt_of, write_local
+from hf_synth.config import checked
 from hf_synth.errors import InputError
 from hf_synth.folder import write_folder
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.methods.longtail import LongTailConfig
-from hf_synth.planner import PlanConfig, allotted, label_errors, left_out, shares
+from hf_synth.planner import PlanConfig, allotted, check_prior, label_errors, left_out, shares
 from hf_synth.produce import Plan, produce
+from hf_synth.rounds import GAIN, RoundsConfig, stalled
 from hf_synth.settings import SynthConfig
+from hf_synth.tasks import load_task
 
 NAMES = ["negative", "positive"]
 TEXTS = {"negative": "a bad dull story number {}", "positive": "a good fine film number {}"}
 
 
-def ridge(table, labels, classes, at):
-    """Scores of one row by a ridge regression that never saw it, the slow way."""
-    others = np.delete(np.arange(len(labels)), at)
+def ridge(table, labels, classes, at, own=()):
+    """Scores of one row by a ridge regression that never saw it, nor its own others, the slow way."""
+    others = np.delete(np.arange(len(labels)), [at, *own])
     weights = np.bincount(labels, minlength=classes)[labels] ** -0.5
     weights = weights / weights.mean()
     full = np.hstack([table, np.full((len(table), 1), 0.3)])
@@ -38,13 +42,26 @@ def test_rows_left_out_are_judged_as_if_they_had_not_been_there():
     draw = np.random.default_rng(0)
     labels = np.array([0] * 12 + [1] * 5 + [2] * 3)
     table = draw.normal(size=(20, 6)) + 1.5 * np.eye(6)[labels]
-    found = left_out(table, labels, 3, 20)
-    slow = np.stack([ridge(table, labels, 3, at) for at in range(20)])
-    # Calibration scales all scores by one number, and the softmax takes one number from each row.
-    gaps, slow_gaps = found - found[:, :1], slow - slow[:, :1]
-    factor = (gaps * slow_gaps).sum() / (slow_gaps**2).sum()
-    assert gaps == pytest.approx(factor * slow_gaps, abs=1e-8)
-    assert np.exp(found).sum(1) == pytest.approx(np.ones(20))
+    for origins in (np.arange(20), np.array([*range(16), 3, 3, 0, 12])):
+        found, real = left_out(table, labels, 3, origins), origins.max() + 1
+        slow = np.stack([ridge(table, labels, 3, at, np.flatnonzero(origins == at)) for at in range(real)])
+        # Calibration scales all scores by one number, and the softmax takes one number from each row.
+        gaps, slow_gaps = found - found[:, :1], slow - slow[:, :1]
+        factor = (gaps * slow_gaps).sum() / (slow_gaps**2).sum()
+        assert gaps == pytest.approx(factor * slow_gaps, abs=1e-8)
+        assert np.exp(found).sum(1) == pytest.approx(np.ones(real))
+
+
+def test_rows_written_from_a_row_do_not_judge_it():
+    """Labels are drawn at random: nothing tells them but what was written from a row itself."""
+    draw = np.random.default_rng(0)
+    seeds, labels = draw.normal(size=(60, 90)), np.arange(60) % 3
+    table = np.concatenate([seeds, *(seeds + 0.1 * draw.normal(size=seeds.shape) for _ in range(4))])
+    every, origins = np.tile(labels, 5), np.tile(np.arange(60), 5)
+    clean = (left_out(table, every, 3, origins).argmax(1) == labels).mean()
+    alone = [ridge(table, every, 3, at).argmax() == label for at, label in enumerate(labels)]
+    assert clean < 0.5
+    assert np.mean(alone) > 0.9
 
 
 def test_errors_of_few_rows_are_drawn_to_that_of_all():
@@ -61,6 +78,34 @@ def test_shares_follow_count_and_error():
     assert shares(PlanConfig(allocation="inverse"), counts, errors) == pytest.approx([1 / 11, 10 / 11])
     assert shares(PlanConfig(), counts, errors) == pytest.approx([1 / 41, 40 / 41])
     assert shares(PlanConfig(prior="natural"), counts, errors) == pytest.approx([0.2, 0.8])
+
+
+def test_a_prior_can_be_given_by_label():
+    counts, errors, names = np.array([50, 5]), np.array([0.2, 0.4]), ["a", "b"]
+    for scale in (1, 0.1):
+        plan = PlanConfig(prior={"b": 2 * scale, "a": 8 * scale})
+        assert shares(plan, counts, errors, names) == pytest.approx([8 / 88, 80 / 88])
+    check_prior(plan, names)
+    for prior, message in (
+        ({"a": 1, "c": 1}, "`prior`: a label must be one of a, b; got 'c'"),
+        ({"a": 1}, "a share above 0 for each label; got 0 for 'b'"),
+        ({"a": 1, "b": float("nan")}, "got nan for 'b'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_prior(PlanConfig(prior=prior), names)
+    with pytest.raises(InputError, match="needs `allocation: planned`; got inverse"):
+        checked(LongTailConfig, {"seen_rows": "x", "prior": {"a": 1}, "allocation": "inverse"}, "here")
+
+
+def test_rounds_stop_after_as_many_bad_ones_as_patience_says():
+    table = [{"rows": 0, GAIN: None}, {GAIN: 2.0}, {GAIN: 0.1}, {GAIN: 0.2}]
+    assert stalled(RoundsConfig(min_gain=0.5), table[:2], "x") == ""
+    assert stalled(RoundsConfig(min_gain=0.5), table[:3], "x").startswith("the last round gained 0.1 in x per 1,000")
+    patient = RoundsConfig(min_gain=0.5, patience=2)
+    assert stalled(patient, table[:3], "x") == ""
+    assert stalled(patient, table, "x").startswith("each of the last 2 rounds gained 0.1 and 0.2 in x per 1,000 rows")
+    assert stalled(RoundsConfig(min_gain=0.5, patience=3), table, "x") == ""
+    assert stalled(RoundsConfig(patience=2), table, "x") == ""
 
 
 def test_rounds_make_up_for_what_earlier_ones_gave():
@@ -144,6 +189,25 @@ def test_a_plan_is_replayed_and_not_made_again(seen, tmp_path, student_folder, m
     monkeypatch.setattr("hf_synth.plans.Plans._compute", lambda *_: pytest.fail("made again"))
     again, _, generator = make(seen, tmp_path / "out", student_folder, 40)
     assert again["ledger"]["notes"] == first["ledger"]["notes"]
+
+
+def test_labels_without_a_real_row_are_named(tmp_path, student_folder):
+    rows = {"sentence": [TEXTS["negative"].format(at) for at in range(6)], "label": [0] * 6}
+    features = Features({"sentence": Value("string"), "label": ClassLabel(names=NAMES)})
+    (tmp_path / "one/data").mkdir(parents=True)
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "one/data/train-0.parquet")
+    with pytest.raises(InputError, match="`seen_rows` holds no row of positive: a label's rows are written from"):
+        make(str(tmp_path / "one"), tmp_path / "out", student_folder, 20)
+
+
+def test_rows_that_are_quoted_are_what_inspections_look_for(seen, tmp_path, student_folder):
+    make(seen, tmp_path / "out", student_folder, 20)
+    config = LongTailConfig(seen_rows=seen, planner=str(student_folder))
+    write_local(tmp_path / "out", SynthConfig(task="sst2", method="longtail"), config, None)
+    found = learnt_of(tmp_path / "out/dataset", load_task("sst2"))
+    assert len(found.texts) == 44
+    assert found.texts[0] == TEXTS["negative"].format(0)
+    assert (found.others, found.model) == ([], None)
 
 
 def test_bad_settings_are_one_sentence(tmp_path):

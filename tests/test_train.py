@@ -7,7 +7,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from transformers import AutoModelForSequenceClassification
 
-from hf_synth.arguments import training_arguments
+from hf_synth.arguments import refuse_trackers, training_arguments
 from hf_synth.baselines import prompting
 from hf_synth.errors import InputError
 from hf_synth.learners import check_names
@@ -137,12 +137,31 @@ def test_seeds_change_the_student(student_folder, tmp_path):
         ({"learning_rate": 1}, "set `learning_rate` instead"),
         ({"per_device_train_batch_size": 4}, "set `train_batch_size` instead"),
         ({"eval_strategy": "sometimes"}, "`training_args`"),
+        ({"push_to_hub": True}, "`training_args.push_to_hub`: the Trainer's own push has no card; give `run` a `hub"),
+        ({"hub_model_id": "me/x"}, "`training_args.hub_model_id`: the Trainer's own push has no card"),
     ],
 )
 def test_bad_training_args(tmp_path, given, message):
     with pytest.raises(InputError) as error:
         training_arguments(StudentConfig(training_args=given), tmp_path, 0, True)
     assert message in str(error.value)
+
+
+def test_private_trainings_report_to_nobody_else(monkeypatch):
+    monkeypatch.delenv("TRACKIO_SPACE_ID", raising=False)
+    for kept in ({}, {"report_to": "tensorboard"}, {"report_to": ["trackio", "tensorboard"]}, {"report_to": None}):
+        refuse_trackers(StudentConfig(training_args=kept))
+    for given, named in (
+        ({"report_to": "wandb"}, "report_to: wandb"),
+        ({"report_to": ["tensorboard", "mlflow"]}, "report_to: mlflow"),
+        ({"report_to": "all"}, "report_to: all"),
+        ({"report_to": "trackio", "trackio_space_id": "me/curves"}, "trackio_space_id"),
+    ):
+        with pytest.raises(InputError, match=f"`private` keeps everything .* `training_args.{named}`"):
+            refuse_trackers(StudentConfig(training_args=given))
+    monkeypatch.setenv("TRACKIO_SPACE_ID", "me/curves")
+    with pytest.raises(InputError, match="`TRACKIO_SPACE_ID` names a Space"):
+        refuse_trackers(StudentConfig(training_args={"report_to": "trackio"}))
 
 
 def test_scores():

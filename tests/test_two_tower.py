@@ -24,6 +24,7 @@ from transformers import (
 import hf_synth.students  # noqa: F401 (registers the model)
 from hf_synth.commands.main import guarded
 from hf_synth.images.fuse import CAMEL, fused_card
+from hf_synth.leaks import held_back
 from hf_synth.students.two_tower import TwoTowerForSequenceClassification
 from hf_synth.trainers.annealing import AnnealingTrainer
 
@@ -196,6 +197,25 @@ def test_bad_pairs_are_refused(towers, tmp_path, capsys):
     assert "`fusion_size` must be a multiple" in capsys.readouterr().err
     assert fuse(towers, tmp_path / "out", "--dataset", made, "--anneal", "false", "--num_train_epochs", "1") == 0
     assert "**It was judged on nothing" in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+def test_a_model_of_pairs_that_must_stay_stays(towers, tmp_path, monkeypatch):
+    made = saved_rows(tmp_path / "made", pairs(8, 0))
+    (made / "hf_synth").mkdir()
+    (made / "hf_synth/facts.json").write_text(json.dumps({"private": ["rows of 'wards'"]}))
+
+    def trained(config, folder):
+        (folder / "model").mkdir(exist_ok=True)
+        return {"pairs": {"generated": 8, "real": 0}, "metrics": None}
+
+    monkeypatch.setattr("hf_synth.images.fuse.fuse", trained)
+    assert fuse(towers, tmp_path / "out", "--dataset", made) == 0
+    assert held_back(tmp_path / "out/model") == "what a model has learnt from rows made with rows of 'wards'"
+    real = saved_rows(tmp_path / "scans", pairs(8, 1))
+    assert fuse(towers, tmp_path / "own", "--dataset", real) == 0
+    assert held_back(tmp_path / "own/model") == ""
+    assert fuse(towers, tmp_path / "own", "--dataset", real, "--private") == 0
+    assert held_back(tmp_path / "own/model") == "what a model has learnt from rows of 'scans'"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from ..deidentify import deidentified, open_masks
 from ..errors import InputError
 from ..journal import write_whole
+from ..leaving import real_rows
 from ..notes import tagged_notes
 from ..real import SPLIT
 from ..reference import load_labelled
@@ -65,12 +66,13 @@ def write_local(out: Path, config: SynthConfig, method_config: Any, reference: s
         method_config: The method's settings.
         reference: Where the real rows lie that judge.
     """
-    shots = getattr(method_config, "shots", None)
+    rows = real_rows(method_config)
     found: dict[str, Any] = {"reference": reference and _whole(reference)}
     if config.adapter:
         found |= {"model": _whole(config.model), "adapter": _whole(config.adapter)}
-    elif shots:
-        found |= {"shots": _whole(shots), "per_class": method_config.shots_per_class, "seed": method_config.shots_seed}
+    elif rows:
+        found |= {"shots": _whole(rows), "per_class": getattr(method_config, "shots_per_class", None)}
+        found |= {"seed": getattr(method_config, "shots_seed", 0)}
         found |= {"deidentify": bool(config.deidentify), "personal": config.personal and _whole(config.personal)}
     else:
         return
@@ -103,10 +105,10 @@ def learnt_of(dataset: Path, task: Task) -> Learnt | str | None:
 
 
 def _texts(task: Task, rows: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the texts of the rows that were drawn, as they were learnt, and of the others."""
-    notes = rows.get("notes")
+    """Return the texts of the rows that were drawn, or of all, as they were learnt, and of the others."""
+    notes, most = rows.get("notes"), rows["per_class"]
     real = tagged_notes(task, Corpus(**notes)) if notes else load_labelled(task, rows["shots"], SPLIT, "shots")
-    chosen = choose(task, real.data, rows["per_class"], rows["seed"], real.name)
+    chosen = choose(task, real.data, most, rows["seed"], real.name) if most else [*range(len(real.data))]
     drawn = real.data.select(chosen)
     others = real.data.select(sorted({*range(len(real.data))} - {*chosen}))
     if masks := open_masks(rows["deidentify"], rows["personal"]):

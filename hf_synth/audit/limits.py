@@ -13,7 +13,9 @@ SLOW_ROWS = 500  # rows that a language model or a classifier of the user reads
 LEAST = 20  # rows below which a share says nothing
 FEW = 10  # rows of a class below which the reference says nothing of it
 
-LEAKAGE = ("test rows", "canaries", "personal data")  # checks that hold back a push where they say bad
+# Checks that hold back a push of the data set where they say bad. Memorisation is none: it judges the generator, whose
+# adapter is held back by `private`; what of it stands in the rows, "corpus rows" and "canaries" say.
+LEAKAGE = ("test rows", "canaries", "personal data")
 
 # Leakage. One verbatim test row is one too many: the student is judged on what it has seen.
 REFERENCE_CHARACTERS = 60_000_000  # of a reference split or corpus that are searched: about 10 million words, 1.2 GB

@@ -52,9 +52,11 @@ def plan_and_folder(found: dict, *, writes: bool = True) -> tuple[Plan, Path]:
         InputError: If they do not go together.
     """
     config, output = found[SynthConfig], found[OutputConfig]
-    if config.deidentify is None and output.private and reads_real(config, found["method"]):
-        config = found[SynthConfig] = replace(config, deidentify=True)
-    plan = Plan.of(config, found["method"], found[BackendConfig])
+    method, backend = found["method"], found[BackendConfig]
+    if config.deidentify is None and output.private:
+        unmasked = Plan.of(replace(config, personal=None), method, backend)
+        config = found[SynthConfig] = replace(config, deidentify=reads_real(unmasked) or None)
+    plan = Plan.of(config, method, backend)
     folder = output_folder(output, plan)
     if writes:
         check_folder(folder, plan.settings())

@@ -8,7 +8,7 @@ from ..home import locked
 from ..images.settings import IllustrateConfig
 from .generate import console
 from .options import parse
-from .sharing import hand_over
+from .sharing import check_given, hand_over
 
 
 def main(argv: list[str]) -> int:
@@ -18,13 +18,10 @@ def main(argv: list[str]) -> int:
     config = parse(argv, "hf-synth illustrate", IllustrateConfig, method=False)[IllustrateConfig]
     from ..images.produce import Request, produce_images, sentences
 
-    if config.hub_id:
-        from ..hub import check_access
-
-        check_access(config.hub_id)
+    check_given(config.dataset, config.hub_id, config.private)
     request = Request.of(config)
     folder = Path(config.output_dir or f"outputs/{Path(config.dataset).name}-illustrate")
     with locked(folder):
         facts = produce_images(request, folder)
-    hand_over(folder / "dataset", sentences(facts), config.hub_id, config.private, console)
+    hand_over(folder / "dataset", sentences(facts), config.hub_id, console)
     return 0

@@ -14,7 +14,7 @@ from .generate import console, generate, plan_and_folder
 from .inspect import inspect_run
 from .options import parse
 from .sharing import check_sharing, share
-from .train import train
+from .train import masks_of, train
 
 
 def main(argv: list[str]) -> int:
@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
     output = found[OutputConfig]
     check_sharing(output, plan)
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
+    masks_of(plan, found[StudentConfig], output.private)  # no presidio, or a tracker elsewhere, must not either
     refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
     for source in plan.method.sources(plan.task, plan.method_config):
         refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import InputError
+from ..leaks import stays
 from ..leaving import real_texts
 from ..produce import Plan
 from ..settings import OutputConfig
@@ -54,6 +55,26 @@ def check_sharing(output: OutputConfig, plan: Plan | None = None) -> None:
     check_access(output.hub_id)
 
 
+def check_given(path: str, hub_id: str | None, private: bool) -> list[str]:
+    """Return what must stay on this machine of rows that are made of others, and refuse a push of it or one in vain.
+
+    Args:
+        path: The others: a file, folder or Hub id.
+        hub_id: Where the push would go, if anywhere.
+        private: Whether they shall stay.
+
+    Raises:
+        InputError: If the rows must not leave, or there is no way to the Hub.
+    """
+    behind = stays(path, private)
+    check_private(True, hub_id, [f"rows made with {what}" for what in behind])
+    if hub_id:
+        from ..hub import check_access
+
+        check_access(hub_id)
+    return behind
+
+
 def share(
     folder: Path, hub_id: str, output: OutputConfig, console: Console, kind: str = "dataset", overrule: str = ""
 ) -> None:
@@ -68,7 +89,7 @@ def share(
         console.print(collect(output.collection, hub_id, **settings), markup=False)
 
 
-def hand_over(folder: Path, told: Iterable[str], hub_id: str | None, private: bool, console: Console) -> None:
+def hand_over(folder: Path, told: Iterable[str], hub_id: str | None, console: Console) -> None:
     """Print what is known of a data set that is done, and where it is; push it where a repository is named."""
     for sentence in told:
         console.print(sentence, markup=False)
@@ -76,4 +97,4 @@ def hand_over(folder: Path, told: Iterable[str], hub_id: str | None, private: bo
     if hub_id:
         from ..hub import push
 
-        console.print(push(folder, hub_id, private=private))
+        console.print(push(folder, hub_id))

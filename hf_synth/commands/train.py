@@ -14,10 +14,10 @@ from datasets import ClassLabel
 
 from ..columns import class_names
 from ..config import strict
+from ..deidentify import Masks, masks_told, open_masks
 from ..errors import InputError, reason_of
 from ..home import locked
-from ..journal import write_whole
-from ..leaks import TRAINING, held_back
+from ..leaks import held_back, hold_back
 from ..produce import Plan, known_as
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
@@ -87,15 +87,29 @@ def _with_weights(data: Any, path: str | Path) -> Any:
     return DatasetDict(train=train.select(np.flatnonzero(~seen)) if seen.any() else train, validation=validation)
 
 
+def masks_of(plan: Plan, config: StudentConfig, private: bool) -> Masks | None:
+    """Return what masks the real rows to train on, if there are any and it is wanted.
+
+    Raises:
+        InputError: For masks that cannot be had, or, under `private`, a tracker on another machine.
+    """
+    from ..arguments import refuse_trackers
+
+    if private:
+        refuse_trackers(config)
+    wanted = private if plan.config.deidentify is None else plan.config.deidentify
+    return open_masks(wanted, plan.config.personal) if config.real_rows else None
+
+
 def train(
     plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None, private: bool = False
 ) -> dict[str, Any]:
     """Train into `folder/model`, whose lock is held, and return the training facts.
 
     Weights that the training makes for the rows of the run's own data set are written into that. What real text stands
-    behind a model that was made under `private` is recorded in its `training.json`.
+    behind a model that was made under `private` is recorded in its `training.json`; real rows are masked before.
     """
-    given = given or DataConfig()
+    given, masks = given or DataConfig(), masks_of(plan, config, private)
     own = folder / "dataset"
     dataset = given.dataset or own
     data = load_splits(dataset, plan.task, given.dataset_config)
@@ -105,13 +119,12 @@ def train(
     from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed)
+    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks)
+    if masks and _rank() == 0 and (told := facts["real"].get("deidentified")):  # a model from before has none
+        console.print(masks_told(told), markup=False)
     real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
-    before = facts.get("private", [])  # of a model that was trained before, and is not trained again
-    behind = [*before, *(what for what in (held_back(Path(dataset)), real) if what and what not in before)]
-    if behind != before and _rank() == 0:
-        facts["private"] = behind
-        write_whole(folder / "model" / TRAINING, json.dumps(facts, indent=2) + "\n")
+    if _rank() == 0:  # also of a model that was trained before, and is not trained again
+        hold_back(folder / "model", [held_back(Path(dataset)), real])
     plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced
     if facts["weights"] and plain and _rank() == 0 and Path(dataset).resolve() == own.resolve():
         told = {name: facts["weights"][name] for name in GIVEN}

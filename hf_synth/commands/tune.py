@@ -47,8 +47,8 @@ class TuneConfig:
             needed, `split`; its sentences that hold names of the task's `words` are learnt, tagged at these alone.
         hub_id: Push the adapter to this Hub repository.
         private: Keep it on this machine: it has learnt from real rows and can repeat them.
-        deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates are none); on
-            where `private` is, if left out.
+        deidentify: Mask personal data in the rows first (presidio's patterns; names of people and dates in words are
+            none); on where `private` is, if left out.
         personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
     """
 

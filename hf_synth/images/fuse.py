@@ -196,7 +196,7 @@ def fused_card(report: Mapping[str, Any]) -> str:
 
 def _settings(config: FuseConfig) -> dict[str, Any]:
     """Return the settings; of folders their last part, since their path is nobody's business."""
-    told = {name: value for name, value in asdict(config).items() if name != "output_dir"}
+    told = {name: value for name, value in asdict(config).items() if name not in ("output_dir", "private")}
     for name in ("dataset", "real", "reference", "text_model", "vision_model"):
         if told[name] and Path(told[name]).exists():
             told[name] = Path(told[name]).resolve().name

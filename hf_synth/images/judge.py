@@ -16,7 +16,7 @@ from ..settings import StudentConfig
 from ..task import Task
 from ..tasks import parse_task
 from ..trainers.selection import calibrate, information, informative
-from .chain import SILENT, Link
+from .chain import REFUSED, SILENT, Link
 from .gallery import difference_hash
 from .settings import IllustrateConfig
 from .source import Original
@@ -130,13 +130,14 @@ def select(original: Original, links: Sequence[Link], store: Store, config: Illu
         if (link.score or 0.0) < 0:
             link.dropped = NEGATIVE
     _drop_repeats([link for link in judged if not link.dropped], store, config.duplicate_bits)
-    left = [link for link in judged if not link.dropped]
-    if left:
-        labels = [original.names.index(str(original.labels[link.row])) for link in left]
-        scores, sources = [link.score for link in left], [link.row for link in left]
-        kept = {*informative(np.array(scores, float), labels, config.select or 1.0, config.policy, sources).tolist()}
-        for at, link in enumerate(left):
-            link.dropped = None if at in kept else BEHIND
+    made = [link for link in links if link.dropped != REFUSED]
+    if made:  # the share is of all that were made, so what is dropped takes part, behind every other
+        labels = [original.names.index(str(original.labels[link.row])) for link in made]
+        scores = [-np.inf if link.dropped or link.score is None else link.score for link in made]
+        sources = [link.row for link in made]
+        kept = {*informative(np.array(scores), labels, config.select or 1.0, config.policy, sources).tolist()}
+        for at, link in enumerate(made):
+            link.dropped = link.dropped or (None if at in kept else BEHIND)
     return [_told(hop, [link for link in judged if link.hop == hop]) for hop in range(1, config.hops + 1)]
 
 

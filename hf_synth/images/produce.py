@@ -13,6 +13,7 @@ from ..config import checked, part
 from ..errors import InputError
 from ..home import check_folder
 from ..journal import Journal, write_whole
+from ..leaks import stays
 from ..models import Source
 from ..produce import DECIDING
 from ..settings import StudentConfig
@@ -171,7 +172,7 @@ def _name(source: Source | None) -> str | None:
 def _known(request: Request) -> dict[str, Any]:
     """Return what is known before anything is made."""
     packages = [*DECIDING, *(["diffusers"] if request.image_model else []), "pillow"]
-    image_model = request.image_model
+    image_model, behind = request.image_model, stays(request.config.dataset, request.config.private)
     kind = image_model and {
         "pipeline": pipeline_class(Path(image_model.path), image_model.name),
         **image_model.facts(),
@@ -184,6 +185,7 @@ def _known(request: Request) -> dict[str, Any]:
         "settings": request.settings(),
         "fills": fills_only(request.config),
         "versions": {name: version(name) for name in packages},
+        **({"private": behind} if behind else {}),
     }
 
 

@@ -58,8 +58,9 @@ class IllustrateConfig:
         caption_tokens: Longest caption.
         image_batch_size: Images made, or captioned, at once.
         dtype: Of the image model; `auto` is float16 on an accelerator, float32 on the CPU.
-        select: Share of the chains' images that is kept by how much their captions tell of the label (see `policy`),
-            those that tell less than nothing and near-duplicates dropped; all are kept, unjudged, where left out.
+        select: Share of the chains' images, of all that were made, that is kept at most, by how much their captions
+            tell of the label (see `policy`); those that tell less than nothing and near-duplicates go in any case. All
+            are kept, unjudged, where left out.
         policy: What the share is of: the images of one row (`per_source`) or one label (`per_class`); `threshold`
             keeps all above 0.
         duplicate_bits: Of the 64 bits of two images' difference hashes, how many may differ in near-duplicates.
@@ -70,7 +71,8 @@ class IllustrateConfig:
         license: Licence of the output, as the Hub writes it; nothing is claimed where left out.
         output_dir: Folder for `dataset/` and the journal; `outputs/<dataset>-illustrate` where left out.
         hub_id: Push the output to this Hub repository.
-        private: Make that repository private.
+        private: Keep the output on this machine: it is pushed by `hf-synth push --overrule private` alone, and so is
+            that of a data set that was made under `private`.
     """
 
     dataset: str
@@ -145,6 +147,8 @@ class FuseConfig:
         fusion_heads: Heads of the cross-attention.
         seed: Decides initial weights, order and dropout.
         output_dir: Folder for `model/` and `report.json`; `outputs/<dataset>-fuse` where left out.
+        private: Keep the model on this machine: it is pushed by `hf-synth push --overrule private` alone, and so is
+            that of a data set that was made under `private`.
     """
 
     dataset: str
@@ -167,6 +171,7 @@ class FuseConfig:
     fusion_heads: int = Field(4, ge=1)
     seed: int = Field(0, ge=0)
     output_dir: str | None = None
+    private: bool = False
 
     def __post_init__(self) -> None:
         if self.fusion_size % self.fusion_heads:

@@ -13,11 +13,11 @@ from ..exemplars import Seeds, parser_of
 from ..few_shot import shown
 from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
-from ..planner import PlanConfig
+from ..planner import PlanConfig, check_prior
 from ..plans import Plans
 from ..real import SPLIT, load_real_rows
 from ..records import Example, Prompt
-from ..rounds import RoundsConfig, round_sizes
+from ..rounds import RoundsConfig, round_sizes, stalled
 from ..run import Run
 from ..shots import tuned
 from ..task import Corpus, Task
@@ -44,10 +44,10 @@ class LongTailConfig(RoundsConfig, PlanConfig):
 
 
 def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
-    """Write a round of rows, judge real rows by all there are but themselves, and plan the next round by its errors.
+    """Write a round of rows, judge real rows by all there are but their own, and plan the next round by its errors.
 
-    Texts are written from each real row in turn, behind others of its label. Rounds end when the mean recall of the
-    labels on real rows gains less than `min_gain` per 1,000 rows.
+    Texts are written from each real row in turn, behind others of its label; it does not learn them when it judges
+    that row. Rounds end when the mean recall of the labels on real rows gains less than `min_gain` per 1,000 rows.
     """
     assert config.seen_rows is not None
     run.task = task = tuned(run.task)
@@ -66,7 +66,7 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
     filters, rows, over = (copies, Unique()), [], []  # type: tuple[Any, Any], list[Example], list[Example]
     for size in round_sizes(config):
         targets = plans.next(rows, size)
-        if stalled := plans.stalled(config.min_gain):
+        if reason := stalled(config, plans.table, "mean recall"):
             break
         for example in copies.counted(run.fill(targets, prompts_for, read, *filters, over=over, **decoding)):
             rows.append(example)
@@ -76,13 +76,14 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
         if len(rows) >= run.num_rows or not any(targets.values()):
             break
     run.note("few shots", copies.note())
-    plans.end(rows, over, stalled)
+    plans.end(rows, over, reason)
 
 
 def check(task: Task, config: LongTailConfig) -> None:
     """Refuse tasks of several labels a text, and settings without real rows."""
     task.needs_kind("single", what="longtail")
     tuned(task)
+    check_prior(config, task.labels)
     if config.seen_rows is None:
         raise InputError(
             "`seen_rows` names the real rows, many of some labels and few of others: a file, folder or Hub id"

@@ -13,7 +13,7 @@ from ..openings import opening_sources, openings
 from ..parse import labelled
 from ..prompts import ExamplesConfig, Rotation, label_prompts, with_examples
 from ..records import Example, Prompt
-from ..rounds import RoundsConfig, due, end_rounds, round_totals
+from ..rounds import RoundsConfig, due, end_rounds, round_totals, stalled
 from ..run import Run
 from ..task import Task
 from . import Method, Paper, zerogen
@@ -53,11 +53,11 @@ def progen(run: Run, config: ProGenConfig) -> Iterator[Example]:
             yield example
         more = bool(due(run, rows, run.num_rows))
         pool = feedback.judge(rows, more)
-        stalled = feedback.stalled(config.min_gain)
-        if stalled or not more:
+        reason = stalled(config, feedback.table, "accuracy")
+        if reason or not more:
             break
     run.note("rounds", feedback.table)
-    end_rounds(run, rows, over, stalled)
+    end_rounds(run, rows, over, reason)
 
 
 def check(task: Task, config: ProGenConfig) -> None:

@@ -6,10 +6,21 @@ import shutil
 import pytest
 import yaml
 from datasets import load_dataset
+from test_images_select import FACTS as IMAGES
+from test_tables_card import FACTS as TABLE
+from tiny_images import png, rows, saved_rows
 from transformers import pipeline
 
 from hf_synth.card_merge import BEGIN
 from hf_synth.errors import InputError
+from hf_synth.images.folder import records, write_image_folder
+from hf_synth.images.settings import Where
+from hf_synth.images.source import read_original
+from hf_synth.images.store import Store
+from hf_synth.leaks import held_back
+from hf_synth.tables.folder import write_table_folder
+from hf_synth.tables.impute import Completed
+from hf_synth.tables.schema import Column, Schema
 
 COMMIT = "^POST /api/.*/commit/main$"
 TITLE = "Films, made by a machine"
@@ -93,6 +104,34 @@ def test_a_data_set_and_its_model_are_pushed_and_used(hub, server, student_folde
         ("dataset", "user/whole"),
         ("model", "user/whole-model"),
     ]
+
+
+def write_images(out):
+    """A folder as `illustrate` writes it."""
+    original = read_original(Where(str(saved_rows(out / "given", rows(["a", "b"], [png(1), png(2)])))), ())
+    added = list(records(original, original.texts, [], True, {"image_model": None, "caption_model": None}))
+    write_image_folder(out / "dataset", original, added, [], IMAGES, Store(out / "images"))
+
+
+def write_table(out):
+    """A folder as `impute` writes it."""
+    schema, people = Schema({"age": Column("integer", range=(20, 80))}), [{"age": 30}, {"age": 40}]
+    done = Completed([people] * 2, people, [])
+    write_table_folder(out / "dataset", schema, {"train": people}, {"train": done}, [], TABLE)
+
+
+@pytest.mark.parametrize("write", [write_images, write_table])
+def test_what_illustrate_and_impute_write_is_pushed(hub, server, tmp_path, write):
+    write(tmp_path)
+    folder, name = tmp_path / "dataset", f"user/{write.__name__}"
+    assert held_back(folder) == ""
+    code, said = called(hub, command, "push", "--folder", str(folder), "--hub_id", name)
+    assert code == 0, said
+    assert "hf_synth/facts.json" in server.repo(name).head.files
+    facts = json.loads((folder / "hf_synth/facts.json").read_text())
+    (folder / "hf_synth/facts.json").write_text(json.dumps({**facts, "private": ["rows of 'wards'"]}))
+    code, said = called(hub, command, "push", "--folder", str(folder), "--hub_id", name)
+    assert (code, "it was made under `private` and holds rows made with rows of 'wards'" in said) == (2, True)
 
 
 def test_a_second_push_drops_a_split_and_changes_columns_for_streaming_too(hub, server, tmp_path):
