@@ -27,7 +27,7 @@ def pack(model: Any) -> None:
     with torch.inference_mode():
         for layer in layers:
             weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight, ROWS)
-            layer.forward = partial(_linear, weight, layer.bias)
+            layer.forward = partial(_linear, weight, layer.bias)  # type: ignore[method-assign]
 
 
 def _able() -> bool:
