@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,18 +23,13 @@ HERE = Path(__file__).parent
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} is{% endif %}"
 
 
-@pytest.fixture(scope="module")
-def served(causal_folder, tmp_path_factory):
-    """Address of `transformers serve` with the tiny model, which samples, and the model's name there."""
-    from transformers import GenerationConfig
+@contextmanager
+def serve(folder):
+    """Run `transformers serve` with the model of a folder and yield its address."""
     from transformers.utils.import_utils import is_serve_available
 
     if not is_serve_available():
         pytest.skip("needs transformers[serving]")
-    folder = tmp_path_factory.mktemp("served") / "tiny"
-    shutil.copytree(causal_folder, folder)
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    GenerationConfig(do_sample=True, eos_token_id=1, pad_token_id=0).save_pretrained(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,10 +48,23 @@ def served(causal_folder, tmp_path_factory):
             except OSError:
                 assert server.poll() is None, "transformers serve ended"
                 time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture(scope="module")
+def served(causal_folder, tmp_path_factory):
+    """Address of the server with the tiny model, which samples, and the model's name there."""
+    from transformers import GenerationConfig
+
+    folder = tmp_path_factory.mktemp("served") / "tiny"
+    shutil.copytree(causal_folder, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    GenerationConfig(do_sample=True, eos_token_id=1, pad_token_id=0).save_pretrained(folder)
+    with serve(folder) as url:
+        yield url, str(folder)
 
 
 @pytest.mark.serve
@@ -87,3 +96,20 @@ def test_transformers_serve_knows_no_schema_and_says_no_to_other_fields(served):
     other = ChatGenerator("other/model", base_url=url)
     with pytest.raises(InputError, match="Server is pinned to"):
         other.complete([Prompt("the film")] * 4, seed=3)
+
+
+@pytest.mark.serve
+def test_a_data_set_is_written_by_the_embedded_model_that_transformers_serves(tmp_path):
+    from datasets import load_dataset
+
+    from hf_synth.commands.main import main
+    from hf_synth.models import resolve
+
+    folder = resolve("HuggingFaceTB/SmolLM2-135M-Instruct").path
+    with serve(folder) as url:
+        asked = ["generate", "--task", "ag_news", "--backend", "chat", "--model", folder, "--base_url", url, "--private"]
+        made = ["--num_rows", "4", "--chunk_size", "4", "--output_dir", str(tmp_path / "out")]
+        assert main([*asked, *made]) == 0
+    rows = load_dataset(str(tmp_path / "out" / "dataset"))
+    assert sorted(label for split in rows.values() for label in split["label"]) == [0, 1, 2, 3]
+    assert all(len(text.split()) > 2 for split in rows.values() for text in split["text"])
