@@ -63,7 +63,9 @@ def stays(path: str, private: bool) -> list[str]:
         path: The others: a file, folder or Hub id.
         private: Whether they shall stay. What they were made with under `private` shall in any case.
     """
-    return made_with(Path(path)) or ([f"rows of {known_as(path)!r}"] if private else [])
+    given = Path(path)
+    before = made_with(given.resolve().parents[1] if given.is_file() else given)  # a file may be one of its data/
+    return before or ([f"rows of {known_as(path)!r}"] if private else [])
 
 
 def hold_back(folder: Path, what: Sequence[str]) -> None:

@@ -465,6 +465,10 @@ def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys, monkeypatc
     for argv in (["illustrate", str(marked), *model], ["illustrate", str(marked), *model, "--private"]):
         assert main([*argv, *to]) == 2
         assert "would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
+    (marked / "data").mkdir()
+    (marked / "data/train.csv").write_text(plain.read_text())
+    assert main(["impute", str(marked / "data/train.csv"), *to]) == 2
+    assert "would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
     assert main(["impute", str(plain), "--private", *to]) == 2
     said = capsys.readouterr().err
     assert "`hub_id: me/x` would send rows made with rows of 'people.csv'" in said
