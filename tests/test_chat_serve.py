@@ -107,7 +107,18 @@ def test_a_data_set_is_written_by_the_embedded_model_that_transformers_serves(tm
 
     folder = resolve("HuggingFaceTB/SmolLM2-135M-Instruct").path
     with serve(folder) as url:
-        asked = ["generate", "--task", "ag_news", "--backend", "chat", "--model", folder, "--base_url", url, "--private"]
+        asked = [
+            "generate",
+            "--task",
+            "ag_news",
+            "--backend",
+            "chat",
+            "--model",
+            folder,
+            "--base_url",
+            url,
+            "--private",
+        ]
         made = ["--num_rows", "4", "--chunk_size", "4", "--output_dir", str(tmp_path / "out")]
         assert main([*asked, *made]) == 0
     rows = load_dataset(str(tmp_path / "out" / "dataset"))

@@ -16,7 +16,7 @@ from hf_synth.commands.train import masks_of
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import write_folder
 from hf_synth.hub import push
-from hf_synth.leaks import held_back, hold_back
+from hf_synth.leaks import hold_back
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
@@ -456,7 +456,7 @@ def test_answers_of_real_questions_move_with_what_is_masked(patterns):
     assert told["masked"] == {"PHONE_NUMBER": 2}
 
 
-def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys, monkeypatch):
+def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys):
     marked, plain = tmp_path / "marked", tmp_path / "people.csv"
     (marked / "hf_synth").mkdir(parents=True)
     (marked / "hf_synth/facts.json").write_text(json.dumps({"private": ["texts of the corpus 'wards'"]}))
@@ -474,15 +474,6 @@ def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys, monkeypatc
     assert "`hub_id: me/x` would send rows made with rows of 'people.csv'" in said
     assert "--overrule private" in said
     assert not (tmp_path / "o").exists()
-
-    def produced(request, folder):
-        (folder / "dataset/hf_synth").mkdir(parents=True)
-        (folder / "dataset/hf_synth/facts.json").write_text('{"generator": {"name": "m"}}')
-
-    monkeypatch.setattr("hf_synth.tables.produce.produce_table", produced)
-    monkeypatch.setattr("hf_synth.tables.produce.sentences", lambda facts: [])
-    assert main(["impute", str(plain), "--private", *to[2:]]) == 0
-    assert held_back(tmp_path / "o/dataset") == "rows made with rows of 'people.csv'"
 
 
 def test_figures_are_not_masked_and_long_numbers_are():

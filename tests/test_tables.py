@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_synth.commands.main import guarded
 from hf_synth.errors import InputError
+from hf_synth.leaks import held_back
 from hf_synth.metrics.classification import wilson
 from hf_synth.models import resolve
 from hf_synth.tables import impute
@@ -379,7 +380,10 @@ def test_a_table_is_completed_and_loads(causal_folder, csv_file, tmp_path, capsy
 
 
 def test_what_the_card_says_is_what_the_tables_hold(causal_folder, csv_file, tmp_path):
-    assert run(causal_folder, csv_file, tmp_path / "out", "--hidden", "0.2") == 0
+    assert run(causal_folder, csv_file, tmp_path / "out", "--hidden", "0.2", "--private") == 0
+    card = (tmp_path / "out/dataset/README.md").read_text()
+    assert "| made under `private` | rows of 'people.csv': kept on the machine that made it" in card
+    assert held_back(tmp_path / "out/dataset") == "rows made with rows of 'people.csv'"
     facts = json.loads((tmp_path / "out/dataset/hf_synth/facts.json").read_text())
     table = load_dataset(str(tmp_path / "out/dataset"))["train"]
     original = people()

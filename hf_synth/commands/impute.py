@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..home import locked
-from ..leaks import hold_back
 from ..tables.settings import ImputeConfig, ImputerConfig
 from .generate import console
 from .options import parse
@@ -20,11 +19,10 @@ def main(argv: list[str]) -> int:
     task, config = found[ImputeConfig], found[ImputerConfig]
     from ..tables.produce import Request, produce_table, sentences
 
-    behind = check_given(task.table, task.hub_id, task.private)
+    check_given(task.table, task.hub_id, task.private)
     folder = Path(task.output_dir or f"outputs/{Path(task.table).stem}-impute")
     request = Request.of(task, config)
     with locked(folder):
         facts = produce_table(request, folder)
-        hold_back(folder / "dataset", behind)
     hand_over(folder / "dataset", sentences(facts), task.hub_id, console)
     return 0

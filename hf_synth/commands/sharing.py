@@ -55,24 +55,22 @@ def check_sharing(output: OutputConfig, plan: Plan | None = None) -> None:
     check_access(output.hub_id)
 
 
-def check_given(path: str, hub_id: str | None, private: bool) -> list[str]:
-    """Return what must stay on this machine of rows that are made of others, and refuse a push of it or one in vain.
+def check_given(path: str, hub_id: str | None, private: bool) -> None:
+    """Refuse to push what is made of rows that must stay on this machine, or in vain.
 
     Args:
-        path: The others: a file, folder or Hub id.
+        path: The rows: a file, folder or Hub id.
         hub_id: Where the push would go, if anywhere.
         private: Whether they shall stay.
 
     Raises:
         InputError: If the rows must not leave, or there is no way to the Hub.
     """
-    behind = stays(path, private)
-    check_private(True, hub_id, [f"rows made with {what}" for what in behind])
+    check_private(True, hub_id, [f"rows made with {what}" for what in stays(path, private)])
     if hub_id:
         from ..hub import check_access
 
         check_access(hub_id)
-    return behind
 
 
 def share(

@@ -14,6 +14,7 @@ from ..adapters.folder import RECORD
 from ..errors import InputError, unknown
 from ..home import check_folder
 from ..journal import Journal, digest, write_whole
+from ..leaks import stays
 from ..models import Source, resolve
 from ..produce import DECIDING
 from .check import covered, hidden_cells, pooled_means, privacy
@@ -155,6 +156,7 @@ def produce_table(request: Request, folder: Path) -> dict[str, Any]:
 
 def _known(request: Request, source: Source) -> dict[str, Any]:
     """Return what is known before anything is made."""
+    behind = stays(request.task.table, request.task.private)
     return {
         "name": request.name,
         "license": request.task.license,
@@ -165,6 +167,7 @@ def _known(request: Request, source: Source) -> dict[str, Any]:
         "cells": len(request.schema.columns) * sum(map(len, request.rows.values())),
         "holdout": request.holdout and request.holdout[0],
         "versions": {name: version(name) for name in DECIDING},
+        **({"private": behind} if behind else {}),
     }
 
 

@@ -32,7 +32,8 @@ class ImputeConfig:
         license: Licence of the completed table, as the Hub writes it; nothing is claimed where left out.
         output_dir: Folder for `dataset/` and the journal; `outputs/<table>-impute` where left out.
         hub_id: Push the completed table to this Hub repository.
-        private: Make that repository private.
+        private: Keep the output on this machine: it is pushed by `hf-synth push --overrule private` alone, and so is
+            that of a data set that was made under `private`.
     """
 
     table: str
