@@ -19,8 +19,8 @@ from hf_synth.errors import InputError
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.local.agree import rows_agree
 from hf_synth.generators.local.decode import Draw
-from hf_synth.generators.local.forward import RowForward
 from hf_synth.generators.local.prefixes import shared_length, shared_prefixes
+from hf_synth.generators.local.rows import RowForward
 from hf_synth.generators.local.sample import BLOCK, TRIES, Repetition, Sampler, contrast, steer_away, streams
 from hf_synth.generators.local.score import score_tokens
 from hf_synth.records import Prompt

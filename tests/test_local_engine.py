@@ -12,9 +12,9 @@ from hf_synth.generators.base import OutOfMemory
 from hf_synth.generators.local import LocalGenerator, decode, sample
 from hf_synth.generators.local.agree import rows_agree
 from hf_synth.generators.local.decode import Draw, Stops
-from hf_synth.generators.local.forward import RowForward
 from hf_synth.generators.local.packed import _able, pack
 from hf_synth.generators.local.processor import best_dtype, device_of, dtype_of
+from hf_synth.generators.local.rows import RowForward
 from hf_synth.generators.local.sample import Sampler, streams
 from hf_synth.generators.local.score import score_tokens
 from hf_synth.records import Prompt

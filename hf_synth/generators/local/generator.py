@@ -20,9 +20,10 @@ from ..encoding import Encoding
 from .agree import rows_agree, window
 from .attention import row_attention
 from .decode import Draw, Stops, decode
-from .forward import Pair, PlainForward, RowForward, Seq2SeqForward, Tokens, before
+from .forward import Pair, PlainForward, Seq2SeqForward, Tokens, before
 from .packed import pack
 from .processor import best_device, best_dtype, device_of, dtype_of, processor
+from .rows import RowForward
 from .sample import Repetition, Sampler, streams
 from .score import score_tokens
 from .soft import led, soft_tokens

@@ -10,7 +10,8 @@ import torch
 
 from .attention import row_attention
 from .forward import Pair as Layer
-from .forward import RowForward, Tokens, before, decoder_start, padded, started
+from .forward import Tokens, before, decoder_start, padded, started
+from .rows import RowForward
 
 SCORED_TOKENS = 4096  # tokens scored at once: their logits over the vocabulary are the memory
 STEPS = 8  # tokens up to which texts are scored one step at a time, their prompts being read once each
@@ -74,7 +75,7 @@ def _by_steps(model: Any, pairs: Sequence[Pair], start: Start) -> list[float]:
 def _by_rows(model: Any, pairs: Sequence[Pair], batch_size: int, start: Start) -> list[float]:
     """Read each text behind a prompt, or the start of one, that is read once for all of them."""
     heads = [head for head, _ in pairs]
-    forward = RowForward(model, [[*head, *tail] for head, tail in pairs], batch_size, 0, start, heads)
+    forward = RowForward(model, [[*head, *tail] for head, tail in pairs], 0, 0, start, heads)
     scores: dict[int, float] = {}
     for _, alike in groupby(forward.order(1), key=forward.prefix_of.__getitem__):
         order = list(alike)

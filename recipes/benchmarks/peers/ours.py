@@ -12,7 +12,7 @@ import torch
 from spec import read, report
 
 from hf_synth.generators.local import LocalGenerator
-from hf_synth.generators.local.forward import RowForward
+from hf_synth.generators.local.rows import RowForward
 from hf_synth.journal import Journal
 from hf_synth.models import resolve
 from hf_synth.parse import labelled
