@@ -64,8 +64,8 @@ def baselines(
         generator: Scores texts; without `score` there is no prompting.
         judge: The real rows.
         task: The task.
-        rows: How many the generator labels, drawn with a fixed seed, and the commonest label beside it; 0 for none.
-            Other baselines label all.
+        rows: How many the generator labels, drawn with a fixed seed, and the commonest label beside it; all where
+            it labels none, and by other baselines.
         batch_size: Texts at once.
     """
     everywhere = list(range(len(judge.data)))
@@ -85,7 +85,7 @@ def baselines(
     if task.kind != "multi_label":
         [(most, _)] = Counter(judge.data[task.label_column]).most_common(1)
         said["the commonest label"] = [most] * len(places)
-    return places, said
+    return (places, said) if said else ([], {})
 
 
 def judge_baselines(

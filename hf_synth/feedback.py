@@ -15,6 +15,7 @@ from .errors import InputError
 from .journal import digest
 from .prompts import shown_in
 from .records import Example, Prompt
+from .rounds import GAIN
 from .run import Run
 from .settings import StudentConfig
 from .task import Corpus, Task
@@ -147,7 +148,7 @@ class Feedback:
             told["accuracy on the validation rows"] = accuracy = found["accuracy"]
             helpful = {label: [places[at] for at in own] for label, own in found["helpful"].items()}
             if (last := before.get("accuracy on the validation rows")) is not None and fresh:
-                told["gain per 1,000 rows"] = round((accuracy - last) * 1000 / len(fresh), 4)
+                told[GAIN] = round((accuracy - last) * 1000 / len(fresh), 4)
         self.table.append({**told, "rows to show next": sum(map(len, helpful.values()))})
         return helpful
 

@@ -14,6 +14,7 @@ from .exemplars import SEED
 from .journal import digest
 from .planner import PlanConfig, allotted, judged, shares
 from .records import Example
+from .rounds import GAIN
 from .run import Run
 
 
@@ -56,7 +57,7 @@ class Plans:
         gain = None
         if before and len(rows) > before["rows"]:
             gain = round((found["recall"] - before["mean recall"]) / (len(rows) - before["rows"]) * 1000, 4)
-        told = {"rows": len(rows), "mean recall": round(found["recall"], 4), "gain per 1,000 rows": gain}
+        told = {"rows": len(rows), "mean recall": round(found["recall"], 4), GAIN: gain}
         self.table.append(told)
         written = Counter(str(example.cell) for example in rows)
         wanted = shares(self.config, self.counts, np.array(found["errors"]), self.names)

@@ -17,11 +17,12 @@ from .errors import InputError, reason_of
 from .generators.base import OutOfMemory
 from .journal import Journal, Place, answer_digest, seed_of
 from .models import Source, resolve
+from .produce import PLACE
 from .records import Prompt
 
 MATCH, DIFFERS, ELSEWHERE = "match", "differs", "other processor or versions"
 # Of a generator's facts, what decides digits.
-PLACE = ("dtype", "device", "processor", "threads", "engine", "engine_args")
+DIGITS = ("dtype", *PLACE)
 VERBATIM = ("single", "pair")  # kinds of task whose text is the answer but for white space
 FILES = ("facts.json", "config.yaml", "chunks.parquet", "prompts.parquet")
 
@@ -125,18 +126,16 @@ def open_writer(facts: Mapping[str, Any], model: str | None = None) -> Any:
 
 
 def _engine(backend: str, source: Source, recorded: Mapping[str, Any]) -> Any:
-    import torch
-
     named: Any = {"name": source.name, "digest": source.sha256, "source": source.facts()}
     if backend == "vllm":
         from .generators.vllm import VLLMGenerator
 
-        return VLLMGenerator(
-            source.path, dtype=getattr(torch, recorded["dtype"]), engine=recorded.get("engine_args"), **named
-        )
+        return VLLMGenerator(source.path, dtype=recorded["dtype"], engine=recorded.get("engine_args"), **named)
     from .generators.local import LocalGenerator
 
     if "threads" in recorded:
+        import torch
+
         torch.set_num_threads(recorded["threads"])
     return LocalGenerator(source.path, dtype=getattr(torch, recorded["dtype"]), **named)
 
@@ -160,8 +159,11 @@ def reproduce(folder: Path, facts: Mapping[str, Any], writer: Any, chunks: int, 
 
 def differences(facts: Mapping[str, Any], writer: Any) -> list[str]:
     """Say what of the processor and the versions differs between then and now."""
-    before = {**facts["versions"], **{name: facts["generator"].get(name) for name in PLACE}}
-    now = {**{name: _version(name) for name in facts["versions"]}, **{name: writer.source.get(name) for name in PLACE}}
+    before = {**facts["versions"], **{name: facts["generator"].get(name) for name in DIGITS}}
+    now = {
+        **{name: _version(name) for name in facts["versions"]},
+        **{name: writer.source.get(name) for name in DIGITS},
+    }
     return [f"{name} {before[name]} there and {now[name]} here" for name in before if before[name] != now[name]]
 
 

@@ -221,5 +221,5 @@ def test_a_secret_is_ranked_by_all_its_tokens(causal_folder):
         ids = torch.tensor([[tokens.eos_token_id, *tokens(text, add_special_tokens=False).input_ids]])
         with torch.no_grad():
             own = model(ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None]).sum().item()
-        assert total == pytest.approx(own, rel=1e-3)
+        assert total == pytest.approx(own, rel=3e-3)  # in bfloat16, where there is one
         assert total / mean == pytest.approx(ids.shape[1] - 1, rel=1e-4)

@@ -425,7 +425,9 @@ def test_streams_of_neighbouring_large_seeds_differ():
 def test_counter_prompts_are_read_with_their_likes(causal, monkeypatch):
     reads = []
     read = RowForward._read
-    monkeypatch.setattr(RowForward, "_read", lambda self, *given: reads.append(len(given[2])) or read(self, *given))
+    monkeypatch.setattr(
+        RowForward, "_read", lambda self, *given, **more: reads.append(len(given[2])) or read(self, *given, **more)
+    )
     start = "the good film of a very great story is " * 5
     asked = [Prompt(start + f"{'very ' * (at % 3)}no", against=("bad " + start + "no",)) for at in range(32)]
     causal.complete(asked, seed=0, batch_size=64, max_new_tokens=4)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import InputError
 from ..generators.base import lacks_memory
@@ -97,9 +97,12 @@ def _terminable() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl-C does; in a forked worker it does what it always did."""
     mine = os.getpid()
 
-    def stop(number: int, frame: Any) -> NoReturn:
+    def stop(number: int, frame: Any) -> None:
         if os.getpid() != mine:
-            os._exit(128 + number)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        signal.signal(number, signal.SIG_IGN)  # launchers send another, which must not break off the way out
         raise Terminated
 
     try:
@@ -110,7 +113,8 @@ def _terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is stop:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _hush() -> None:

@@ -133,12 +133,13 @@ class Pool:
 
     def _room(self) -> int:
         """Return how many workers there should be."""
-        if self.wanted is not None:
-            return self.wanted
+        return self._fits() if self.wanted is None else self.wanted
+
+    def _fits(self) -> int:
+        """Return how many workers the nodes that are not left out could hold."""
         each = {"CPU": self.num_cpus, "GPU": self.num_gpus}
-        return sum(
-            min(int(node.get(kind, 0) / size) for kind, size in each.items() if size) for node in _nodes(self._without)
-        )
+        nodes = _nodes(self._without)
+        return sum(min(int(node.get(kind, 0) / size) for kind, size in each.items() if size) for node in nodes)
 
     def _new(self) -> Any:
         """Ask for a worker on any node but those that are left out."""
@@ -151,6 +152,8 @@ class Pool:
             self._loaded(worker, self._loading.pop(worker))
         for job in _ready({job: job.ref for job in self._jobs if job.ref is not None}):
             self._settle(job)
+        if self._without and not self.live and not self._fits():
+            self._forgive()
         for _ in range(self._room() - len(self.live) - len(self._loading)):
             fresh = self._new()
             self._where[fresh] = fresh.node.remote()  # first: a worker that dies as it loads has said where it was
@@ -213,6 +216,13 @@ class Pool:
             self._without += [node] if node else []
             who = f"node {node[:12]} of the Ray cluster" if node else "a Ray worker"
             log.warning("%s is left out: %s", who, _sentence(reason))
+
+    def _forgive(self) -> None:
+        """Ask all nodes again, as no other could hold a worker: what they were left out for is over, or ends it."""
+        for worker in self._loading:
+            _end(worker)
+        self._loading, self._where, self._without = {}, {}, []
+        self._died.clear()
 
     def _settle(self, job: Job) -> None:
         """Take in an answer, or let the call wait for another worker when its own was lost."""

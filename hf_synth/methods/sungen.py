@@ -35,6 +35,12 @@ def sungen(run: Run, config: SunGenConfig) -> Iterator[Example]:
     return zerogen.zerogen(run, replace(config, steer_away=steers))
 
 
+def check(task: Task, config: SunGenConfig) -> None:
+    """Refuse, beside what ZeroGen does, the kind whose students no weights are learnt for."""
+    task.needs_kind("single", "pair", "relation", "multi_label", "tokens", "qa", what="`method: sungen`")
+    zerogen.METHOD.check(task, config)
+
+
 def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Train by bilevel weights, in rounds from one start, with what ZeroGen's rows need besides."""
     own = {"trainer": "bilevel", "trainer_args": {"mode": "sungen", "rounds": 4}, "select": "weights"}
@@ -56,7 +62,7 @@ METHOD = Method(
     ),
     config=SunGenConfig,
     generate=sungen,
-    check=zerogen.METHOD.check,
+    check=check,
     sources=zerogen.METHOD.sources,
     defaults=defaults,
     cost="one completion a row; the student is trained once for each round before it is trained for good",

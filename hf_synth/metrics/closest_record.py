@@ -50,7 +50,9 @@ def nearest(
     for at in range(0, len(own), BLOCK):
         part = own[at : at + BLOCK]
         both = _held(part, None) @ there.T
-        apart = np.nansum(np.abs(part[:, None] - theirs[None]), -1)
+        apart = np.zeros_like(both)
+        for mine, other in zip(part.T, theirs.T, strict=True):
+            apart += np.nan_to_num(np.abs(mine[:, None] - other))
         found.append(np.where(both >= max(least, 1), apart / np.maximum(both, 1), 1.0).min(1))
     return np.concatenate(found)
 

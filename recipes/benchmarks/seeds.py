@@ -73,7 +73,8 @@ def main() -> None:
     for report in reports:
         seconds = report["seconds"]
         print(f"  asked {report['asked']}, dropped {report['dropped']}")
-        took = f"{seconds['generate']:.0f} s, {report['tokens_per_second']:.0f} tokens/s"
+        speed = report["tokens_per_second"]  # None where an endpoint tells no tokens
+        took = f"{seconds['generate']:.0f} s" + (f", {speed:.0f} tokens/s" if speed is not None else "")
         print(f"  generated in {took}; trained in {seconds['train']:.0f} s")
     print(f"  student on synthetic rows: {spread([r['metrics']['accuracy'] for r in reports])}")
     print(f"  student on gold rows:      {spread([r['gold']['accuracy'] for r in reports])}")

@@ -69,14 +69,19 @@ class RowForward:
         """Return what prompts have in common that are read at once: prefix and length."""
         return self.prefix_of[place], len(self.prompts[place])
 
-    def logits(self, places: Sequence[int]) -> list[torch.Tensor]:
-        """Return what follows each token of prompts with one prefix but their last, [tokens after it, vocabulary].
+    def logits(self, places: Sequence[int], last: Sequence[int]) -> list[torch.Tensor]:
+        """Return the logits of the last tokens of prompts with one prefix, [tokens, vocabulary]; other rows go.
 
-        The rows there are dropped.
+        Args:
+            places: The prompts.
+            last: Of how many tokens of each, all of them behind the prefix and one token more.
         """
         self.cache = self._cache(places, len(places))
-        found = self._read(self.model, self.prefix_of[places[0]], places).logits
-        return [row[: len(self.rest(at)) - 1] for row, at in zip(found, places, strict=True)]
+        ends = [len(self.rest(at)) - 1 for at in places]
+        first = min(end - count for end, count in zip(ends, last, strict=True))
+        settings = {"logits_to_keep": max(ends) - first}
+        found = self._read(self.model, self.prefix_of[places[0]], places, **settings).logits
+        return [row[end - count - first : end - first] for row, end, count in zip(found, ends, last, strict=True)]
 
     def _cache(self, places: Sequence[int], rows: int, more: int = 0) -> RowCache:
         """Return an empty cache for so many of the prompts at once, each with room for more tokens."""
@@ -89,7 +94,7 @@ class RowForward:
         """Return a prompt's tokens behind its prefix."""
         return self.prompts[place][self.prefixes[self.prefix_of[place]].length - self.start.length :]
 
-    def _read(self, model: Any, prefix_of: int, places: Sequence[int]) -> Any:
+    def _read(self, model: Any, prefix_of: int, places: Sequence[int], **settings: Any) -> Any:
         """Read all but the last token of prompts with one prefix; that token's logits come with the next step."""
         cache, prefix = self.cache, self.prefixes[prefix_of]
         rests = [self.rest(at)[:-1] for at in places]
@@ -99,7 +104,7 @@ class RowForward:
         if width:  # padded on the right, where later tokens are written over it
             cache.open_new(slots, prefix.length if copied else 0)
             ids = torch.tensor([[*rest, *[0] * (width - len(rest))] for rest in rests])
-            output = self._run(model, ids, prefix.length)
+            output = self._run(model, ids, prefix.length, **settings)
         cache.lengths[slots] = torch.tensor([len(rest) for rest in rests], device=cache.lengths.device)
         if copied:
             cache.copy(prefix, slots)

@@ -82,9 +82,9 @@ def _by_rows(model: Any, pairs: Sequence[Pair], batch_size: int, start: Start) -
         while order:
             size = max(1, min(batch_size, SCORED_TOKENS // len(forward.rest(order[-1]))))
             places, order = order[-size:], order[:-size]
-            for at, row in zip(places, forward.logits(places), strict=True):
-                tail = pairs[at][1]
-                scores[at] = _mean(row[-len(tail) :], tail)
+            tails = [pairs[at][1] for at in places]
+            logits = forward.logits(places, list(map(len, tails)))
+            scores |= {at: _mean(row, tail) for at, row, tail in zip(places, logits, tails, strict=True)}
     return [scores[at] for at in range(len(pairs))]
 
 
