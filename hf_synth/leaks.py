@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ def stays(path: str, private: bool) -> list[str]:
         path: The others: a file, folder or Hub id.
         private: Whether they shall stay. What they were made with under `private` shall in any case.
     """
-    given = Path(path)
-    before = made_with(given.resolve().parents[1] if given.is_file() else given)  # a file may be one of its data/
+    given = Path(os.path.expanduser(path))  # Path's own raises where there is no such user
+    whole = given.resolve()
+    around = (whole, *whole.parents[:2]) if given.exists() else ()  # a file or folder may be one of its data/
+    before = next((made for folder in around if (made := made_with(folder))), [])
     return before or ([f"rows of {known_as(path)!r}"] if private else [])
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ from hf_synth.commands.train import masks_of
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import write_folder
 from hf_synth.hub import push
-from hf_synth.leaks import hold_back
+from hf_synth.leaks import hold_back, stays
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
@@ -474,6 +475,23 @@ def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys):
     assert "`hub_id: me/x` would send rows made with rows of 'people.csv'" in said
     assert "--overrule private" in said
     assert not (tmp_path / "o").exists()
+
+
+def test_a_part_of_a_set_that_must_stay_must_stay_however_it_is_written(tmp_path, monkeypatch):
+    marked, what = tmp_path / "marked", ["texts of the corpus 'wards'"]
+    for folder in ("hf_synth", "data"):
+        (marked / folder).mkdir(parents=True)
+    (marked / "hf_synth/facts.json").write_text(json.dumps({"private": what}))
+    for file in ("table.csv", "data/train.csv"):
+        (marked / file).write_text("age\n20\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(marked / "data")
+    for part in ("", "/data", "/table.csv", "/data/train.csv"):
+        assert stays(f"~/marked{part}", False) == stays(f"{marked}{part}", True) == what
+    assert stays("train.csv", False) == what
+    assert stays("me/set", False) == stays("~nobody-here/x", False) == []  # ids of the Hub, wherever one stands
+    monkeypatch.setattr(Path, "resolve", lambda self: Path("/table.csv"))
+    assert stays("train.csv", True) == ["rows of 'table.csv'"]
 
 
 def test_figures_are_not_masked_and_long_numbers_are():
