@@ -11,13 +11,12 @@ from typing import Any
 from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
 from .errors import InputError, unknown
-from .journal import write_whole
 from .produce import known_as
 
 PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
 FACTS = "hf_synth/facts.json"
-TRAINING = "training.json"  # in the folder of a model
+TRAINED = ("training.json", "report.json")  # in the folder of a model: a student's, that of `fuse`
 
 
 def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
@@ -45,7 +44,8 @@ def held_back(folder: Path) -> str:
         return f"what has learnt from real rows of {adapter['shots']['name']}"
     if made := made_with(folder):
         return f"rows made with {' and '.join(made)}"
-    return " and ".join(f"what a model has learnt from {what}" for what in _read(folder / TRAINING).get("private", ()))
+    learnt = [what for name in TRAINED for what in _read(folder / name).get("private", ())]
+    return " and ".join(f"what a model has learnt from {what}" for what in learnt)
 
 
 def made_with(folder: Path) -> list[str]:
@@ -69,16 +69,6 @@ def stays(path: str, private: bool) -> list[str]:
     around = (whole, *whole.parents[:2]) if given.exists() else ()  # a file or folder may be one of its data/
     before = next((made for folder in around if (made := made_with(folder))), [])
     return before or ([f"rows of {known_as(path)!r}"] if private else [])
-
-
-def hold_back(folder: Path, what: Sequence[str]) -> None:
-    """Record in a data set or a model what real text stands behind it, beside what is recorded there already."""
-    record = folder / (FACTS if (folder / FACTS).is_file() else TRAINING)
-    found = _read(record)
-    before = found.get("private", [])
-    if new := [one for one in dict.fromkeys(what) if one and one not in before]:
-        found["private"] = [*before, *new]
-        write_whole(record, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
 
 def _read(record: Path) -> dict[str, Any]:

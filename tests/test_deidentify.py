@@ -15,9 +15,9 @@ from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
 from hf_synth.commands.train import masks_of
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
-from hf_synth.folder import write_folder
+from hf_synth.folder import replace_folder, write_folder
 from hf_synth.hub import push
-from hf_synth.leaks import hold_back, stays
+from hf_synth.leaks import held_back, stays
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
@@ -26,6 +26,7 @@ from hf_synth.request import Request
 from hf_synth.settings import StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
 from hf_synth.sources import Opening
+from hf_synth.stages import trained_before
 from hf_synth.tasks import load_task
 
 TAGS = ["O", "B-P", "I-P"]
@@ -338,13 +339,17 @@ def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
         push(tmp_path / "o/dataset", "me/x", token="t")
 
 
-def test_a_model_of_private_rows_leaves_when_it_is_said(presidio, task_file, real, tmp_path):
+def test_a_model_of_private_rows_leaves_when_it_is_said(patterns, task_file, real, tmp_path, monkeypatch):
     folder = tmp_path / "o"
     given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
     own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
     made = [*given, *own[:4]]
     assert main(["generate", *made, "--private"]) == 0
+    before = []
+    swap = lambda fresh, target: (before.append(held_back(fresh)), replace_folder(fresh, target))  # noqa: E731
+    monkeypatch.setattr("hf_synth.stages.replace_folder", swap)
     assert main(["train", *given, *own, "--private"]) == 0
+    assert before == [held_back(folder / "model")]  # no kill leaves a model without its mark
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
     with pytest.raises(InputError, match="what a model has learnt from rows made with prompts that quote"):
         push(folder / "model", "me/a", repo_type="model", token="t")
@@ -363,10 +368,12 @@ def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, r
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
     with pytest.raises(InputError, match="real rows of"):
         push(folder / "model", "me/a", repo_type="model", token="t")
-    hold_back(folder / "model", ["real rows of notes", "", "rows of 'more'", "rows of 'more'"])
     record = json.loads((folder / "model/training.json").read_text())
-    assert record["private"] == ["real rows of notes", "rows of 'more'"]
-    assert record["rows"]
+    more = ["real rows of notes", "rows of 'more'", "rows of 'more'"]
+    assert trained_before(folder / "model", "another", more) is None
+    told = trained_before(folder / "model", record["key"], more)
+    assert told == json.loads((folder / "model/training.json").read_text())
+    assert told == {**record, "private": ["real rows of notes", "rows of 'more'"]}
 
 
 def test_real_rows_are_masked_before_a_student_learns_them(patterns, task_file, real):

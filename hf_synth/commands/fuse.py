@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..home import locked
 from ..images.settings import FuseConfig
-from ..leaks import held_back, hold_back
+from ..leaks import held_back
 from ..produce import known_as
 from .generate import console
 from .options import parse
@@ -23,8 +23,7 @@ def main(argv: list[str]) -> int:
     given = [path for path in (config.dataset, config.real) if path]
     behind = [held_back(Path(path)) or (f"rows of {known_as(path)!r}" if config.private else "") for path in given]
     with locked(folder):
-        report = fuse(config, folder)
-        hold_back(folder / "model", behind)
+        report = fuse(config, folder, [what for what in behind if what])
     pairs, metrics = report["pairs"], report["metrics"]
     console.print(f"trained on {pairs['generated']} generated and {pairs['real']} real pairs", markup=False)
     if metrics:

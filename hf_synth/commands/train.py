@@ -17,7 +17,7 @@ from ..config import strict
 from ..deidentify import Masks, masks_told, open_masks
 from ..errors import InputError, reason_of
 from ..home import locked
-from ..leaks import held_back, hold_back
+from ..leaks import held_back
 from ..produce import Plan, known_as
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
@@ -119,12 +119,11 @@ def train(
     from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks)
+    real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
+    behind = [what for what in (held_back(Path(dataset)), real) if what]
+    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks, behind)
     if masks and _rank() == 0 and (told := facts["real"].get("deidentified")):  # a model from before has none
         console.print(masks_told(told), markup=False)
-    real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
-    if _rank() == 0:  # also of a model that was trained before, and is not trained again
-        hold_back(folder / "model", [held_back(Path(dataset)), real])
     plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced
     if facts["weights"] and plain and _rank() == 0 and Path(dataset).resolve() == own.resolve():
         told = {name: facts["weights"][name] for name in GIVEN}
