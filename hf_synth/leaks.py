@@ -11,7 +11,8 @@ from typing import Any
 from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
 from .errors import InputError, unknown
-from .produce import known_as
+from .leaving import real_texts, sources_of
+from .produce import Plan, known_as
 
 PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
@@ -64,11 +65,32 @@ def stays(path: str, private: bool) -> list[str]:
         path: The others: a file, folder or Hub id.
         private: Whether they shall stay. What they were made with under `private` shall in any case.
     """
+    return marks(path) or ([f"rows of {known_as(path)!r}"] if private else [])
+
+
+def kept_here(plan: Plan, private: bool) -> list[str]:
+    """Return what real text a plan's rows would be made with and shall stay on this machine for, in words.
+
+    Args:
+        plan: The run.
+        private: Whether rows of real text shall stay. Those of what was made under `private` shall in any case.
+    """
+    before = [what for source in sources_of(plan) for what in marks(source.path)]
+    return [*dict.fromkeys([*(real_texts(plan) if private else []), *before])]
+
+
+def learnt_from(path: str | None) -> list[str]:
+    """Return what would stand behind a model that learns rows which must stay on this machine; nothing of others."""
+    made = marks(path) if path else []
+    return [f"rows made with {' and '.join(made)}"] if made else []
+
+
+def marks(path: str) -> list[str]:
+    """Return what real text rows were made with under `private`, in words; `path` is a file, a folder or a Hub id."""
     given = Path(os.path.expanduser(path))  # Path's own raises where there is no such user
     whole = given.resolve()
     around = (whole, *whole.parents[:2]) if given.exists() else ()  # a file or folder may be one of its data/
-    before = next((made for folder in around if (made := made_with(folder))), [])
-    return before or ([f"rows of {known_as(path)!r}"] if private else [])
+    return next((made for folder in around if (made := made_with(folder))), [])
 
 
 def _read(record: Path) -> dict[str, Any]:

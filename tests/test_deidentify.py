@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 from hf_synth import InputError, ScriptedGenerator, Task
 from hf_synth.bio import spans_of
 from hf_synth.commands.main import main
-from hf_synth.commands.train import masks_of
+from hf_synth.commands.train import masks_of, real_learnt
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import replace_folder, write_folder
 from hf_synth.hub import push
@@ -499,6 +499,35 @@ def test_a_part_of_a_set_that_must_stay_must_stay_however_it_is_written(tmp_path
     assert stays("me/set", False) == stays("~nobody-here/x", False) == []  # ids of the Hub, wherever one stands
     monkeypatch.setattr(Path, "resolve", lambda self: Path("/table.csv"))
     assert stays("train.csv", True) == ["rows of 'table.csv'"]
+
+
+def test_what_learns_from_a_set_that_must_stay_stays(task_file, real, causal_folder, tmp_path, capsys, monkeypatch):
+    """Without a word of `--private`: rows that quote it, an adapter, a model."""
+    monkeypatch.setattr("hf_synth.hub.check_access", lambda repo: pytest.fail("asked the Hub"))
+    (tmp_path / "notes/hf_synth").mkdir()
+    (tmp_path / "notes/hf_synth/facts.json").write_text(json.dumps({"private": ["texts of the corpus 'wards'"]}))
+    rows, to, o = f"{real}/train.parquet", ["--hub_id", "me/x"], ["--output_dir", str(tmp_path / "o")]
+    given = ["--task", task_file, "--method", "augment", "--how", "eda", "--shots", rows, "--shots_per_class", "4"]
+    for verb in ("generate", "run"):
+        assert main([verb, *given, *o, *to]) == 2
+        assert "`hub_id: me/x` would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
+    assert main(["run", "--task", task_file, "--real_rows", rows, *o, *to]) == 2
+    said = capsys.readouterr().err
+    assert "would send a model that has learnt from rows made with texts of the corpus 'wards'" in said
+    words = ["--expand_words", "neighbours", "--corpus", json.dumps({"path": rows, "column": "text"})]
+    assert main(["generate", "--task", task_file, *words, *o, *to]) == 2
+    assert "would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
+    assert tune(task_file, rows, causal_folder, tmp_path / "a", *to) == 2
+    assert "would send an adapter that has learnt from 12 real rows" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "o").exists()
+    assert tune(task_file, rows, causal_folder, tmp_path / "a") == 0
+    assert held_back(tmp_path / "a") == "what has learnt from real rows of train.parquet"
+    assert main(["generate", *given, "--num_rows", "24", *o]) == 0
+    assert held_back(tmp_path / "o/dataset") == "rows made with texts of the corpus 'wards'"
+    student = StudentConfig(real_rows=rows)
+    assert real_learnt(student, False) == real_learnt(student, True) == ["rows made with texts of the corpus 'wards'"]
+    assert real_learnt(StudentConfig(real_rows=task_file), False) == real_learnt(StudentConfig(), True) == []
 
 
 def test_figures_are_not_masked_and_long_numbers_are():

@@ -16,7 +16,8 @@ from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
 from ..home import ALONE, check_folder, locked, refuse_held
-from ..leaving import reads_real, real_texts
+from ..leaks import kept_here
+from ..leaving import reads_real
 from ..produce import Plan, examples, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
@@ -89,14 +90,14 @@ def generate(
         console.print(f"{len(plan.task.cells)} labels, and `num_rows: {plan.config.num_rows}`: some will have no row")
     if ranks.rank == 0:
         write_local(folder, plan.config, plan.method_config, output.reference)
-    kept_here = {"private": real_texts(plan)} if output.private and real_texts(plan) else {}
+    kept = {"private": behind} if (behind := kept_here(plan, output.private)) else {}
     try:
         push_parts(plan, generator, folder, output, console, watch, ranks)
         return produce(
             plan,
             generator,
             folder,
-            lambda work, facts: write_folder(work, folder / "dataset", plan.task, {**facts, **kept_here}),
+            lambda work, facts: write_folder(work, folder / "dataset", plan.task, {**facts, **kept}),
             watch,
             ranks,
         )

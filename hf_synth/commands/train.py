@@ -17,7 +17,7 @@ from ..config import strict
 from ..deidentify import Masks, masks_told, open_masks
 from ..errors import InputError, reason_of
 from ..home import locked
-from ..leaks import held_back
+from ..leaks import learnt_from
 from ..produce import Plan, known_as
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
@@ -101,6 +101,12 @@ def masks_of(plan: Plan, config: StudentConfig, private: bool) -> Masks | None:
     return open_masks(wanted, plan.config.personal) if config.real_rows else None
 
 
+def real_learnt(config: StudentConfig, private: bool) -> list[str]:
+    """Return what real rows a student would learn and must stay on this machine for, in words."""
+    ours = [f"real rows of {known_as(config.real_rows)}"] if private and config.real_rows else []
+    return learnt_from(config.real_rows) or ours
+
+
 def train(
     plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None, private: bool = False
 ) -> dict[str, Any]:
@@ -119,8 +125,7 @@ def train(
     from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
-    real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
-    behind = [what for what in (held_back(Path(dataset)), real) if what]
+    behind = [*learnt_from(str(dataset)), *real_learnt(config, private)]
     facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks, behind)
     if masks and _rank() == 0 and (told := facts["real"].get("deidentified")):  # a model from before has none
         console.print(masks_told(told), markup=False)
