@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +13,9 @@ from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 
 from hf_synth import InputError, ScriptedGenerator, Task
 from hf_synth.bio import spans_of
+from hf_synth.commands.generate import plan_of
 from hf_synth.commands.main import main
+from hf_synth.commands.options import parse
 from hf_synth.commands.train import masks_of, real_learnt
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import replace_folder, write_folder
@@ -23,7 +26,7 @@ from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
 from hf_synth.request import Request
-from hf_synth.settings import StudentConfig, SynthConfig
+from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
 from hf_synth.sources import Opening
 from hf_synth.stages import trained_before
@@ -389,13 +392,37 @@ def test_real_rows_are_masked_before_a_student_learns_them(patterns, task_file, 
 
 def test_private_trainings_mask_and_report_to_nobody(patterns, task_file):
     def asked(private, deidentify=None, **student):
-        return masks_of(Plan.of(SynthConfig(task=task_file, deidentify=deidentify)), StudentConfig(**student), private)
+        return masks_of(SynthConfig(task=task_file, deidentify=deidentify), StudentConfig(**student), private)
 
     assert asked(True, real_rows="x") == asked(False, True, real_rows="x") == Masks()
     assert asked(False, real_rows="x") is asked(True, False, real_rows="x") is asked(True) is None
     assert asked(False, training_args={"report_to": "wandb"}) is None
     with pytest.raises(InputError, match="`training_args.report_to: wandb` may not"):
         asked(True, training_args={"report_to": "wandb"})
+
+
+def test_a_list_is_read_for_real_rows_that_the_student_alone_learns(patterns, task_file, real, tmp_path, capsys):
+    """By every verb of one recipe; what is generated is as it would be without them."""
+    (tmp_path / "names.txt").write_text("Karla Voss\n")
+    recipe = {"task": task_file, "method": "zerogen", "personal": str(tmp_path / "names.txt"), "real_rows": real}
+    (tmp_path / "r.yaml").write_text(json.dumps({**recipe, "private": True, "output_dir": str(tmp_path / "o")}))
+    kinds = (SynthConfig, StudentConfig, OutputConfig)
+    given = ["--config", str(tmp_path / "r.yaml")]
+    found = parse(given, "run", *kinds)
+    assert plan_of(found).config == replace(found[SynthConfig], personal=None)
+    assert masks_of(found[SynthConfig], found[StudentConfig], True).text("of Karla Voss") == "of [LISTED]"
+    for verb, message in (("train", "no data set in"), ("evaluate", "is missing"), ("export", "is missing")):
+        assert main([verb, *given]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["generate", *given, "--backend", "chat", "--base_url", "http://192.0.2.1/v1"]) == 2
+    assert "192.0.2.1 is not on it" in capsys.readouterr().err
+    bare = ["--task", task_file, "--personal", recipe["personal"]]
+    for argv in ([*given, "--private", "false"], [*given, "--deidentify", "false"], [*bare, "--private"], bare):
+        assert main(["run", *argv]) == 2
+        assert "is read with `deidentify` alone, which is off" in capsys.readouterr().err
+    augment = ["--method", "augment", "--how", "eda", "--shots", real]
+    plan = plan_of(parse([*given, *augment], "train", *kinds))
+    assert (plan.config.deidentify, plan.config.personal) == (True, recipe["personal"])
 
 
 QUESTIONS = """

@@ -30,7 +30,8 @@ def main(argv: list[str]) -> int:
         output, plan, [f"a model that has learnt from {what}" for what in real_learnt(student, output.private)]
     )
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
-    masks_of(plan, student, output.private)  # no presidio, or a tracker elsewhere, must not either
+    # No presidio, or a tracker elsewhere, must not either.
+    masks = masks_of(found[SynthConfig], student, output.private)
     refuse_leak(check_training(student, plan.task).real_facts(), reference)
     for source in plan.method.sources(plan.task, plan.method_config):
         refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder, output)
-        train(plan, student, folder, private=output.private)
+        train(plan, student, folder, masks, private=output.private)
         judge(plan, output, folder, reference, generator)
         if output.inspect:
             # The weights that the student starts from are at hand; what is built anew has none.

@@ -24,7 +24,7 @@ from ..settings import OutputConfig, StudentConfig, SynthConfig
 from ..shapes import shape
 from ..task import Task
 from ..weighted import GIVEN, WEIGHT, write_weights
-from .generate import console, output_folder
+from .generate import console, output_folder, plan_of
 from .options import parse
 
 
@@ -87,7 +87,7 @@ def _with_weights(data: Any, path: str | Path) -> Any:
     return DatasetDict(train=train.select(np.flatnonzero(~seen)) if seen.any() else train, validation=validation)
 
 
-def masks_of(plan: Plan, config: StudentConfig, private: bool) -> Masks | None:
+def masks_of(shared: SynthConfig, config: StudentConfig, private: bool) -> Masks | None:
     """Return what masks the real rows to train on, if there are any and it is wanted.
 
     Raises:
@@ -97,8 +97,8 @@ def masks_of(plan: Plan, config: StudentConfig, private: bool) -> Masks | None:
 
     if private:
         refuse_trackers(config)
-    wanted = private if plan.config.deidentify is None else plan.config.deidentify
-    return open_masks(wanted, plan.config.personal) if config.real_rows else None
+    wanted = private if shared.deidentify is None else shared.deidentify
+    return open_masks(wanted, shared.personal) if config.real_rows else None
 
 
 def real_learnt(config: StudentConfig, private: bool) -> list[str]:
@@ -108,14 +108,19 @@ def real_learnt(config: StudentConfig, private: bool) -> list[str]:
 
 
 def train(
-    plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None, private: bool = False
+    plan: Plan,
+    config: StudentConfig,
+    folder: Path,
+    masks: Masks | None,
+    given: DataConfig | None = None,
+    private: bool = False,
 ) -> dict[str, Any]:
     """Train into `folder/model`, whose lock is held, and return the training facts.
 
     Weights that the training makes for the rows of the run's own data set are written into that. What real text stands
-    behind a model that was made under `private` is recorded in its `training.json`; real rows are masked before.
+    behind a model that was made under `private` is recorded in its `training.json`; `masks` hide real rows' before.
     """
-    given, masks = given or DataConfig(), masks_of(plan, config, private)
+    given = given or DataConfig()
     own = folder / "dataset"
     dataset = given.dataset or own
     data = load_splits(dataset, plan.task, given.dataset_config)
@@ -152,14 +157,16 @@ def _rank() -> int:
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth train", SynthConfig, StudentConfig, OutputConfig, DataConfig)
-    plan, given = Plan.of(found[SynthConfig], found["method"]), found[DataConfig]
+    plan, given, student = plan_of(found), found[DataConfig], found[StudentConfig]
+    private = found[OutputConfig].private
+    masks = masks_of(found[SynthConfig], student, private)
     folder = output_folder(found[OutputConfig], plan)
     if given.dataset is None and not (folder / "dataset").is_dir():
         raise InputError(
             f"no data set in {str(folder / 'dataset')!r}: run `hf-synth generate` first, or give `dataset`"
         )
     with locked(folder, Ranks(_rank())):
-        facts = train(plan, found[StudentConfig], folder, given, found[OutputConfig].private)
+        facts = train(plan, student, folder, masks, given, private)
     if _rank() == 0:
         console.print(json.dumps({k: facts[k] for k in ("rows", "validation_rows", "validation_score", "seconds")}))
         console.print(f"model in {folder / 'model'}")
