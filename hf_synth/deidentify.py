@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .bio import spans_of, tags_of
 from .errors import InputError
 from .files import read_lines
-from .pii import IMPERSONAL, LISTED, spans
+from .pii import IMPERSONAL, LISTED, MASKED, spans
 from .records import Example
 from .task import Task
 
@@ -29,7 +29,6 @@ Place = tuple[str, int, int]  # kind, start, end
 # Tokens are joined by spaces, so that a number is found, and without those, so that an address in pieces is.
 CLOSE = re.compile(r"[.@:/_+-]+")
 SPACED = re.compile(rf" ({CLOSE.pattern}) ")
-MASK = re.compile(r"\[([A-Z][A-Z_]+)\]")
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def masks_told(told: Mapping[str, Any]) -> str:
 def _masked(task: Task, row: dict[str, Any]) -> Counter[str]:
     """Return how many masks of each kind stand in a row."""
     texts = [" ".join(own) if isinstance(own, list) else own or "" for own in (row[name] for name in task.columns)]
-    return Counter(kind for text in texts for kind in MASK.findall(text))
+    return Counter(kind for text in texts for kind in MASKED.findall(text))
 
 
 def _joined(tokens: Sequence[str], apart: bool) -> tuple[str, list[int]]:

@@ -40,8 +40,9 @@ def export_onnx(folder: str | Path, target: str | Path, max_length: int = 128) -
 
     Args:
         folder: The model's folder.
-        target: Gets `model.onnx`, `config.json` and the tokenizer, as optimum reads them; replaced whole, and left as
-            it is where the student is refused.
+        target: Gets `model.onnx`, `config.json` and the tokenizer, as optimum reads them, and the student's own
+            `training.json`, which says whether it must stay; replaced whole, and left as it is where the student is
+            refused.
         max_length: Tokens a text is cut to; the longest that is checked.
 
     Returns:
@@ -67,6 +68,8 @@ def export_onnx(folder: str | Path, target: str | Path, max_length: int = 128) -
         difference = _compare(model, tokenizer, fresh / "model.onnx", max_length)
         model.config.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
+        if (record := Path(folder, "training.json")).is_file():
+            shutil.copyfile(record, fresh / record.name)
         replace_folder(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

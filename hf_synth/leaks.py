@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 from .adapters.folder import RECORD as ADAPTER
 from .audit.limits import LEAKAGE
 from .errors import InputError, unknown
-from .journal import write_whole
-from .produce import known_as
+from .leaving import real_texts, sources_of
+from .produce import Plan, known_as
 
 PRIVATE = "private"  # the name under which real text is let go
 RECORD = "hf_synth/inspect.json"  # in the folder of a data set
 FACTS = "hf_synth/facts.json"
-TRAINING = "training.json"  # in the folder of a model
+TRAINED = ("training.json", "report.json")  # in the folder of a model: a student's, that of `fuse`
 
 
 def refuse_private(folder: Path, overrule: Sequence[str] = ()) -> None:
@@ -44,7 +45,8 @@ def held_back(folder: Path) -> str:
         return f"what has learnt from real rows of {adapter['shots']['name']}"
     if made := made_with(folder):
         return f"rows made with {' and '.join(made)}"
-    return " and ".join(f"what a model has learnt from {what}" for what in _read(folder / TRAINING).get("private", ()))
+    learnt = [what for name in TRAINED for what in _read(folder / name).get("private", ())]
+    return " and ".join(f"what a model has learnt from {what}" for what in learnt)
 
 
 def made_with(folder: Path) -> list[str]:
@@ -63,19 +65,32 @@ def stays(path: str, private: bool) -> list[str]:
         path: The others: a file, folder or Hub id.
         private: Whether they shall stay. What they were made with under `private` shall in any case.
     """
-    given = Path(path)
-    before = made_with(given.resolve().parents[1] if given.is_file() else given)  # a file may be one of its data/
-    return before or ([f"rows of {known_as(path)!r}"] if private else [])
+    return marks(path) or ([f"rows of {known_as(path)!r}"] if private else [])
 
 
-def hold_back(folder: Path, what: Sequence[str]) -> None:
-    """Record in a data set or a model what real text stands behind it, beside what is recorded there already."""
-    record = folder / (FACTS if (folder / FACTS).is_file() else TRAINING)
-    found = _read(record)
-    before = found.get("private", [])
-    if new := [one for one in dict.fromkeys(what) if one and one not in before]:
-        found["private"] = [*before, *new]
-        write_whole(record, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+def kept_here(plan: Plan, private: bool) -> list[str]:
+    """Return what real text a plan's rows would be made with and shall stay on this machine for, in words.
+
+    Args:
+        plan: The run.
+        private: Whether rows of real text shall stay. Those of what was made under `private` shall in any case.
+    """
+    before = [what for source in sources_of(plan) for what in marks(source.path)]
+    return [*dict.fromkeys([*(real_texts(plan) if private else []), *before])]
+
+
+def learnt_from(path: str | None) -> list[str]:
+    """Return what would stand behind a model that learns rows which must stay on this machine; nothing of others."""
+    made = marks(path) if path else []
+    return [f"rows made with {' and '.join(made)}"] if made else []
+
+
+def marks(path: str) -> list[str]:
+    """Return what real text rows were made with under `private`, in words; `path` is a file, a folder or a Hub id."""
+    given = Path(os.path.expanduser(path))  # Path's own raises where there is no such user
+    whole = given.resolve()
+    around = (whole, *whole.parents[:2]) if given.exists() else ()  # a file or folder may be one of its data/
+    return next((made for folder in around if (made := made_with(folder))), [])
 
 
 def _read(record: Path) -> dict[str, Any]:

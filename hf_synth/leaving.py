@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from .produce import Plan, known_as
+from .task import Corpus
 from .verbalizers import word_sources
 
 
 def reads_real(plan: Plan) -> bool:
     """Tell whether a plan's generator learns from real text or is shown some, which its own task may name."""
-    return bool(real_texts(plan) or word_sources(plan.task, plan.config))
+    return bool(real_texts(plan))
+
+
+def sources_of(plan: Plan) -> list[Corpus]:
+    """Return the real text that a plan names, with that whose words alone stand in its prompts."""
+    return [*plan.method.sources(plan.task, plan.method_config), *word_sources(plan.task, plan.config)]
 
 
 def real_rows(method_config: Any) -> str | None:
@@ -24,11 +30,11 @@ def real_texts(plan: Plan) -> list[str]:
     if plan.config.adapter is not None:
         found.append(f"the adapter {known_as(plan.config.adapter)!r}, which has learnt from real rows")
     config, labels = plan.method_config, len(plan.task.labels)
-    for source in plan.method.sources(plan.task, config):
+    for source in sources_of(plan):
         if source.path == real_rows(config):
             does = "prompts that quote" if plan.method.quotes else "a generator that has learnt from"
             most = f"up to {config.shots_per_class * labels} " if hasattr(config, "shots_per_class") else ""
             found.append(f"{does} {most}real rows of {known_as(source.path)!r}")
         else:
             found.append(f"texts of the corpus {known_as(source.path)!r}")
-    return found
+    return [*dict.fromkeys(found)]

@@ -21,7 +21,7 @@ HINTS = {
 }
 IMPERSONAL = ("URL", "DATE_TIME")  # counted and masked, but no fault
 LISTED = "LISTED"  # the kind of what the user names
-MASKED = re.compile(rf"\[(?:{'|'.join([*HINTS, LISTED])})\]")  # what a mask leaves
+MASKED = re.compile(rf"\[({'|'.join([*HINTS, LISTED])})\]")  # what a mask leaves
 # Masks e-mail addresses and long numbers without presidio; a share such as 0.00471 is none of these, and is kept.
 ROUGH = re.compile(r"(\b0\.\d+\b(?![ ().-]*\d))|\S+@\S+|\+?\d(?:[\d ().-]{5,})\d")
 

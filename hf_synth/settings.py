@@ -51,7 +51,7 @@ class SynthConfig:
             nothing else.
         deidentify: Mask personal data in the real texts that a method learns from, quotes or builds on and in
             `real_rows`, and drop texts that hold some (presidio's patterns; names of people and dates in words are
-            none); on where `private` is, if left out.
+            none; URLs and dates in digits are masked in real rows, not dropped); on where `private` is, if left out.
         personal: Of `deidentify`: a text file of more to mask, a name or (behind `re:`) a regular expression a line.
         license: Licence of the data set, as the Hub writes it; nothing is claimed where left out.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ from trl import SFTConfig, SFTTrainer
 
 from .arguments import training_arguments
 from .errors import InputError
-from .folder import restore_folder
 from .generators.local.processor import best_dtype
 from .learners import parses
 from .request import Request
 from .settings import StudentConfig
-from .stages import last_checkpoint, open_scratch, save
+from .stages import last_checkpoint, mark, open_scratch, save, trained_before
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -58,7 +57,9 @@ class WriterTrainer(SFTTrainer):
         return output
 
 
-def train_writer(data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int) -> dict[str, Any]:
+def train_writer(
+    data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int, private: Sequence[str] = ()
+) -> dict[str, Any]:
     """Fine-tune a causal language model on `train`, choose the epoch by exact match on `validation`, and save it.
 
     What was trained before, on the same rows with the same settings, is not trained again; what was killed goes on
@@ -70,6 +71,7 @@ def train_writer(data: DatasetDict, task: Task, config: StudentConfig, folder: P
         config: How to train.
         folder: Where the model goes; replaced whole.
         seed: Re-seeds order and dropout.
+        private: What real text the model must stay for, in words.
 
     Returns:
         Facts for the model card, as `train_student` returns them.
@@ -82,9 +84,8 @@ def train_writer(data: DatasetDict, task: Task, config: StudentConfig, folder: P
     request = Request.of(task, config, seed)
     model, tokenizer, source = parses.load(config, task)
     key = request.key(data, source)
-    restore_folder(folder)
-    if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
-        return facts
+    if before := trained_before(folder, key, private):
+        return before
     validates = len(data.get("validation", ())) > 0
     args = sft_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates)
     open_scratch(args, key)
@@ -93,6 +94,7 @@ def train_writer(data: DatasetDict, task: Task, config: StudentConfig, folder: P
         **request.facts(source),
         "given_rows": len(data["train"]),
         "given_weights": "weight" in data["train"].column_names,
+        **mark(private),
     }
     return _train(data, task, config, model, tokenizer, args, folder, told)
 

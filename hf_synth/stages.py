@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .arguments import preparing, training_arguments
 from .curves import draw
 from .denoise import denoise
 from .fit import make_trainer
-from .folder import replace_folder
+from .folder import replace_folder, restore_folder
 from .journal import write_whole
 from .learners import learner
 from .request import Request
@@ -39,6 +40,30 @@ class Stage:
     weights: Weights
     seconds: float
     log_history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def trained_before(folder: Path, key: str, private: Sequence[str]) -> dict[str, Any] | None:
+    """Return the facts of the model that a training of this key left, if one did.
+
+    Args:
+        folder: The model's.
+        key: Of the training.
+        private: What real text it must stay for, in words; recorded beside what is recorded there already.
+    """
+    restore_folder(folder)
+    done = folder / "training.json"
+    if not done.exists() or (facts := json.loads(done.read_text()))["key"] != key:
+        return None
+    whole = {**facts, **mark(private, facts)}
+    if whole != facts:
+        write_whole(done, json.dumps(whole, indent=2) + "\n")
+    return whole
+
+
+def mark(private: Sequence[str], before: Mapping[str, Any] = MappingProxyType({})) -> dict[str, list[str]]:
+    """Return the entry of a model's record that holds it back, with what the record held; none where nothing does."""
+    found = [*dict.fromkeys([*before.get("private", ()), *private])]
+    return {"private": found} if found else {}
 
 
 def open_scratch(args: TrainingArguments, key: str) -> None:

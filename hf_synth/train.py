@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,24 @@ from .arguments import training_arguments
 from .columns import class_names
 from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
-from .folder import restore_folder
 from .learners import learner
 from .real import mix_in
 from .request import Request
 from .row_weights import Weights, choose, joined, weigh
 from .settings import StudentConfig
 from .sft import train_writer
-from .stages import WEIGHTS, judge_rows, last_checkpoint, learn_weights, learnt, open_scratch, save, train_first
+from .stages import (
+    WEIGHTS,
+    judge_rows,
+    last_checkpoint,
+    learn_weights,
+    learnt,
+    mark,
+    open_scratch,
+    save,
+    train_first,
+    trained_before,
+)
 from .trainers.bilevel import BilevelTrainer
 
 if TYPE_CHECKING:
@@ -50,7 +60,13 @@ def check_training(config: StudentConfig, task: Task) -> Request:
 
 
 def train_student(
-    data: DatasetDict, task: Task, config: StudentConfig, folder: Path, seed: int, masks: Masks | None = None
+    data: DatasetDict,
+    task: Task,
+    config: StudentConfig,
+    folder: Path,
+    seed: int,
+    masks: Masks | None = None,
+    private: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train a student on `train`, choose the epoch by its score on the synthetic `validation`, and save it.
 
@@ -66,26 +82,26 @@ def train_student(
             `weights.parquet`.
         seed: Re-seeds initialisation, order and dropout.
         masks: Hide personal data in the real rows, where that is wanted.
+        private: What real text the model must stay for, in words.
 
     Returns:
         Facts for the model card.
     """
     if task.kind == "parse":
-        return train_writer(data, task, config, folder, seed)
+        return train_writer(data, task, config, folder, seed, private)
     request = Request.of(task, config, seed, masks)
     set_seed(seed)
     kind = learner(task)
     names = class_names(data["train"].features[task.label_column])
     model, tokenizer, source = kind.load(config, task, names, request.texts(data["train"]))
     key = request.key(data, source)
-    restore_folder(folder)
-    if (done := folder / "training.json").exists() and (facts := json.loads(done.read_text()))["key"] == key:
-        return facts
+    if before := trained_before(folder, key, private):
+        return before
     validates = len(data.get("validation", ())) > 0
     args = training_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates, kind.metric)
     open_scratch(args, key)
     given = {"given_rows": len(data["train"]), "given_weights": "weight" in data["train"].column_names}
-    facts = {"key": key, **request.facts(source), **given}
+    facts = {"key": key, **request.facts(source), **given, **mark(private)}
     return _train(request, data, model, tokenizer, args, folder, facts)
 
 

@@ -3,6 +3,8 @@
 import json
 import random
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,20 +13,23 @@ from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 
 from hf_synth import InputError, ScriptedGenerator, Task
 from hf_synth.bio import spans_of
+from hf_synth.commands.generate import plan_of
 from hf_synth.commands.main import main
-from hf_synth.commands.train import masks_of
+from hf_synth.commands.options import parse
+from hf_synth.commands.train import masks_of, real_learnt
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
-from hf_synth.folder import write_folder
+from hf_synth.folder import replace_folder, write_folder
 from hf_synth.hub import push
-from hf_synth.leaks import hold_back
+from hf_synth.leaks import held_back, stays
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
 from hf_synth.request import Request
-from hf_synth.settings import StudentConfig, SynthConfig
+from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
 from hf_synth.sources import Opening
+from hf_synth.stages import trained_before
 from hf_synth.tasks import load_task
 
 TAGS = ["O", "B-P", "I-P"]
@@ -337,13 +342,17 @@ def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
         push(tmp_path / "o/dataset", "me/x", token="t")
 
 
-def test_a_model_of_private_rows_leaves_when_it_is_said(presidio, task_file, real, tmp_path):
+def test_a_model_of_private_rows_leaves_when_it_is_said(patterns, task_file, real, tmp_path, monkeypatch):
     folder = tmp_path / "o"
     given = ["--task", task_file, "--shots", real, "--method", "augment", "--how", "eda", "--shots_per_class", "4"]
     own = ["--num_rows", "24", "--output_dir", str(folder), "--student", "bilstm", "--num_train_epochs", "1"]
     made = [*given, *own[:4]]
     assert main(["generate", *made, "--private"]) == 0
+    before = []
+    swap = lambda fresh, target: (before.append(held_back(fresh)), replace_folder(fresh, target))  # noqa: E731
+    monkeypatch.setattr("hf_synth.stages.replace_folder", swap)
     assert main(["train", *given, *own, "--private"]) == 0
+    assert before == [held_back(folder / "model")]  # no kill leaves a model without its mark
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
     with pytest.raises(InputError, match="what a model has learnt from rows made with prompts that quote"):
         push(folder / "model", "me/a", repo_type="model", token="t")
@@ -362,10 +371,12 @@ def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, r
     (folder / "model/README.md").write_text("---\nlicense: mit\n---\n")
     with pytest.raises(InputError, match="real rows of"):
         push(folder / "model", "me/a", repo_type="model", token="t")
-    hold_back(folder / "model", ["real rows of notes", "", "rows of 'more'", "rows of 'more'"])
     record = json.loads((folder / "model/training.json").read_text())
-    assert record["private"] == ["real rows of notes", "rows of 'more'"]
-    assert record["rows"]
+    more = ["real rows of notes", "rows of 'more'", "rows of 'more'"]
+    assert trained_before(folder / "model", "another", more) is None
+    told = trained_before(folder / "model", record["key"], more)
+    assert told == json.loads((folder / "model/training.json").read_text())
+    assert told == {**record, "private": ["real rows of notes", "rows of 'more'"]}
 
 
 def test_real_rows_are_masked_before_a_student_learns_them(patterns, task_file, real):
@@ -381,13 +392,37 @@ def test_real_rows_are_masked_before_a_student_learns_them(patterns, task_file, 
 
 def test_private_trainings_mask_and_report_to_nobody(patterns, task_file):
     def asked(private, deidentify=None, **student):
-        return masks_of(Plan.of(SynthConfig(task=task_file, deidentify=deidentify)), StudentConfig(**student), private)
+        return masks_of(SynthConfig(task=task_file, deidentify=deidentify), StudentConfig(**student), private)
 
     assert asked(True, real_rows="x") == asked(False, True, real_rows="x") == Masks()
     assert asked(False, real_rows="x") is asked(True, False, real_rows="x") is asked(True) is None
     assert asked(False, training_args={"report_to": "wandb"}) is None
     with pytest.raises(InputError, match="`training_args.report_to: wandb` may not"):
         asked(True, training_args={"report_to": "wandb"})
+
+
+def test_a_list_is_read_for_real_rows_that_the_student_alone_learns(patterns, task_file, real, tmp_path, capsys):
+    """By every verb of one recipe; what is generated is as it would be without them."""
+    (tmp_path / "names.txt").write_text("Karla Voss\n")
+    recipe = {"task": task_file, "method": "zerogen", "personal": str(tmp_path / "names.txt"), "real_rows": real}
+    (tmp_path / "r.yaml").write_text(json.dumps({**recipe, "private": True, "output_dir": str(tmp_path / "o")}))
+    kinds = (SynthConfig, StudentConfig, OutputConfig)
+    given = ["--config", str(tmp_path / "r.yaml")]
+    found = parse(given, "run", *kinds)
+    assert plan_of(found).config == replace(found[SynthConfig], personal=None)
+    assert masks_of(found[SynthConfig], found[StudentConfig], True).text("of Karla Voss") == "of [LISTED]"
+    for verb, message in (("train", "no data set in"), ("evaluate", "is missing"), ("export", "is missing")):
+        assert main([verb, *given]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["generate", *given, "--backend", "chat", "--base_url", "http://192.0.2.1/v1"]) == 2
+    assert "192.0.2.1 is not on it" in capsys.readouterr().err
+    bare = ["--task", task_file, "--personal", recipe["personal"]]
+    for argv in ([*given, "--private", "false"], [*given, "--deidentify", "false"], [*bare, "--private"], bare):
+        assert main(["run", *argv]) == 2
+        assert "is read with `deidentify` alone, which is off" in capsys.readouterr().err
+    augment = ["--method", "augment", "--how", "eda", "--shots", real]
+    plan = plan_of(parse([*given, *augment], "train", *kinds))
+    assert (plan.config.deidentify, plan.config.personal) == (True, recipe["personal"])
 
 
 QUESTIONS = """
@@ -474,6 +509,52 @@ def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys):
     assert "`hub_id: me/x` would send rows made with rows of 'people.csv'" in said
     assert "--overrule private" in said
     assert not (tmp_path / "o").exists()
+
+
+def test_a_part_of_a_set_that_must_stay_must_stay_however_it_is_written(tmp_path, monkeypatch):
+    marked, what = tmp_path / "marked", ["texts of the corpus 'wards'"]
+    for folder in ("hf_synth", "data"):
+        (marked / folder).mkdir(parents=True)
+    (marked / "hf_synth/facts.json").write_text(json.dumps({"private": what}))
+    for file in ("table.csv", "data/train.csv"):
+        (marked / file).write_text("age\n20\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(marked / "data")
+    for part in ("", "/data", "/table.csv", "/data/train.csv"):
+        assert stays(f"~/marked{part}", False) == stays(f"{marked}{part}", True) == what
+    assert stays("train.csv", False) == what
+    assert stays("me/set", False) == stays("~nobody-here/x", False) == []  # ids of the Hub, wherever one stands
+    monkeypatch.setattr(Path, "resolve", lambda self: Path("/table.csv"))
+    assert stays("train.csv", True) == ["rows of 'table.csv'"]
+
+
+def test_what_learns_from_a_set_that_must_stay_stays(task_file, real, causal_folder, tmp_path, capsys, monkeypatch):
+    """Without a word of `--private`: rows that quote it, an adapter, a model."""
+    monkeypatch.setattr("hf_synth.hub.check_access", lambda repo: pytest.fail("asked the Hub"))
+    (tmp_path / "notes/hf_synth").mkdir()
+    (tmp_path / "notes/hf_synth/facts.json").write_text(json.dumps({"private": ["texts of the corpus 'wards'"]}))
+    rows, to, o = f"{real}/train.parquet", ["--hub_id", "me/x"], ["--output_dir", str(tmp_path / "o")]
+    given = ["--task", task_file, "--method", "augment", "--how", "eda", "--shots", rows, "--shots_per_class", "4"]
+    for verb in ("generate", "run"):
+        assert main([verb, *given, *o, *to]) == 2
+        assert "`hub_id: me/x` would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
+    assert main(["run", "--task", task_file, "--real_rows", rows, *o, *to]) == 2
+    said = capsys.readouterr().err
+    assert "would send a model that has learnt from rows made with texts of the corpus 'wards'" in said
+    words = ["--expand_words", "neighbours", "--corpus", json.dumps({"path": rows, "column": "text"})]
+    assert main(["generate", "--task", task_file, *words, *o, *to]) == 2
+    assert "would send rows made with texts of the corpus 'wards'" in capsys.readouterr().err
+    assert tune(task_file, rows, causal_folder, tmp_path / "a", *to) == 2
+    assert "would send an adapter that has learnt from 12 real rows" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "o").exists()
+    assert tune(task_file, rows, causal_folder, tmp_path / "a") == 0
+    assert held_back(tmp_path / "a") == "what has learnt from real rows of train.parquet"
+    assert main(["generate", *given, "--num_rows", "24", *o]) == 0
+    assert held_back(tmp_path / "o/dataset") == "rows made with texts of the corpus 'wards'"
+    student = StudentConfig(real_rows=rows)
+    assert real_learnt(student, False) == real_learnt(student, True) == ["rows made with texts of the corpus 'wards'"]
+    assert real_learnt(StudentConfig(real_rows=task_file), False) == real_learnt(StudentConfig(), True) == []
 
 
 def test_figures_are_not_masked_and_long_numbers_are():

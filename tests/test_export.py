@@ -16,6 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from hf_synth.commands.main import main
 from hf_synth.errors import InputError
 from hf_synth.export import export_onnx
+from hf_synth.leaks import held_back
 from hf_synth.students import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 
 TEXTS = ["a good film", "the plot is dull and the story is no good", "fine", "a great movie"]
@@ -158,7 +159,8 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
     argv = ["export", "--config", str(recipe)]
     assert main(argv) == 2
     assert "training.json' is missing: run `hf-synth run`" in capsys.readouterr().err
-    (tmp_path / "out/model/training.json").write_text(json.dumps({"settings": {"max_length": 24}}))
+    told = {"settings": {"max_length": 24}, "private": ["real rows of notes"]}
+    (tmp_path / "out/model/training.json").write_text(json.dumps(told))
     assert main([*argv, "--format", "tflite"]) == 2
     assert "`format`: input should be 'onnx'; got 'tflite'" in capsys.readouterr().err
     assert main(argv) == 0
@@ -168,6 +170,7 @@ def test_the_verb(tmp_path, capsys, monkeypatch):
     bars = "Loading weights"
     assert [line for line in printed.err.splitlines() if line and bars not in line] == []  # no remarks of the exporter
     assert (tmp_path / "out/onnx/model.onnx").exists()
+    assert held_back(tmp_path / "out/onnx") == "what a model has learnt from real rows of notes"
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert main(argv) == 2
     assert "needs the packages onnxscript: pip install 'hf_synth[onnx]'" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from transformers import (
 
 import hf_synth.students  # noqa: F401 (registers the model)
 from hf_synth.commands.main import guarded
+from hf_synth.folder import replace_folder
 from hf_synth.images.fuse import CAMEL, fused_card
 from hf_synth.leaks import held_back
 from hf_synth.students.two_tower import TwoTowerForSequenceClassification
@@ -204,18 +205,21 @@ def test_a_model_of_pairs_that_must_stay_stays(towers, tmp_path, monkeypatch):
     (made / "hf_synth").mkdir()
     (made / "hf_synth/facts.json").write_text(json.dumps({"private": ["rows of 'wards'"]}))
 
-    def trained(config, folder):
-        (folder / "model").mkdir(exist_ok=True)
-        return {"pairs": {"generated": 8, "real": 0}, "metrics": None}
-
-    monkeypatch.setattr("hf_synth.images.fuse.fuse", trained)
-    assert fuse(towers, tmp_path / "out", "--dataset", made) == 0
+    before = []
+    swap = lambda fresh, target: (before.append(held_back(fresh)), replace_folder(fresh, target))  # noqa: E731
+    monkeypatch.setattr("hf_synth.images.fuse.replace_folder", swap)
+    quick = ["--anneal", "false", "--num_train_epochs", "1"]
+    assert fuse(towers, tmp_path / "out", "--dataset", made, *quick) == 0
     assert held_back(tmp_path / "out/model") == "what a model has learnt from rows made with rows of 'wards'"
+    assert before == [held_back(tmp_path / "out/model")]  # no kill leaves a model without its mark
+    assert not (tmp_path / "out/model/training.json").exists()  # which `evaluate` and `export` would take for theirs
     real = saved_rows(tmp_path / "scans", pairs(8, 1))
-    assert fuse(towers, tmp_path / "own", "--dataset", real) == 0
+    assert fuse(towers, tmp_path / "own", "--dataset", real, *quick) == 0
     assert held_back(tmp_path / "own/model") == ""
-    assert fuse(towers, tmp_path / "own", "--dataset", real, "--private") == 0
-    assert held_back(tmp_path / "own/model") == "what a model has learnt from rows of 'scans'"
+    for more in (["--private"], []):  # neither trains again
+        assert fuse(towers, tmp_path / "own", "--dataset", real, *quick, *more) == 0
+        assert held_back(tmp_path / "own/model") == "what a model has learnt from rows of 'scans'"
+    assert len(before) == 2
 
 
 if __name__ == "__main__":

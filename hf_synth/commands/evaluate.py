@@ -22,7 +22,7 @@ from ..produce import Plan
 from ..reference import WHOLE, Judge, NotEvaluated, load_reference
 from ..report import report_of, show, student_of
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
-from .generate import console, output_folder
+from .generate import console, output_folder, plan_of
 from .options import parse
 from .train import load_splits
 
@@ -144,7 +144,7 @@ def say_not_evaluated(reason: str, plan: Plan, folder: Path) -> None:
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth evaluate", SynthConfig, BackendConfig, StudentConfig, OutputConfig)
-    plan = Plan.of(found[SynthConfig], found["method"], found[BackendConfig])
+    plan = plan_of(found)
     folder = output_folder(found[OutputConfig], plan)
     for part in ("dataset/hf_synth/facts.json", "model/training.json"):
         if not (folder / part).exists():

@@ -7,9 +7,8 @@ from typing import Literal
 
 from ..config import strict
 from ..errors import InputError
-from ..produce import Plan
 from ..settings import OutputConfig, SynthConfig
-from .generate import console, output_folder
+from .generate import console, output_folder, plan_of
 from .options import parse
 
 
@@ -27,7 +26,7 @@ class ExportConfig:
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth export", SynthConfig, OutputConfig, ExportConfig)
-    plan = Plan.of(found[SynthConfig], found["method"])
+    plan = plan_of(found)
     plan.task.needs_kind("single", "pair", "relation", "multi_label", what="export")
     folder = output_folder(found[OutputConfig], plan)
     record = folder / "model" / "training.json"

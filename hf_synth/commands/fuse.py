@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..home import locked
 from ..images.settings import FuseConfig
-from ..leaks import held_back, hold_back
+from ..leaks import learnt_from
 from ..produce import known_as
 from .generate import console
 from .options import parse
@@ -21,10 +21,10 @@ def main(argv: list[str]) -> int:
 
     folder = Path(config.output_dir or f"outputs/{Path(config.dataset).name}-fuse")
     given = [path for path in (config.dataset, config.real) if path]
-    behind = [held_back(Path(path)) or (f"rows of {known_as(path)!r}" if config.private else "") for path in given]
+    ours = [[f"rows of {known_as(path)!r}"] if config.private else [] for path in given]
+    behind = [what for path, own in zip(given, ours, strict=True) for what in learnt_from(path) or own]
     with locked(folder):
-        report = fuse(config, folder)
-        hold_back(folder / "model", behind)
+        report = fuse(config, folder, behind)
     pairs, metrics = report["pairs"], report["metrics"]
     console.print(f"trained on {pairs['generated']} generated and {pairs['real']} real pairs", markup=False)
     if metrics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
 from ..home import ALONE, check_folder, locked, refuse_held
-from ..leaving import reads_real, real_texts
-from ..produce import Plan, examples, produce
+from ..leaks import kept_here
+from ..leaving import reads_real
+from ..produce import HERE, Plan, examples, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
 from ..run import Run
@@ -45,19 +47,33 @@ def output_folder(output: OutputConfig, plan: Plan) -> Path:
     return Path(output.output_dir or f"outputs/{plan.task.name}-{plan.method.name}")
 
 
-def plan_and_folder(found: dict, *, writes: bool = True) -> tuple[Plan, Path]:
+def plan_of(found: Mapping[Any, Any]) -> Plan:
+    """Return a verb's checked plan; where `deidentify` is left out, it is on if `private` is and real text is read.
+
+    Real rows that the student alone reads are masked as it learns them (`masks_of`): what is generated depends on
+    nothing of the student's, and `personal` is then for those alone.
+
+    Raises:
+        InputError: If settings do not go together.
+    """
+    config, rest = found[SynthConfig], (found["method"], found.get(BackendConfig, HERE))
+    if config.deidentify is None and found[OutputConfig].private:
+        unlisted = replace(config, personal=None)
+        if reads_real(Plan.of(unlisted, *rest)):
+            config = replace(config, deidentify=True)
+        elif found["real_rows"]:
+            config = unlisted
+    return Plan.of(config, *rest)
+
+
+def plan_and_folder(found: Mapping[Any, Any], *, writes: bool = True) -> tuple[Plan, Path]:
     """Check settings and, where something will be written, the output folder, before anything is loaded.
 
     Raises:
         InputError: If they do not go together.
     """
-    config, output = found[SynthConfig], found[OutputConfig]
-    method, backend = found["method"], found[BackendConfig]
-    if config.deidentify is None and output.private:
-        unmasked = Plan.of(replace(config, personal=None), method, backend)
-        config = found[SynthConfig] = replace(config, deidentify=reads_real(unmasked) or None)
-    plan = Plan.of(config, method, backend)
-    folder = output_folder(output, plan)
+    plan = plan_of(found)
+    folder = output_folder(found[OutputConfig], plan)
     if writes:
         check_folder(folder, plan.settings())
     return plan, folder
@@ -89,14 +105,14 @@ def generate(
         console.print(f"{len(plan.task.cells)} labels, and `num_rows: {plan.config.num_rows}`: some will have no row")
     if ranks.rank == 0:
         write_local(folder, plan.config, plan.method_config, output.reference)
-    kept_here = {"private": real_texts(plan)} if output.private and real_texts(plan) else {}
+    kept = {"private": behind} if (behind := kept_here(plan, output.private)) else {}
     try:
         push_parts(plan, generator, folder, output, console, watch, ranks)
         return produce(
             plan,
             generator,
             folder,
-            lambda work, facts: write_folder(work, folder / "dataset", plan.task, {**facts, **kept_here}),
+            lambda work, facts: write_folder(work, folder / "dataset", plan.task, {**facts, **kept}),
             watch,
             ranks,
         )

@@ -29,7 +29,8 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
             defaults stand in for what is left out.
 
     Returns:
-        Each dataclass -> its checked settings; `"method"` -> the method's.
+        Each dataclass -> its checked settings; `"method"` -> the method's; `"real_rows"` -> what a student learns
+        beside, which a recipe may tell a verb that trains none.
 
     Raises:
         InputError: For an unknown key or a value that is not allowed.
@@ -52,6 +53,7 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
     found: dict[Any, Any] = {
         kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds
     }
+    found["real_rows"] = values.get("real_rows")
     if len(all_kinds) > len(kinds):
         found["method"] = found.pop(all_kinds[-1])
     return found

@@ -14,7 +14,7 @@ from .generate import console, generate, plan_and_folder
 from .inspect import inspect_run
 from .options import parse
 from .sharing import check_sharing, share
-from .train import masks_of, train
+from .train import masks_of, real_learnt, train
 
 
 def main(argv: list[str]) -> int:
@@ -25,22 +25,25 @@ def main(argv: list[str]) -> int:
     from ..train import check_training
 
     plan, folder = plan_and_folder(found)
-    output = found[OutputConfig]
-    check_sharing(output, plan)
+    output, student = found[OutputConfig], found[StudentConfig]
+    check_sharing(
+        output, plan, [f"a model that has learnt from {what}" for what in real_learnt(student, output.private)]
+    )
     reference = reference_or_reason(plan, output)  # first: a reference that cannot be loaded must not cost an hour
-    masks_of(plan, found[StudentConfig], output.private)  # no presidio, or a tracker elsewhere, must not either
-    refuse_leak(check_training(found[StudentConfig], plan.task).real_facts(), reference)
+    # No presidio, or a tracker elsewhere, must not either.
+    masks = masks_of(found[SynthConfig], student, output.private)
+    refuse_leak(check_training(student, plan.task).real_facts(), reference)
     for source in plan.method.sources(plan.task, plan.method_config):
         refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")
     refuse_held(folder)
     generator = open_generator(plan, private=output.private)
     with locked(folder):
         generate(plan, generator, folder, output)
-        train(plan, found[StudentConfig], folder, private=output.private)
+        train(plan, student, folder, masks, private=output.private)
         judge(plan, output, folder, reference, generator)
         if output.inspect:
             # The weights that the student starts from are at hand; what is built anew has none.
-            base = found[StudentConfig].student
+            base = student.student
             encoder = "none" if base in BUILT else base
             inspect_run(plan.task, folder / "dataset", reference, output.reference, encoder, plan.config.seed)
     console.print(f"data set: {folder / 'dataset'}   model: {folder / 'model'}   report: {folder / 'report.json'}")

@@ -9,34 +9,37 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import InputError
-from ..leaks import stays
-from ..leaving import real_texts
+from ..leaks import kept_here, stays
 from ..produce import Plan
 from ..settings import OutputConfig
 
 WITH_HUB_ID = ("push_every", "create_pr", "collection")
 
 
-def check_private(private: bool, hub_id: str | None, learnt: Sequence[str]) -> None:
+def check_private(hub_id: str | None, learnt: Sequence[str]) -> None:
     """Refuse to push, in the run that makes it, what was made of real text that shall stay on this machine.
 
     Args:
-        private: Whether it shall.
         hub_id: Where the push would go, if anywhere.
-        learnt: What would be sent, in words; nothing where no real text is in it.
+        learnt: What would be sent, in words; nothing where no such text is in it.
 
     Raises:
         InputError: Saying what would have left, and how to send it all the same.
     """
-    if private and hub_id and learnt:
+    if hub_id and learnt:
         raise InputError(
             f"`private` keeps real text on this machine, and `hub_id: {hub_id}` would send {' and '.join(learnt)}: "
             "leave `hub_id` out, inspect what was made, and push it with `hf-synth push --overrule private`"
         )
 
 
-def check_sharing(output: OutputConfig, plan: Plan | None = None) -> None:
+def check_sharing(output: OutputConfig, plan: Plan, learnt: Sequence[str] = ()) -> None:
     """Refuse a push that cannot succeed, or must not be, before the work that it would share is done.
+
+    Args:
+        output: Where it goes.
+        plan: What is made.
+        learnt: What else would be sent and must not be, in words.
 
     Raises:
         InputError: If settings do not go together, or there is no way to the Hub.
@@ -46,8 +49,8 @@ def check_sharing(output: OutputConfig, plan: Plan | None = None) -> None:
             if getattr(output, name):
                 raise InputError(f"`{name}: {getattr(output, name)}` is read with `hub_id` alone, which is not given")
         return
-    if plan is not None:
-        check_private(output.private, output.hub_id, [f"rows made with {what}" for what in real_texts(plan)])
+    made = [f"rows made with {what}" for what in kept_here(plan, output.private)]
+    check_private(output.hub_id, [*made, *learnt])
     if output.push_every and output.create_pr:
         raise InputError("`push_every` would open a pull request at each push; leave `create_pr` or `push_every` out")
     from ..hub import check_access
@@ -66,7 +69,7 @@ def check_given(path: str, hub_id: str | None, private: bool) -> None:
     Raises:
         InputError: If the rows must not leave, or there is no way to the Hub.
     """
-    check_private(True, hub_id, [f"rows made with {what}" for what in stays(path, private)])
+    check_private(hub_id, [f"rows made with {what}" for what in stays(path, private)])
     if hub_id:
         from ..hub import check_access
 

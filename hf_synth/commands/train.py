@@ -17,14 +17,14 @@ from ..config import strict
 from ..deidentify import Masks, masks_told, open_masks
 from ..errors import InputError, reason_of
 from ..home import locked
-from ..leaks import held_back, hold_back
+from ..leaks import learnt_from
 from ..produce import Plan, known_as
 from ..ranks import Ranks
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from ..shapes import shape
 from ..task import Task
 from ..weighted import GIVEN, WEIGHT, write_weights
-from .generate import console, output_folder
+from .generate import console, output_folder, plan_of
 from .options import parse
 
 
@@ -87,7 +87,7 @@ def _with_weights(data: Any, path: str | Path) -> Any:
     return DatasetDict(train=train.select(np.flatnonzero(~seen)) if seen.any() else train, validation=validation)
 
 
-def masks_of(plan: Plan, config: StudentConfig, private: bool) -> Masks | None:
+def masks_of(shared: SynthConfig, config: StudentConfig, private: bool) -> Masks | None:
     """Return what masks the real rows to train on, if there are any and it is wanted.
 
     Raises:
@@ -97,19 +97,30 @@ def masks_of(plan: Plan, config: StudentConfig, private: bool) -> Masks | None:
 
     if private:
         refuse_trackers(config)
-    wanted = private if plan.config.deidentify is None else plan.config.deidentify
-    return open_masks(wanted, plan.config.personal) if config.real_rows else None
+    wanted = private if shared.deidentify is None else shared.deidentify
+    return open_masks(wanted, shared.personal) if config.real_rows else None
+
+
+def real_learnt(config: StudentConfig, private: bool) -> list[str]:
+    """Return what real rows a student would learn and must stay on this machine for, in words."""
+    ours = [f"real rows of {known_as(config.real_rows)}"] if private and config.real_rows else []
+    return learnt_from(config.real_rows) or ours
 
 
 def train(
-    plan: Plan, config: StudentConfig, folder: Path, given: DataConfig | None = None, private: bool = False
+    plan: Plan,
+    config: StudentConfig,
+    folder: Path,
+    masks: Masks | None,
+    given: DataConfig | None = None,
+    private: bool = False,
 ) -> dict[str, Any]:
     """Train into `folder/model`, whose lock is held, and return the training facts.
 
     Weights that the training makes for the rows of the run's own data set are written into that. What real text stands
-    behind a model that was made under `private` is recorded in its `training.json`; real rows are masked before.
+    behind a model that was made under `private` is recorded in its `training.json`; `masks` hide real rows' before.
     """
-    given, masks = given or DataConfig(), masks_of(plan, config, private)
+    given = given or DataConfig()
     own = folder / "dataset"
     dataset = given.dataset or own
     data = load_splits(dataset, plan.task, given.dataset_config)
@@ -119,12 +130,10 @@ def train(
     from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks)
+    behind = [*learnt_from(str(dataset)), *real_learnt(config, private)]
+    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks, behind)
     if masks and _rank() == 0 and (told := facts["real"].get("deidentified")):  # a model from before has none
         console.print(masks_told(told), markup=False)
-    real = f"real rows of {known_as(config.real_rows)}" if private and config.real_rows else ""
-    if _rank() == 0:  # also of a model that was trained before, and is not trained again
-        hold_back(folder / "model", [held_back(Path(dataset)), real])
     plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced
     if facts["weights"] and plain and _rank() == 0 and Path(dataset).resolve() == own.resolve():
         told = {name: facts["weights"][name] for name in GIVEN}
@@ -148,14 +157,16 @@ def _rank() -> int:
 def main(argv: list[str]) -> int:
     """Run the verb."""
     found = parse(argv, "hf-synth train", SynthConfig, StudentConfig, OutputConfig, DataConfig)
-    plan, given = Plan.of(found[SynthConfig], found["method"]), found[DataConfig]
+    plan, given, student = plan_of(found), found[DataConfig], found[StudentConfig]
+    private = found[OutputConfig].private
+    masks = masks_of(found[SynthConfig], student, private)
     folder = output_folder(found[OutputConfig], plan)
     if given.dataset is None and not (folder / "dataset").is_dir():
         raise InputError(
             f"no data set in {str(folder / 'dataset')!r}: run `hf-synth generate` first, or give `dataset`"
         )
     with locked(folder, Ranks(_rank())):
-        facts = train(plan, found[StudentConfig], folder, given, found[OutputConfig].private)
+        facts = train(plan, student, folder, masks, given, private)
     if _rank() == 0:
         console.print(json.dumps({k: facts[k] for k in ("rows", "validation_rows", "validation_score", "seconds")}))
         console.print(f"model in {folder / 'model'}")

@@ -19,6 +19,7 @@ from ..deidentify import deidentified, masks_told, open_masks
 from ..errors import InputError
 from ..filters.copies import fingerprints
 from ..home import locked
+from ..leaks import marks
 from ..models import resolve
 from ..notes import tagged_notes
 from ..real import load_real_rows
@@ -74,10 +75,12 @@ def main(argv: list[str]) -> int:
     masks = open_masks(config.private if config.deidentify is None else config.deidentify, config.personal)
     task = tuned(_task_of(config))
     real = _real(task, config, given)
+    source = given.shots or (config.notes or {}).get("path", "")
+    private = config.private or bool(marks(source))
+    check_private(config.hub_id, [f"an adapter that has learnt from {len(real.data)} real rows"] if private else [])
     if config.hub_id:
         from ..hub import check_access
 
-        check_private(config.private, config.hub_id, [f"an adapter that has learnt from {len(real.data)} real rows"])
         check_access(config.hub_id)
     rows, masked = deidentified(task, real.data, masks) if masks else (real.data, None)
     if masked:
@@ -85,7 +88,7 @@ def main(argv: list[str]) -> int:
     told = {"name": real.name, "split": real.split, "per_class": given.shots_per_class, "seed": given.shots_seed}
     told |= {"tagged": "names of the task"} if config.notes else {}
     about: dict[str, Any] = {"task": task.name, "labels": list(task.labels), "prompt": task.prompt, "shots": told}
-    about |= {"annotate": task.annotate, "private": config.private, "deidentified": masked}
+    about |= {"annotate": task.annotate, "private": private, "deidentified": masked}
     record = _tune(task, config, tuning, rows, folder, about)
     write_beside(folder, given, config.notes, config.personal, masks is not None)
     losses = ", ".join(f"{first} to {last}" for first, last in record["loss"].values())

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from datasets import Dataset, Features, Image, Value, concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from transformers import AutoImageProcessor, AutoTokenizer, PrinterCallback, TrainingArguments, set_seed
 
 from ..card import render
@@ -30,12 +30,13 @@ from ..journal import digest, write_whole
 from ..metrics.classification import Classification
 from ..models import resolve
 from ..produce import DECIDING
-from ..stages import last_checkpoint, open_scratch
+from ..stages import last_checkpoint, mark, open_scratch
 from ..students.two_tower import TwoTowerForSequenceClassification
 from ..trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
 from ..trainers.weighted import WeightedTrainer
+from .pairs import Pairs, read_pairs
 from .settings import FuseConfig, Where
-from .source import file_of, read_original
+from .source import file_of
 from .store import opened
 
 FUSED = (r"^fusion\.", r"^classifier\.")
@@ -49,56 +50,7 @@ CAMEL = AnnealingConfig(
         Round(HEAD, "real", balanced=True),
     )
 )
-ORIGINS = ("image_from", "text_from")  # columns of `illustrate`
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Rows that have a text, an image and a label.
-
-    Attributes:
-        data: Columns `text`, `image` (not decoded), `labels` and `synthetic`.
-        names: The labels, in the order of their ids.
-        left_out: Rows that lacked one of the three.
-        digest: Of the data set that they are of.
-    """
-
-    data: Dataset
-    names: tuple[str, ...]
-    left_out: int
-    digest: str
-
-
-def read_pairs(where: Where, names: Sequence[str] | None, generated: bool) -> Pairs:
-    """Read the whole pairs of a data set.
-
-    Args:
-        where: See `Where`.
-        names: The labels whose ids count; those of the data set where None.
-        generated: Rows of which nothing says where they come from are generated ones.
-
-    Raises:
-        InputError: For a data set without pairs, or with other labels.
-    """
-    original = read_original(where, ())
-    names = tuple(names or original.names)
-    if other := sorted({*original.names} - {*names}):
-        raise InputError(f"the labels of {where.dataset!r} must be among {list(names)}; it has {other}")
-    whole = zip(original.texts, original.pictured, original.labels, strict=True)
-    rows = [at for at, (text, image, label) in enumerate(whole) if text and image and label is not None]
-    if not rows:
-        raise InputError(f"no row of {where.dataset!r}, split {where.split!r}, has a text, an image and a label")
-    data = original.data.select(rows)
-    made = [generated] * len(rows)
-    if set(ORIGINS) <= set(data.column_names):
-        made = [
-            (image, text) != ("given", "given") for image, text in zip(*(data[one] for one in ORIGINS), strict=True)
-        ]
-    columns = {where.text_column: "text", where.image_column: "image"}
-    data = data.select_columns([*columns]).rename_columns({old: new for old, new in columns.items() if old != new})
-    data = data.cast(Features({"text": Value("string"), "image": Image(decode=False)}))
-    data = data.add_column("labels", [names.index(str(original.labels[row])) for row in rows])
-    return Pairs(data.add_column("synthetic", made), names, len(original.texts) - len(rows), original.digest)
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -121,8 +73,13 @@ class Collator:
         return {**told, "pixel_values": pixels.pixel_values, "labels": labels}
 
 
-def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
+def fuse(config: FuseConfig, folder: Path, private: Sequence[str] = ()) -> dict[str, Any]:
     """Train, judge and write `folder/model` and `folder/report.json`; what was trained before is not trained again.
+
+    Args:
+        config: What to train, and on what.
+        folder: Gets both; the report lies in the model's folder too.
+        private: What real text the model must stay for, in words.
 
     Returns:
         What the report holds.
@@ -146,11 +103,11 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
         ]
     )
     restore_folder(folder / "model")
-    done = folder / "report.json"
+    done = folder / REPORT
     if done.exists() and (folder / "model").is_dir():
         report = json.loads(done.read_text(encoding="utf-8"))
         if report.get("key") == key:  # earlier releases wrote none
-            return report
+            return _write({**report, **mark(private, report)}, folder / "model", folder)
     args = _arguments(config, folder / ".model-training")
     open_scratch(args, key)
     trainer = _trainer(config, args, _model(config, text, image, names), data, collator)
@@ -167,15 +124,24 @@ def fuse(config: FuseConfig, folder: Path) -> dict[str, Any]:
         "settings": _settings(config),
         "models": {name: one.facts() for name, one in sources.items()},
         "versions": {name: version(name) for name in DECIDING},
+        **mark(private),
     }
     fresh = folder / ".model-fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     for one in (trainer.model, collator.tokenizer, collator.processor):
         one.save_pretrained(fresh)
     write_whole(fresh / "README.md", fused_card(report))
+    _write(report, fresh)
     replace_folder(fresh, folder / "model")
-    write_whole(done, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    _write(report, folder)
     shutil.rmtree(str(args.output_dir), ignore_errors=True)
+    return report
+
+
+def _write(report: dict[str, Any], *folders: Path) -> dict[str, Any]:
+    """Write the report into folders and return it."""
+    for folder in folders:
+        write_whole(folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
 
 
