@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .bio import Span, named, tokens_of
@@ -61,7 +61,7 @@ def from_json(text: str, labels: Collection[str]) -> Found | str:
     start = text.find("{")
     try:
         found, _ = json.JSONDecoder().raw_decode(text[max(start, 0) :])
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of ten thousand brackets
         return "no json"
     if not _fits(found):
         return "other keys"
@@ -73,6 +73,18 @@ def from_json(text: str, labels: Collection[str]) -> Found | str:
         return "not in text"
     spans = spans_of_names(tokens, names)
     return spans if isinstance(spans, str) else (tokens, spans)
+
+
+def schema_of(labels: Iterable[str]) -> dict[str, Any]:
+    """Return the JSON schema of what `from_json` reads; all is named and wanted, as OpenAI's strict mode asks."""
+    text = {"type": "string"}
+    entity = _closed({"text": text, "type": {"type": "string", "enum": [*labels]}})
+    return _closed({"text": text, "entities": {"type": "array", "items": entity}})
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    names = [*properties]
+    return {"type": "object", "properties": {**properties}, "required": names, "additionalProperties": False}
 
 
 def spans_of_names(tokens: Sequence[str], names: Iterable[tuple[str, str]]) -> list[Span] | str:

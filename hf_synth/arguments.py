@@ -32,6 +32,9 @@ def training_arguments(
 ) -> TrainingArguments:
     """Return the Trainer's arguments: ours, then the user's `training_args`; the best epoch has the highest `metric`.
 
+    Of annealing the last model stays: its schedule decides what that is, and a validation split that is synthetic
+    would choose the model from before the real rows.
+
     Raises:
         InputError: For an argument that `TrainingArguments` does not have, one that has a key of ours, or a push,
             which has no card and is held back by nothing.
@@ -60,7 +63,7 @@ def training_arguments(
         "eval_strategy": "epoch" if evaluates else "no",
         "save_strategy": "epoch",
         "save_total_limit": 1,
-        "load_best_model_at_end": evaluates,
+        "load_best_model_at_end": evaluates and config.trainer != "annealing",
         "metric_for_best_model": metric if evaluates else None,
         "logging_strategy": "steps",
         "logging_steps": 0.05,  # of all steps: 20 points make a curve, whatever the number of rows

@@ -14,7 +14,7 @@ from .candidates import random_answer
 from .filters.consistency import free_scores, label_scores
 from .generators.base import Generator, Scorer
 from .learners import learner
-from .reference import Judge
+from .reference import RealRows
 from .task import GIVEN_FIRST, Task
 
 
@@ -56,53 +56,53 @@ def dictionary(task: Task, tokens: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def baselines(
-    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int
+    generator: Generator, reference: RealRows, task: Task, rows: int, batch_size: int
 ) -> tuple[list[int], dict[str, list[Any]]]:
     """Return which real rows a task's baselines label, and what each of them says of these.
 
     Args:
         generator: Scores texts; without `score` there is no prompting.
-        judge: The real rows.
+        reference: The real rows.
         task: The task.
         rows: How many the generator labels, drawn with a fixed seed, and the commonest label beside it; all where
             it labels none, and by other baselines.
         batch_size: Texts at once.
     """
-    everywhere = list(range(len(judge.data)))
+    everywhere = list(range(len(reference.data)))
     if task.kind == "tokens":
-        return everywhere, {"dictionary of the prompts' names": dictionary(task, judge.data[task.generated])}
+        return everywhere, {"dictionary of the prompts' names": dictionary(task, reference.data[task.generated])}
     if task.kind == "qa":
         draw = random.Random(0)
-        drawn = [_answer(context, draw) for context in judge.data[task.columns[0]]]
+        drawn = [_answer(context, draw) for context in reference.data[task.columns[0]]]
         return everywhere, {"a random name, number or date": drawn}
     if task.kind == "parse":
         return [], {}
     places, said = everywhere, dict[str, list[Any]]()
     if rows and isinstance(generator, Scorer):
         places = sorted(random.Random(0).sample(everywhere, min(rows, len(everywhere))))
-        texts = judge.data.select(places)
+        texts = reference.data.select(places)
         said = prompting(generator, {c: texts[c] for c in task.columns}, task, batch_size)
     if task.kind != "multi_label":
-        [(most, _)] = Counter(judge.data[task.label_column]).most_common(1)
+        [(most, _)] = Counter(reference.data[task.label_column]).most_common(1)
         said["the commonest label"] = [most] * len(places)
     return (places, said) if said else ([], {})
 
 
 def judge_baselines(
-    generator: Generator, judge: Judge, task: Task, rows: int, batch_size: int, student: Sequence[Any]
+    generator: Generator, reference: RealRows, task: Task, rows: int, batch_size: int, student: Sequence[Any]
 ) -> dict[str, dict[str, Any]]:
     """Return the scores of a task's baselines on real rows, and the student's (`student`) on the same rows.
 
     Args:
         generator: See `baselines`, as for the other arguments.
-        judge: The real rows.
+        reference: The real rows.
         task: The task.
         rows: How many the generator labels.
         batch_size: Texts at once.
         student: What the student says of every real row.
     """
-    places, said = baselines(generator, judge, task, rows, batch_size)
-    kind, real = learner(task), judge.data.select(places)[task.label_column]
+    places, said = baselines(generator, reference, task, rows, batch_size)
+    kind, real = learner(task), reference.data.select(places)[task.label_column]
     ours = kind.score(task, [student[at] for at in places], real)[kind.metric] if places else None
     return {name: {**kind.score(task, labels, real), "student": ours} for name, labels in said.items()}
 

@@ -74,10 +74,10 @@ class Lexicon:
     name that stands under two labels finds nothing: which one is meant cannot be told.
 
     Args:
-        names: Label -> names.
+        names: Label -> names, as texts or as tokens.
     """
 
-    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
+    def __init__(self, names: Mapping[str, Iterable[str | Sequence[str]]]) -> None:
         labels: dict[tuple[str, ...], set[str]] = {}
         for label, own in names.items():
             for name in own:
@@ -101,6 +101,11 @@ class Lexicon:
                 found.append((at, at + len(name), self._labels[name]))
             at += len(name) or 1
         return sorted(found)
+
+    def known(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the name that words are, as the lexicon has it; nothing where they are none."""
+        written = tuple(words), tuple(map(_folded, words))
+        return next((name for name in written if name in self._labels), ())
 
     def _names(self, tokens: Sequence[str], at: int, busy: set[int]) -> Iterator[tuple[str, ...]]:
         """Yield the names that begin here."""
@@ -132,6 +137,6 @@ def _folded(token: str) -> str:
     return token if len(token) <= 3 and token.isupper() else token.casefold()
 
 
-def _key(name: str) -> tuple[str, ...]:
-    words = tokens_of(name)
+def _key(name: str | Sequence[str]) -> tuple[str, ...]:
+    words = tokens_of(name) if isinstance(name, str) else name
     return tuple(words if _as_spelt(words) else map(_folded, words))

@@ -20,6 +20,7 @@ from .folder import row_features, split_tables
 from .generators.base import Generator
 from .home import locked
 from .journal import digest
+from .leaving import sources_of
 from .methods import get
 from .produce import Plan, produce
 from .settings import BackendConfig, SynthConfig
@@ -103,6 +104,13 @@ def _decides(plan: Plan) -> dict[str, Any]:
     return {**plan.settings(), **({"dtype": dtype} if dtype else {})}
 
 
+def _read(plan: Plan) -> list[list[Any]]:
+    """Return what tells the files that a plan reads real text from, and that lie here, from what they were before."""
+    found = [path for source in sources_of(plan) for path in (Path(source.path), *Path(source.path).rglob("*"))]
+    states = [(file, file.stat()) for file in sorted(found) if file.is_file()]
+    return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
+
+
 def _keep(rows: Path, home: Path, plan: Plan) -> Path:
     return rows.replace(home / f"rows-{plan.config.num_rows}.parquet")
 
@@ -136,6 +144,8 @@ def build(
     plan = plan_of({**settings, "method": method}, "build")
     generator = generator or open_generator(plan)
     decides = {**_decides(plan), "num_rows": plan.config.num_rows, "weights": generator.digest}
+    if read := _read(plan):
+        decides["read"] = read
     builder = SynthBuilder(
         cache_dir=cache_dir,
         config_name=f"{plan.task.name}-{method}",

@@ -99,7 +99,7 @@ def render(template: str, **facts: Any) -> str:
     environment.filters["noted"] = noted
     environment.filters["cell"] = _cell
     environment.filters["interval"] = lambda pair: "" if pair is None else f"{pair[0]:.4g} to {pair[1]:.4g}"
-    environment.filters["words"] = lambda name: name.replace("macro_f1", "macro F1").replace("_", " ")
+    environment.filters["words"] = lambda name: name.replace("f1", "F1").replace("_", " ")
     return environment.get_template(template).render(**facts, begin=BEGIN, end=END) + "\n"
 
 

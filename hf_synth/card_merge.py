@@ -22,8 +22,8 @@ OUR_FOLDERS = ("data/", "hf_synth/")
 _HEADER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
-def merge_card(ours: str, theirs: str | None) -> str:
-    """Put our README.md into the one on the Hub.
+def merge_card(ours: str, theirs: str | None, where: str = ON_HUB) -> str:
+    """Put our README.md into the one on the Hub, or in the folder that is written anew.
 
     Our block replaces what stands between the markers there, or is appended where there are none; every other
     character of the body stays. Our YAML keys win, their other keys stay as they were written, `tags` are united,
@@ -31,7 +31,8 @@ def merge_card(ours: str, theirs: str | None) -> str:
 
     Args:
         ours: The local README.md. Without markers, its whole body counts as our block.
-        theirs: The README.md on the Hub, if there is one.
+        theirs: The other README.md, if there is one.
+        where: How an error message names that.
 
     Returns:
         The text to commit. Merging the same `ours` into it again changes nothing.
@@ -46,9 +47,9 @@ def merge_card(ours: str, theirs: str | None) -> str:
         return _front(our_header) + before + block + after
     theirs = theirs.removeprefix("\ufeff")
     their_header, their_body = _split(theirs)
-    their_data = read_header(theirs, ON_HUB)
+    their_data = read_header(theirs, where)
     header = _merge_headers(our_header, our_data, their_header, their_data)
-    return _front(header) + _place(block, their_body)
+    return _front(header) + _place(block, their_body, where)
 
 
 def read_header(readme: str, where: str) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def read_header(readme: str, where: str) -> dict[str, Any]:
         data = yaml.safe_load(_split(readme)[0])
     except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(error).split())
-        raise InputError(f"The YAML header of {where} cannot be read ({problem}); mend it, then push again.") from None
+        raise InputError(f"The YAML header of {where} cannot be read ({problem}); mend it, then try again.") from None
     if data is not None and not isinstance(data, dict):
         raise InputError(f"The YAML header of {where} must hold `key: value` lines; it holds a {type(data).__name__}.")
     return data or {}
@@ -115,15 +116,15 @@ def _cut_ours(body: str) -> tuple[str, str, str]:
     return before, BEGIN + inner + END, after
 
 
-def _place(block: str, body: str) -> str:
+def _place(block: str, body: str, where: str) -> str:
     begins, ends = _lines_of(BEGIN, body), _lines_of(END, body)
     if not begins and not ends:
         gap = "" if not body or body.endswith("\n\n") else "\n" if body.endswith("\n") else "\n\n"
         return f"{body}{gap}{block}\n"
     if len(begins) != 1 or len(ends) != 1 or begins[0].end() > ends[0].start():
         raise InputError(
-            f"The README.md on the Hub must hold `{BEGIN}` and `{END}` once each and in that order; "
-            f"it holds {len(begins)} and {len(ends)} of them. Mend it, then push again."
+            f"`{BEGIN}` and `{END}` must stand once each and in that order in {where}; "
+            f"it holds {len(begins)} and {len(ends)} of them. Mend it, then try again."
         )
     return body[: begins[0].start()] + block + body[ends[0].end() :]
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from .answers import Answers
 from .errors import InputError
-from .generators.base import Concurrent, Generator, Lazy, OutOfMemory, Piecewise
+from .generators.base import Concurrent, Generator, Lazy, OutOfMemory, Piecewise, settled
 from .journal import Chunk, Journal, Place, seed_of, waited
 from .ranks import Ranks
 from .records import Completion, Prompt, label_set
@@ -58,6 +58,7 @@ class Chunks:
 
         Places are given, and answers looked at, in an order that every rank and every sitting of a run shares.
         """
+        decoding = settled(self.generator, decoding)
         settings = {"weights": self.generator.digest, "seed": self.seed, "decoding": dict(decoding)}
         if getattr(self.generator, "adapter", None):  # what answers depends on the labels, not on the text alone
             settings["sets"] = [label_set(prompt) for prompt in prompts]

@@ -39,9 +39,7 @@ def rows_of(task: Task, examples: Sequence[Example]) -> Dataset:
     return Dataset.from_dict(columns).cast_column(task.label_column, ClassLabel(names=list(task.labels)))
 
 
-def fit(
-    task: Task, rows: Dataset, config: StudentConfig, seed: int, validation: Dataset | None = None
-) -> WeightedTrainer:
+def fit(task: Task, rows: Dataset, config: StudentConfig, seed: int) -> WeightedTrainer:
     """Train a student on rows and return its trainer; nothing of it stays on disk.
 
     Args:
@@ -49,21 +47,15 @@ def fit(
         rows: With the task's columns, the label as a `ClassLabel`.
         config: How to train; its trainer is the weighted one.
         seed: Decides initialisation, order and dropout.
-        validation: Rows by whose accuracy the best epoch is chosen.
     """
     names = rows.features[task.label_column].names
     texts = [text for column in task.columns for text in rows[column]]
     set_seed(seed)
     model, tokenizer, _ = load_student(config, names, texts, len(task.columns) == 2)
     data = {"train": encode(rows, tokenizer, task.columns, task.label_column, config.max_length)}
-    chosen: dict[str, Any] = {"save_strategy": "no"}
-    if validation is not None:
-        data["validation"] = encode(validation, tokenizer, task.columns, task.label_column, config.max_length)
-        best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy", "save_only_model": True}
-        chosen = {"eval_strategy": "epoch", "save_strategy": "epoch", "save_total_limit": 1, **best}
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        quiet = preparing(config, logging_strategy="no", report_to="none", disable_tqdm=True, **chosen)
-        args = training_arguments(quiet, Path(scratch), seed, validation is not None)
+        quiet = preparing(config, save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True)
+        args = training_arguments(quiet, Path(scratch), seed, False)
         trainer = make_trainer(label, None, model, tokenizer, args, data, loss=config.loss)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -72,8 +64,6 @@ def fit(
 
 def load(path: str, config: StudentConfig) -> WeightedTrainer:
     """Return the trainer of a classifier that is trained already: a folder of weights with its label names."""
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(path), AutoTokenizer.from_pretrained(path)
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
         args = training_arguments(preparing(config, report_to="none", disable_tqdm=True), Path(scratch), 0, False)

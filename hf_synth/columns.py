@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Features, List
+from datasets import ClassLabel, Features, LargeList, List
 
 
 def named_schema(features: Features) -> pa.Schema:
@@ -29,7 +29,7 @@ def names_of(values: Any, feature: Any) -> Any:
     """Return what a row of a data set holds with names in place of class ids; `None` for a label below 0."""
     if isinstance(feature, ClassLabel):
         return None if values is None or values < 0 else feature.int2str(values)
-    if isinstance(feature, List) and values is not None:
+    if isinstance(feature, List | LargeList) and values is not None:
         return [names_of(value, feature.feature) for value in values]
     return values
 

@@ -6,10 +6,10 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import yaml
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .errors import InputError, did_you_mean, unknown
@@ -17,6 +17,7 @@ from .errors import InputError, did_you_mean, unknown
 T = TypeVar("T")
 
 STRICT = ConfigDict(extra="forbid", strict=False)
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -77,7 +78,7 @@ class Loader(yaml.SafeLoader):
     """PyYAML's safe loader, without what would change a setting in silence.
 
     A key that stands twice is an error, where the last one would win; `12:30` and `02134` are texts, not the numbers
-    750 and 1116 that YAML 1.1 makes of them.
+    750 and 1116 that YAML 1.1 makes of them; `1e-4` is a number, as in YAML 1.2.
     """
 
     def compose_mapping_node(self, anchor: Any) -> Any:
@@ -99,7 +100,10 @@ Loader.yaml_implicit_resolvers = {
 Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), [*"-+0123456789"])
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.[0-9_]*(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"),
+    re.compile(
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
+        r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
+    ),
     [*"-+.0123456789"],
 )
 
@@ -115,7 +119,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.load(text, Loader=Loader)  # noqa: S506 (a safe loader)
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a 13th month, or of other than UTF-8
         place = getattr(error, "problem_mark", None)
         line = f" at line {place.line + 1}" if place else ""
         twice = f": {error.problem}" if isinstance(error, yaml.constructor.ConstructorError) else ""

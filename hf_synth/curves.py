@@ -1,4 +1,4 @@
-"""Pictures for the model card: training curves and the histogram of example weights."""
+"""Pictures for cards: a model's training curves and weights of its examples, what a plan's rounds taught."""
 
 from __future__ import annotations
 
@@ -33,6 +33,31 @@ def draw(history: Sequence[Mapping[str, Any]], weights: Sequence[float] | None, 
         _histogram(weights, folder / "weights.png")
         written.append("weights.png")
     return written
+
+
+def draw_rounds(table: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+    """Draw `rounds.png`: macro recall and its interval by rows written, of labels of many and of few real rows.
+
+    Args:
+        table: The note `learning curves` of a plan, see `by_frequency`, with the `rows` that were written.
+        folder: Where it goes.
+
+    Returns:
+        The names of the files written: none for fewer than two points, or (said on the console) without matplotlib.
+    """
+    if len({row["rows"] for row in table}) < 2 or not can_draw("no learning curves"):
+        return []
+    drawn, (axis,) = figure(1)
+    for part in dict.fromkeys(row["part"] for row in table):
+        own = [row for row in table if row["part"] == part]
+        at, low, high = ([row[name] for row in own] for name in ("rows", "from", "to"))
+        label = f"{part} (labels: {own[0]['labels']}, real rows: {own[0]['real rows']})"
+        (line,) = axis.plot(at, [row["macro recall"] for row in own], label=label, marker="o", markersize=4)
+        axis.fill_between(at, low, high, color=line.get_color(), alpha=0.15)
+    axis.set(title="macro recall on real rows left out", xlabel="rows written", ylim=(0, 1))
+    axis.legend(fontsize=7)
+    drawn.savefig(folder / "rounds.png", dpi=100)
+    return ["rounds.png"]
 
 
 def can_draw(otherwise: str) -> bool:

@@ -183,7 +183,8 @@ def _joined(tokens: Sequence[str], apart: bool) -> tuple[str, list[int]]:
 def _listed(path: str) -> list[re.Pattern[str]]:
     found = []
     for line in read_lines(path, "personal"):
-        own = line.removeprefix(REGEX) if line.startswith(REGEX) else rf"(?<!\w){re.escape(line)}(?!\w)"
+        words = r"\s+".join(map(re.escape, line.split()))  # a name may stand at the end of a line and go on below
+        own = line.removeprefix(REGEX) if line.startswith(REGEX) else rf"(?<!\w){words}(?!\w)"
         try:
             found.append(re.compile(own, 0 if line.startswith(REGEX) else re.IGNORECASE))
         except re.error as error:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
-from transformers import AutoConfig
 
 from .classifier import fit, load, log_probabilities, log_softmax
 from .config import strict
@@ -15,6 +14,7 @@ from .errors import InputError, unknown
 from .models import resolve
 from .row_weights import Floats, Weights
 from .settings import StudentConfig
+from .student import labels_of
 from .trainers.folds import out_of_fold
 from .trainers.selection import Policy, Rows, calibrate, check_cleanlab, confident, easy, information, informative
 
@@ -65,9 +65,7 @@ def check_denoise(task: Task, how: str, settings: DenoiseConfig) -> None:
     if how == "confident":
         check_cleanlab()
     if settings.teacher is not None:
-        import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
-        theirs = list(AutoConfig.from_pretrained(resolve(settings.teacher).path).id2label.values())
+        theirs = labels_of(settings.teacher)
         if sorted(theirs) != sorted(task.labels):
             raise InputError(
                 f"`teacher`: the labels of {settings.teacher!r} are {theirs!r}, those of {task.name} are "

@@ -67,8 +67,6 @@ def footprint(
     Raises:
         InputError: If there is no text that is not blank.
     """
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
     folder = Path(folder)
     model = kind.auto.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)

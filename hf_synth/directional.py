@@ -109,13 +109,25 @@ def still(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _forward_mode(model: nn.Module) -> Iterator[None]:
-    """Choose kernels that have forward-mode derivatives."""
+    """Choose kernels that have forward-mode derivatives, and no hooks that forward mode refuses."""
     with ExitStack() as stack:
+        for hooks in [module._forward_hooks for module in model.modules()]:
+            for key, hook in [*hooks.items()]:
+                # Gradient checkpointing has embeddings ask for gradients (transformers' and peft's function, by name;
+                # their own way off forgets the first of two); `jvp` allows no such call.
+                if getattr(hook, "__name__", "").startswith("make_inputs_require_grad"):
+                    stack.callback(_put_back, hooks, dict(hooks))
+                    del hooks[key]
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_differentiable(model))
         if any(isinstance(module, nn.RNNBase) for module in model.modules()):
             stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         yield
+
+
+def _put_back(hooks: dict[int, Any], before: Mapping[int, Any]) -> None:
+    hooks.clear()  # hooks run in the order in which they stand
+    hooks.update(before)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Asking the generator what texts can differ in: attributes, their values, similar classes.
 
 Every question is asked `ASKS` times, and as often again, twice at most, while no answer could be read. Answers are
-lists, read as JSON or else line by line; one that holds none is dropped and counted. What most answers name comes
-first.
+lists, held to a JSON schema where the generator takes one, and read as JSON or else line by line, also what a server
+without schemas wrote in its own way; one that holds none is dropped and counted. What most answers name comes first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from .attributes import INSTRUCTION, NOT_ABOUT, AttributesConfig, Values, hold
 from .characters import storable
 from .errors import InputError
+from .generators.base import Generator, takes_schema
 from .records import Completion, Example, Prompt
 from .run import Run
 
@@ -24,6 +25,12 @@ DIMENSIONS = 4
 LONGEST = 20  # words of a listed value
 MOST_DROPPED = 5  # values of a class and attribute that the filter takes out
 LISTS: dict[str, Any] = {"max_new_tokens": 160, "temperature": 0.7, "top_p": 0.9, "chat": False, "stop": ("]",)}
+SCHEMA = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": {"type": "string"}}},
+    "required": ["items"],
+    "additionalProperties": False,
+}
 VERDICTS: dict[str, Any] = {"max_new_tokens": 4, "temperature": 0.0, "chat": True, "stop": ("\n",)}
 
 # Small models do not follow an instruction to write JSON; they go on with lists that they were shown.
@@ -178,6 +185,12 @@ def class_filter(
     return kept, dropped
 
 
+def as_list(generator: Generator, decoding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings for a list, with a schema where the generator takes one; a list that is cut fits none."""
+    held = {"schema": SCHEMA, "max_new_tokens": 2 * decoding["max_new_tokens"]}
+    return {**decoding, **held} if takes_schema(generator) else decoding
+
+
 def listed(text: str) -> list[str]:
     """Return the items of a list: of JSON strings, else of numbered lines, else between commas; none in prose."""
     if items := _json_list(text):
@@ -188,11 +201,22 @@ def listed(text: str) -> list[str]:
     return _clean(lines[0].split(",")) if len(lines) == 1 and lines[0].count(",") > 1 else []
 
 
+def json_items(completion: Completion) -> list[str]:
+    """Return the items of the JSON list that an answer holds, or fills where the prompt opened it; none without one.
+
+    Of a list that was cut the last item goes.
+    """
+    text = completion.text
+    if completion.finish != "stop" and '",' in text and not _json_list(text):
+        text = text.rpartition('",')[0] + '"'
+    return _json_list(text) or _json_list(f'["{text}]')
+
+
 def _json_list(text: str) -> list[str]:
     for start in re.finditer(r"\[", text):
         try:
             items, _ = json.JSONDecoder().raw_decode(text, start.start())
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter of ten thousand brackets
             continue
         if all(isinstance(item, str) for item in items):
             return _clean(map(storable, items))
@@ -217,23 +241,23 @@ def _ask(
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         text = completion.text
-        if completion.finish == "length":  # the last item was cut
-            text = text.rpartition('",')[0] + '"' if '",' in text else text.rpartition("\n")[0]
-        # A model that goes on fills the list that the prompt opened; one that answers opens its own.
-        items = _json_list(f'["{text}]') or listed(text)
+        cut = text.rpartition("\n")[0] if completion.finish == "length" else text
+        items = json_items(completion) or listed(cut)
         items = [item for item in items if among is None or item.casefold() in among]
         return Example({"text": json.dumps(items)}, None, prompt.cell, prompt) if items else "no list"
 
     counts: dict[tuple[str, str], Counter[str]] = {}
     spelt: dict[str, str] = {}
+    settings = as_list(run.generator, LISTS)
+    opened = '["' if "schema" in settings else ""  # what a schema describes begins after the prompt
     for _ in range(ROUNDS):
         prompts = [
-            Prompt(text, cell=label or None, attributes={"attribute": name})
+            Prompt(text.removesuffix(opened), cell=label or None, attributes={"attribute": name})
             for _ in range(ASKS)
             for (label, name), text in questions.items()
             if (label, name) not in counts
         ]
-        for answer in run.complete(prompts, parse, stage="attributes", required=False, **LISTS):
+        for answer in run.complete(prompts, parse, stage="attributes", required=False, **settings):
             key = (str(answer.cell or ""), answer.prompt.attributes["attribute"])
             items = [spelt.setdefault(item.casefold(), item) for item in json.loads(answer.fields["text"])]
             counts.setdefault(key, Counter()).update(items)

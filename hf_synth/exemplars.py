@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
+from types import MappingProxyType
 
+from .attributes import attributed_prompt
 from .bio import named, tokens_of
 from .mixture import ONE_LEVEL
 from .records import Completion, Example, Prompt, label_set
@@ -46,15 +48,27 @@ class Seeds:
             for shot, own in zip(self.shots, examples, strict=True)
         ]
 
-    def prompts(self, label: str, rng: random.Random) -> Iterator[Prompt]:
-        """Yield prompts of the seeds that have a label, in rotation, without end; a seed is its own last example."""
+    def prompts(
+        self, label: str, rng: random.Random, asked: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[Prompt]:
+        """Yield prompts of the seeds that have a label, in rotation, without end; a seed is its own last example.
+
+        Args:
+            label: The label.
+            rng: Decides the order.
+            asked: Attributes that a prompt asks for; whether its examples have them is not known.
+        """
         places = [at for at, own in enumerate(self.sets) if label in own]
         rng.shuffle(places)
         while places:
             for at in places:
                 seed = self.shots[at]
                 examples = [*self.like(at, self.count - 1, rng), seed] if self.count else []
-                prompt = numbered(seed.prompt, examples, self.task.stop[0])
+                plain = seed.prompt
+                if asked:
+                    attributes = {**plain.attributes, **asked}
+                    plain = replace(plain, text=attributed_prompt(self.task, label, asked), attributes=attributes)
+                prompt = numbered(plain, examples, self.task.stop[0])
                 yield replace(prompt, cell=label, attributes={**prompt.attributes, SEED: str(at)})
 
     def like(self, at: int, count: int, rng: random.Random) -> list[Shot]:

@@ -82,7 +82,7 @@ class FeedbackConfig:
     lissa_batch: int = Field(10, ge=1)
 
 
-def check_feedback(task: Task, config: FeedbackConfig) -> None:
+def check_feedback(config: FeedbackConfig) -> None:
     """Refuse real rows that are missing or not asked for.
 
     Raises:

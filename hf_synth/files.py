@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, unknown
 
 FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
 BETWEEN = ",;\t|"  # cells of a table; the first of these where its first line holds none
@@ -23,7 +24,7 @@ def read_lines(path: str, key: str) -> list[str]:
         InputError: If it cannot be read or has none.
     """
     try:
-        found = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        found = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"`{key}`: {path!r} cannot be read as lines of text: {error}") from None
     if not found:
@@ -43,6 +44,32 @@ def delimiter(path: Path) -> str:
     return max(BETWEEN, key=first.count)
 
 
+def check_cells(path: Path, between: str) -> None:
+    """Refuse a line of more cells than there are columns: pandas would take the first for a name, and shift the rest.
+
+    That is right where every line has one more, as R writes names of rows.
+
+    Raises:
+        ValueError: Naming the line.
+    """
+    counts: dict[int, int] = {}  # of cells -> the last line that has so many
+    limit, filled = csv.field_size_limit(2**31 - 1), False
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = csv.reader(stream, delimiter=between)
+            columns = len(next(lines, []))
+            for cells in filter(None, lines):
+                counts[len(cells)], filled = lines.line_num, filled or bool(cells[-1])
+    except csv.Error as error:
+        raise ValueError(f"line {lines.line_num}: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+    most = max(counts, default=0)
+    if most > columns and (columns == 1 or {*counts} != {columns + 1} or not filled):
+        where = f"line {counts[most]} has {most} cells, the first line {columns}"
+        raise ValueError(f"{where}: put quotes around texts that hold {between!r}")
+
+
 def load_file(path: str, split: str | None = None) -> Any:
     """Load the rows of one file, as `datasets.load_dataset` loads a folder's.
 
@@ -59,8 +86,10 @@ def load_file(path: str, split: str | None = None) -> Any:
     file = Path(path)
     ending = file.suffix.lower()
     if ending not in FILES:
-        raise ValueError(f"a file of rows ends in one of {', '.join(FILES)}")
+        raise unknown("the ending of a file of rows", ending, FILES)
     between = {"sep": delimiter(file)} if ending == ".csv" else {}
+    if between:
+        check_cells(file, between["sep"])
     _, bracket, part = (split or "").partition("[")
     return load_dataset(
         FILES[ending], data_files=glob.escape(path), split=split and f"train{bracket}{part}", **between

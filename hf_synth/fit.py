@@ -37,6 +37,7 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
         InputError: For settings that the trainer does not have, or that do not go together.
     """
     made = _trainer_config(config, seed)
+    _refuse_epochs(config, made)
     if config.loss != "ce" and config.label_smoothing:
         raise InputError(f"`label_smoothing: {config.label_smoothing}` belongs to `loss: ce`; got {config.loss}")
     if config.select != "weights" and not learns_in_rounds(made):
@@ -45,6 +46,11 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
     if config.trainer == "annealing" and config.real_rows is None:
         raise InputError(
             "`trainer: annealing` goes between synthetic and real rows: give `real_rows`, a file, folder or Hub id"
+        )
+    if config.trainer == "annealing" and config.early_stopping_patience:
+        raise InputError(
+            f"`early_stopping_patience: {config.early_stopping_patience}` stops by the synthetic validation split, "
+            "before `trainer: annealing` has come to its end; leave it out"
         )
     if config.real_first and config.real_rows is None:
         raise InputError(f"`real_first: {config.real_first}` needs `real_rows`, a file, folder or Hub id")
@@ -62,8 +68,7 @@ def trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
 def _trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
     given = dict(config.trainer_args)
     if config.trainer == "ensemble":
-        preset = given.pop("preset", "supergen")
-        if preset not in [*PRESETS]:
+        if (preset := given.pop("preset", "agreement")) not in [*PRESETS]:
             raise unknown("`trainer_args.preset`", preset, PRESETS)
         return checked(EnsembleConfig, {**PRESETS[preset], **given}, WHERE)
     if config.trainer == "bilevel":
@@ -73,6 +78,22 @@ def _trainer_config(config: StudentConfig, seed: int) -> TrainerConfig:
     if given:
         raise InputError(f"{WHERE}: the trainer weighted has no settings; got {', '.join(given)}")
     return None
+
+
+def _refuse_epochs(config: StudentConfig, made: TrainerConfig) -> None:
+    """Refuse a trainer's own epochs where `max_steps` says how long the training is, or in rounds could not say it.
+
+    `num_train_epochs` it overrides, as in transformers.
+    """
+    steps = config.training_args.get("max_steps")
+    if not isinstance(steps, int) or steps <= 0:
+        return
+    if isinstance(made, AnnealingConfig) and made.kind == "rounds":
+        raise InputError(f"`training_args.max_steps: {steps}`: set the `epochs` of each round instead")
+    if isinstance(made, BilevelConfig) and made.epochs is not None:
+        raise InputError(
+            f"`trainer_args.epochs: {made.epochs:g}` is not read, as `training_args.max_steps: {steps}` says how long"
+        )
 
 
 def _rounds(given: Any) -> tuple[Round, ...]:

@@ -24,7 +24,8 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 
 from .columns import with_ids
-from .journal import write_whole
+from .curves import draw_rounds
+from .journal import write_json, write_whole
 from .shapes import shape
 from .task import Task
 
@@ -54,14 +55,13 @@ def is_validation(index: np.ndarray) -> np.ndarray:
     return (x ^ (x >> np.uint64(31))) < np.uint64(int(VALIDATION_SHARE * 2**64))
 
 
-def split_tables(rows: Path, block: int = 8192) -> Iterator[tuple[str, pa.Table]]:
+def split_tables(rows: Path) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of a work folder in blocks, each with its split, labels by name.
 
     Args:
         rows: `rows.parquet` of a work folder.
-        block: Rows read at once.
     """
-    for batch in pq.ParquetFile(rows).iter_batches(block):
+    for batch in pq.ParquetFile(rows).iter_batches(8192):
         table = pa.Table.from_batches([batch])
         mask = is_validation(table["index"].to_numpy())
         for split, chosen in (("train", ~mask), ("validation", mask)):
@@ -209,10 +209,16 @@ def replace_folder(fresh: Path, target: Path) -> None:
     """Move a finished folder into place; the one that stood there goes when the new one is in."""
     old = target.with_name(f".{target.name}.old")
     restore_folder(target)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     if target.exists():
         target.rename(old)
     fresh.rename(target)
+    _remove(old)
+
+
+def _remove(old: Path) -> None:
+    if old.is_symlink():  # where it leads is the user's
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -246,12 +252,12 @@ def write_card(fresh: Path, folder: Path, task: Task, facts: Mapping[str, Any]) 
 
 def write_stated(fresh: Path, folder: Path, facts: Mapping[str, Any], card: str) -> None:
     """Write facts and the card that states them; what a person wrote in the card of the folder stays."""
-    from .card_merge import merge_card
+    from .card_merge import decode_card, merge_card
 
-    write_whole(fresh / "hf_synth" / "facts.json", _json(facts))
+    write_json(fresh / "hf_synth" / "facts.json", facts)
     before = folder / "README.md"
-    theirs = before.read_text(encoding="utf-8") if before.exists() else None
-    write_whole(fresh / "README.md", merge_card(card, theirs))
+    theirs = decode_card(before.read_bytes(), str(before)) if before.exists() else None
+    write_whole(fresh / "README.md", merge_card(card, theirs, str(before)))
 
 
 def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,13 +279,11 @@ def write_folder(work: Path, folder: Path, task: Task, facts: Mapping[str, Any])
         whole = {**facts, **described, **write_data(work, fresh, task)}
         own = fresh / "hf_synth"
         own.mkdir()
+        if pictures := draw_rounds(facts["ledger"]["notes"].get("learning curves", ()), own):
+            whole["pictures"] = pictures
         for name in ("chunks", "prompts"):
             shutil.copyfile(work / f"{name}.parquet", own / f"{name}.parquet")
-        write_whole(own / "ledger.json", _json(facts["ledger"]))
+        write_json(own / "ledger.json", facts["ledger"])
         write_whole(own / "config.yaml", yaml.safe_dump(facts["settings"], sort_keys=False, allow_unicode=True))
         write_card(fresh, folder, task, whole)
     return whole
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import InputError
-from .journal import console, read_json
+from .journal import console, read_json, write_json
 from .ranks import Ranks
 
 ALONE = Ranks()
@@ -32,6 +34,10 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         why = "may not be written to" if there.is_dir() else "is no folder"
         raise InputError(f"`output_dir`: {str(folder)!r} cannot be written: {str(there)!r} {why}")
     if not record.exists():
+        if glob.has_magic(str(folder.resolve())):
+            raise InputError(
+                f"`output_dir`: {str(folder.resolve())!r} holds one of * ? [, a pattern to `load_dataset`"
+            )
         if (
             folder.exists()
             and any(entry.name != ".lock" for entry in folder.iterdir())
@@ -45,18 +51,31 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         if name not in now:  # asked before the model is loaded
             before.pop(name, None)
     here = now.pop("place", {})
-    there = before.pop("place", here)  # older runs did not record it
+    told: dict[str, Any] = {"versions": here.get("versions"), **before.pop("place", here)}  # older runs did not
     for key, old, new in _differences(before, now):
         raise InputError(
             f"{str(folder)!r} holds a run with other settings: `{key}` is {old!r} there and {new!r} here. "
             "Give another `output_dir`, or the settings of that run."
         )
-    if moved := [f"`{key}` was {old!r} and is {new!r}" for key, old, new in _differences(there, here) if here]:
+    if moved := [f"`{key}` was {old!r} and is {new!r}" for key, old, new in _differences(told, here) if here]:
         console.print(
             f"{str(folder)!r} goes on where {', '.join(moved)}: what was recorded stays, and texts written from here "
             "on may not be those that would have been written there",
             markup=False,
         )
+
+
+def claim(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Write down what a folder's rows are made with, and return the record.
+
+    Raises:
+        InputError: As `check_folder` does.
+    """
+    settings = json.loads(json.dumps(settings))  # as it will be read
+    check_folder(folder, settings)
+    record = folder / "journal" / "settings.json"
+    write_json(record, settings)
+    return record
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -17,7 +17,8 @@ from huggingface_hub.utils.sha import git_hash
 
 from .card_merge import LOCAL, ON_HUB, OUR_FOLDERS, decode_card, merge_card, read_infos
 from .errors import InputError, unknown
-from .leaks import refuse_leaks, refuse_private
+from .leaks import refuse_leaks
+from .marks import refuse_private
 from .retries import TRIES, patiently, status_of, transient, wait
 
 README = "README.md"

@@ -45,6 +45,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
     aside.rename(path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a record that people read too, as `write_whole` does."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
 def read_json(path: Path, say: bool = False) -> Any:
     """Return a record, or `None` where there is none; one that a failing disk left torn counts as none."""
     try:
@@ -55,6 +60,18 @@ def read_json(path: Path, say: bool = False) -> Any:
         if say:
             console.print(f"{path.name} in the journal is torn; it is made again")
         return None
+
+
+def fill(target: Path, compute: Callable[[Path], Any]) -> None:
+    """Make a folder of what `compute` writes, there whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
+    try:
+        compute(aside)
+        aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
 
 
 @dataclass(frozen=True)
@@ -189,14 +206,7 @@ class Journal:
         if not self.computes:
             return waited(lambda: target if target.exists() else None, f"`{name}`, which rank 0 computes")
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
-            try:
-                compute(aside)
-                aside.rename(target)
-            except BaseException:
-                shutil.rmtree(aside, ignore_errors=True)
-                raise
+            fill(target, compute)
         return target
 
     def _path(self, key: str) -> Path:

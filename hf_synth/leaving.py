@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .produce import Plan, known_as
+from .models import known_as
+from .produce import Plan
 from .task import Corpus
 from .verbalizers import word_sources
 

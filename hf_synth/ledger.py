@@ -11,7 +11,7 @@ from .records import known
 
 
 @dataclass
-class Stage:
+class Counts:
     """Counts of one stage of generation (openings, texts)."""
 
     asked: int = 0
@@ -31,13 +31,13 @@ class Stage:
 class Ledger:
     """Counts by stage; `rows` is the stage whose examples become rows."""
 
-    stages: dict[str, Stage] = field(default_factory=dict)
+    stages: dict[str, Counts] = field(default_factory=dict)
     accounts: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> Counts:
         """Return a stage's counts, started at zero."""
-        return self.stages.setdefault(name, Stage())
+        return self.stages.setdefault(name, Counts())
 
     def asked(self, stage: str, chunk: Chunk) -> None:
         """Count a chunk's completions, whether answered now or replayed from the journal."""
@@ -48,9 +48,9 @@ class Ledger:
         counts.cost = known([counts.cost, *(c.cost for c in chunk.completions)])
         counts.prompt_tokens = known([counts.prompt_tokens, *(c.prompt_tokens for c in chunk.completions)])
 
-    def dropped(self, stage: str, reason: str, count: int = 1) -> None:
-        """Count dropped completions under a reason."""
-        self.stage(stage).dropped[reason] += count
+    def dropped(self, stage: str, reason: str) -> None:
+        """Count a dropped completion under a reason."""
+        self.stage(stage).dropped[reason] += 1
 
     def account(self, cell: object, sentence: str) -> None:
         """Note why a cell was not filled."""
@@ -59,21 +59,6 @@ class Ledger:
     def note(self, name: str, value: Any) -> None:
         """Keep what a method found out on its way: a figure, a list, a mapping, or a table as a list of mappings."""
         self.notes[name] = value
-
-    @property
-    def tokens(self) -> int | None:
-        """Tokens sampled over all stages, as far as endpoints told them; `None` where none did."""
-        return known(stage.tokens for stage in self.stages.values())
-
-    @property
-    def seconds(self) -> float:
-        """Seconds spent inside the generator over all stages and all sittings of the run."""
-        return sum(stage.seconds for stage in self.stages.values())
-
-    @property
-    def cost(self) -> float | None:
-        """US dollars over all stages, as the provider reported them; `None` where it never did."""
-        return known(stage.cost for stage in self.stages.values())
 
     def facts(self) -> dict[str, Any]:
         """Return the counts as JSON-ready facts."""

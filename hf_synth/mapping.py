@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import ClassLabel, LargeList, List, Value
+from datasets import ClassLabel, Features, LargeList, List, Value
 
 from .bio import from_characters
 from .columns import class_names, names_of
@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 
 LISTS = (List, LargeList)
 SPAN_NAMES = ("label", "type", "slot", "entity")
+MALFORMED = 0.01  # share of malformed rows above which something else than a few rows is wrong
 
 
-def under_names(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Dataset:
+def under_names(
+    task: Task, reference: Reference, data: Dataset, name: str, split: str
+) -> tuple[Dataset, dict[int, str]]:
     """Bring real rows under the task's names; labels are mapped by name and must be the same set.
 
-    Rows without a text or a label, which a question without an answer is, are left out.
+    Rows without a text or a label, which a question without an answer is, are left out, and so are malformed ones
+    where these are few.
+
+    Returns:
+        The rows, and the places of malformed ones with what is wrong there.
 
     Raises:
-        InputError: Naming both sides where they differ, the row that is malformed, or if no row has a label.
+        InputError: Naming both sides where they differ, a malformed row where these are many, or if none has a label.
     """
     places, where = list(range(len(data))), f"{name}, split {split}"
     for column, values in reference.only.items():
@@ -35,25 +42,32 @@ def under_names(task: Task, reference: Reference, data: Dataset, name: str, spli
             named = [names_of(value, data.features[column]) for value in data[column]]
             kept = [at for at, value in enumerate(named) if value in values]
             data, places = data.select(kept), [places[at] for at in kept]
+    malformed: dict[int, str] = {}
     if task.kind == "tokens":
-        data = _tagged(task, reference, data, places, where)
+        data = _tagged(task, reference, data, places, malformed)
     wanted = shape(task).features(task)
     columns = _columns(task, reference, data, where)
     texts, label = {columns[ours] for ours in task.columns}, columns[task.label_column]
     targets = [names_of(value, data.features[label]) for value in data[label]]
     full = np.all([[_holds(text) for text in data[column]] for column in texts], axis=0)
     rows = [at for at, target in enumerate(targets) if _told(target) and full[at]]
+    given = {ours: data[theirs][:] for ours, theirs in columns.items()} | {task.label_column: targets}
+    for at in rows:
+        if flaw := shape(task).flaw(task, {ours: values[at] for ours, values in given.items()}):
+            malformed[places[at]] = flaw
+    if len(malformed) > MALFORMED * len(data):
+        first = min(malformed)
+        more = f"; {len(malformed)} of {len(data)} rows are malformed" if len(malformed) > 1 else ""
+        raise InputError(f"{where}, row {first}, column {label!r}: {malformed[first]}{more}")
+    rows = [at for at in rows if places[at] not in malformed]
     if not rows:
         raise InputError(f"{where}, holds no labelled row")
-    chosen, targets = data.select(rows), [targets[at] for at in rows]
-    columns_of = {ours: list(chosen[theirs]) for ours, theirs in columns.items()} | {task.label_column: targets}
-    for at, values in zip(rows, zip(*columns_of.values(), strict=True), strict=True):
-        if flaw := shape(task).flaw(task, dict(zip(columns_of, values, strict=True))):
-            raise InputError(f"{where}, row {places[at]}, column {label!r}: {flaw}")
+    columns_of = {ours: [values[at] for at in rows] for ours, values in given.items()}
+    targets = columns_of[task.label_column]
     if known := class_names(wanted[task.label_column]):
         ours_of = _ours(known, reference, data.features[label], targets, (name, task.name))
         targets = [_renamed(target, ours_of) for target in targets]
-    return rows_of(task, columns_of, targets)
+    return rows_of(task, columns_of, targets), malformed
 
 
 def _columns(task: Task, reference: Reference, data: Dataset, where: str) -> dict[str, str]:
@@ -105,11 +119,13 @@ def _form(feature: Any) -> str:
     return next((word for part, word in (("string", "texts"), ("int", "integers")) if part in kind), kind)
 
 
-def _tagged(task: Task, reference: Reference, data: Dataset, places: Sequence[int], where: str) -> Dataset:
+def _tagged(
+    task: Task, reference: Reference, data: Dataset, places: Sequence[int], malformed: dict[int, str]
+) -> Dataset:
     """Return rows of tokens and tags; texts with spans of characters (`start`, `end`, a name) become such.
 
-    Raises:
-        InputError: For a span that lacks one of these, overlaps another or leaves its text.
+    Rows with a span that lacks one of these, overlaps another or leaves its text become empty, and are told in
+    `malformed`.
     """
     text, label = reference.columns.get(task.generated, task.generated), reference.label
     if text not in data.column_names or data.features[text] != Value("string") or label not in data.column_names:
@@ -131,8 +147,10 @@ def _tagged(task: Task, reference: Reference, data: Dataset, places: Sequence[in
                 raise InputError(f"a span lacks its start, end or {named}")
             rows.append(from_characters(words, names))
         except InputError as error:
-            raise InputError(f"{where}, row {place}, column {label!r}: {error}") from None
-    return type(data).from_dict({text: [tokens for tokens, _ in rows], label: [tags for _, tags in rows]})
+            malformed[place] = str(error)
+            rows.append((None, None))
+    features = Features(dict.fromkeys((text, label), List(Value("string"))))
+    return type(data).from_dict({text: [own for own, _ in rows], label: [tags for _, tags in rows]}, features)
 
 
 def check_texts(data: Dataset, column: str, where: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 from rich.console import Console
 
-from .errors import InputError
+from .errors import InputError, reason_of
 from .licences import licence_of
 from .packages import PACKAGES, Package, fetch_package
 
@@ -55,6 +55,15 @@ class Source:
         return {key: value for key, value in asdict(self).items() if key != "path" and value is not None}
 
 
+def known_as(path: str) -> str:
+    """Return what a path is known by: a folder goes by its last part, since its path is nobody's business."""
+    try:
+        folder, colon, config = (path, "", "") if Path(path).exists() else path.partition(":")
+        return Path(folder).resolve().name + colon + config if Path(folder).exists() else path
+    except (OSError, ValueError):  # a text that is too long for a path, or no path at all
+        return path
+
+
 def resolve(name: str) -> Source:
     """Find a model's weights.
 
@@ -66,7 +75,7 @@ def resolve(name: str) -> Source:
     Raises:
         InputError: If the model exists nowhere, saying what was tried.
     """
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # Path's own raises where there is no such user
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"{name!r} is a folder without a config.json: not a model")
@@ -156,15 +165,31 @@ def hub_unreachable() -> str | None:
     return None
 
 
-def _hub(name: str, *, local_files_only: bool) -> Source | None:
+def snapshot(name: str, **wanted: Any) -> Path:
+    """Return the folder of a copy of a repository of the Hub.
+
+    Args:
+        name: Its id.
+        **wanted: As `snapshot_download` takes them; a model's files where left out.
+
+    Raises:
+        InputError: If there is none.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=local_files_only))
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError):
+        return Path(snapshot_download(name, **{"allow_patterns": MODEL_FILES, **wanted}))
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
+        raise InputError(f"{name!r} is no folder, and from the Hub: {reason_of(error)}") from None
+
+
+def _hub(name: str, *, local_files_only: bool) -> Source | None:
+    try:
+        path = snapshot(name, local_files_only=local_files_only)
+    except InputError:
         return None
-    if local_files_only and not (path / "config.json").exists():
+    if local_files_only and not ((path / "config.json").exists() and _whole(path)):
         return None
     try:
         stated = licence_of(name, str(path))
@@ -173,6 +198,16 @@ def _hub(name: str, *, local_files_only: bool) -> Source | None:
         if local_files_only:  # a partial snapshot: go and fetch the rest
             return None
         raise
+
+
+def _whole(folder: Path) -> bool:
+    """Tell whether all parts of weights are there; a download that was cut short leaves some of them in the cache."""
+    for index in folder.glob("*.index.json"):
+        parts = {*json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()}
+        there = {part for part in parts if (folder / part).exists()}
+        if there and there != parts:  # of two formats one may have been left out
+            return False
+    return True
 
 
 def _from_package(name: str, package: Package) -> Source:

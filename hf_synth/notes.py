@@ -7,14 +7,14 @@ import re
 
 from .bio import Lexicon, tags_of, tokens_of
 from .errors import InputError
-from .reference import Judge, check_corpus, load_corpus
+from .reference import RealRows, check_corpus, load_corpus
 from .task import Corpus, Task
 
 BETWEEN = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 LEAST, MOST = 4, 60  # tokens of a sentence
 
 
-def tagged_notes(task: Task, corpus: Corpus) -> Judge:
+def tagged_notes(task: Task, corpus: Corpus) -> RealRows:
     """Return sentences of a corpus with a name of the task's `words` or more; other names in them stay untagged.
 
     Raises:
@@ -34,4 +34,4 @@ def tagged_notes(task: Task, corpus: Corpus) -> Judge:
         )
     from datasets import Dataset
 
-    return Judge(Dataset.from_list(found), name, corpus.split)
+    return RealRows(Dataset.from_list(found), name, corpus.split)

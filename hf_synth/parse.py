@@ -38,20 +38,16 @@ def until_stop(completion: Completion, ending: str = "", start: str = "") -> str
     return text + ending if text else None
 
 
-def labelled(
-    task: Task, min_words: int | None = None, encode: Callable[[Any], Any] | None = None
-) -> Callable[[Prompt, Completion], Example | str]:
+def labelled(task: Task, encode: Callable[[Any], Any] | None = None) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser for texts whose label is the prompt's cell.
 
     Reasons: `unfinished` (no whole text), `other start` (an endpoint began anew, with other words), `short` (fewer
     words than asked), `echo` (repeats its opening, or an example that the task's prompts quote).
 
     Args:
-        task: Names the columns and the ending.
-        min_words: Shortest text; defaults to the task's.
+        task: Names the columns, the ending and the shortest text.
         encode: Makes the target of the prompt's cell; by default it must be a label.
     """
-    least = task.min_words if min_words is None else min_words
     column, ending, encode = task.generated, task.ending, encode or task.encode
     templates = [*task.prompt.values()] if isinstance(task.prompt, Mapping) else [task.prompt]
     examples = {_bare(part) for text in (*templates, task.empty or "") for part in text.split('"')}
@@ -63,7 +59,7 @@ def labelled(
         text = until_stop(completion, ending, start)
         if text is None:
             return "unfinished"
-        if text.count(" ") + 1 < least:
+        if text.count(" ") + 1 < task.min_words:
             return "short"
         if text == prompt.attributes.get("opening") or _bare(text) in examples:
             return "echo"

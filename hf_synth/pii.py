@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-CHARACTERS = 5_000  # of a text that are looked at
+CHARACTERS = 5_000  # of a text that are looked at at once
 # What a text must hold for a pattern to be worth a try: presidio takes 3 ms a text, this some microseconds.
 HINTS = {
     "EMAIL_ADDRESS": re.compile(r"\w@\w"),
@@ -58,7 +58,7 @@ def _recognizers() -> dict[str, Any]:
     from presidio_analyzer import PatternRecognizer
     from presidio_analyzer import predefined_recognizers as presidio
 
-    by_pattern = {"EMAIL_ADDRESS": presidio.EmailRecognizer, "URL": presidio.UrlRecognizer}
+    by_pattern: dict[str, Any] = {"EMAIL_ADDRESS": presidio.EmailRecognizer, "URL": presidio.UrlRecognizer}
     found = {kind: PatternRecognizer(supported_entity=kind, patterns=own.PATTERNS) for kind, own in by_pattern.items()}
     # Dates in digits, or with a month of three letters; the patterns that are left out find fractions.
     dates = [pattern for pattern in presidio.DateRecognizer.PATTERNS if pattern.score >= 0.5]

@@ -18,9 +18,10 @@ from .filters.consistency import check_consistency, check_scores, consistency
 from .filters.copies import Copies
 from .generators.base import Generator
 from .home import ALONE, check_folder
-from .journal import Journal, digest, write_whole
+from .journal import Journal, digest, write_json
 from .licences import licence_of
 from .methods import Method, get
+from .models import known_as
 from .ranks import Ranks
 from .records import Example
 from .reference import refuse_judged
@@ -40,10 +41,11 @@ PARTS = {
     "consistency": ("consistency_model", "min_confidence", "calibrate", "hypothesis"),
     "deidentify": ("personal",),
 }
-OVERRIDES = ("min_words", "max_new_tokens", "annotate")  # of the task
+OVERRIDES = ("min_words", "max_new_tokens", "annotate", "shares")  # of the task
 OFF = ("none", False, None)
 PLACE = ("device", "processor", "threads", "engine", "engine_args")  # what digits are a function of, beside the dtype
 DECIDING = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy", "hf_synth")
+MODELLING = DECIDING[:3]  # what a model is run by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +67,9 @@ class Plan:
         """
         method = get(config.method)
         task = load_task(config.task)
-        given = {name: getattr(config, name) for name in OVERRIDES}
-        task = dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+        own = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+        given = {name: value for name in OVERRIDES if (value := getattr(config, name)) is not None}
+        task = checked(Task, {**own, **given}, f"the task {task.name!r}")
         if config.annotate is not None:
             task.needs_kind("tokens", what="`annotate`")
         if config.adapter is not None:
@@ -100,6 +103,7 @@ class Plan:
         unread = [
             *(["description"] if config.consistency != "round_trip" else []),
             *([] if scored else ["score_prompt"]),
+            *([] if self.task.shares else ["shares"]),
         ]
         for name in {"language", "reference", "tuning_prompt", *unread} - {*self.method.reads}:
             task.pop(name)
@@ -176,13 +180,15 @@ def produce(
             journal, which must lie on a disk that they all see; the first alone writes tables and has a result.
 
     Raises:
-        InputError: For a folder that holds something else, or for ranks without a folder.
+        InputError: For a folder that holds something else, for ranks without a folder, or if there is no row.
     """
     if ranks.world > 1 and folder is None:
         raise InputError("several processes share their work through the output folder; run this in one")
     config = plan.config
     check_scores(generator, config)
     place = {name: generator.source[name] for name in PLACE if name in generator.source}
+    if place:  # a model of ours, not an endpoint's
+        place["versions"] = {name: version(name) for name in MODELLING}
     asked = {**plan.settings(), "weights": generator.digest, "dtype": generator.source.get("dtype")}
     settings = {**asked, "place": place}
     journal = Journal(None)
@@ -208,12 +214,18 @@ def produce(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".work-") as scratch:
         work = Work(Path(scratch), run, watch)
         record = folder and folder / "journal" / "settings.json"
+        first = record and not record.exists()
         if record:
-            write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
+            write_json(record, settings)
         try:
             rows = work.write(examples(plan, run))
+            if not rows:
+                accounts = "; ".join(f"{cell}: {why}" for cell, why in run.ledger.accounts.items())
+                raise InputError(f"there is no row to write ({accounts or 'the method gave none'})")
         except InputError:  # such as prompts that give nothing: the user may mend them and try again here
-            if record and run.ledger.stage("rows").kept == 0:
+            counts = run.ledger.stage("rows")
+            # What a run left that had rows stays its own, also where this one did not come as far as to replay them.
+            if record and not counts.kept and (first or counts.asked):
                 record.unlink()
             raise
         return use(work.folder, facts(plan, generator, run, rows))
@@ -233,15 +245,6 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
     yield from rows
     for one in copies:
         run.note("the adapter's few shots", one.note())
-
-
-def known_as(path: str) -> str:
-    """Return what a path is known by: a folder goes by its last part, since its path is nobody's business."""
-    try:
-        folder, colon, config = (path, "", "") if Path(path).exists() else path.partition(":")
-        return Path(folder).resolve().name + colon + config if Path(folder).exists() else path
-    except (OSError, ValueError):  # a text that is too long for a path, or no path at all
-        return path
 
 
 def _nameless(setting: Any) -> Any:

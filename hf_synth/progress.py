@@ -54,12 +54,12 @@ class Watch:
         speed = f"{rate:.1f} rows/s, {clock((self.num_rows - kept) / rate) if rate else 'unknown'} left"
         if not self._probed:
             self._probed = True
-            self._probe(run, f"kept {counts.kept} of {counts.asked}, {speed}")
+            self._probe(f"kept {counts.kept} of {counts.asked}, {speed}")
         self._show(
             f"{kept} of {self.num_rows} rows, yield {counts.kept / counts.asked:.0%}, {speed}", kept / self.num_rows
         )
 
-    def _probe(self, run: Run, found: str) -> None:
+    def _probe(self, found: str) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
         free = shutil.disk_usage(self.folder).free / 1e6
         need = self.num_rows * ROW_BYTES / 1e6

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .columns import ids_of
-from .reference import Judge, load_labelled
+from .reference import RealRows, load_labelled
 from .shapes import shape
 from .shots import choose
 from .task import Task
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 SPLIT = "train"
 
 
-def load_real_rows(task: Task, path: str, per_class: int | None, seed: int = 0, key: str = "real_rows") -> Judge:
+def load_real_rows(task: Task, path: str, per_class: int | None, seed: int = 0, key: str = "real_rows") -> RealRows:
     """Load real rows to learn from: all of the split `train`, or so many of each label, the same ones for a seed.
 
     Args:
@@ -33,10 +34,10 @@ def load_real_rows(task: Task, path: str, per_class: int | None, seed: int = 0, 
     if per_class is None:
         return found
     chosen = choose(task, found.data, per_class, seed, f"the split {SPLIT} of {found.name}")
-    return Judge(found.data.select(chosen), found.name, found.split)
+    return replace(found, data=found.data.select(chosen))
 
 
-def mix_in(train: Dataset, real: Judge, task: Task, above: int) -> Dataset:
+def mix_in(train: Dataset, real: RealRows, task: Task, above: int) -> Dataset:
     """Return generated rows, then real ones, told apart by the column `synthetic`.
 
     Args:

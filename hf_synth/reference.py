@@ -35,21 +35,23 @@ class NotEvaluated(Exception):
 
 
 @dataclass(frozen=True)
-class Judge:
+class RealRows:
     """Real labelled rows under the task's column and label names.
 
     Attributes:
         data: Columns: the task's text columns and its label column, labels as names.
         name: The data set, as a report states it.
         split: Its split.
+        malformed: Rows of it that were left out, since nothing can be judged on them.
     """
 
     data: Dataset
     name: str
     split: str
+    malformed: int = 0
 
 
-def load_reference(task: Task, path: str | None = None, split: str | None = None) -> Judge:
+def load_reference(task: Task, path: str | None = None, split: str | None = None) -> RealRows:
     """Load the real rows a task is judged on: `path`, the Hub (its cache first), or a test set of the package index.
 
     Args:
@@ -81,7 +83,7 @@ def load_reference(task: Task, path: str | None = None, split: str | None = None
     raise NotEvaluated(reason)
 
 
-def load_labelled(task: Task, path: str, split: str, key: str) -> Judge:
+def load_labelled(task: Task, path: str, split: str, key: str) -> RealRows:
     """Load the real labelled rows that a setting names, under the task's names.
 
     Args:
@@ -175,16 +177,21 @@ def readable() -> Iterator[None]:
         raise ValueError(str(reason) or type(reason).__name__) from error
 
 
-def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> Judge:
-    found = under_names(task, reference, data, name, split)
-    if (left := len(data) - len(found)) and not reference.only:
-        label = "answer" if task.kind == "qa" else "label"
-        said = f"{name}, split {split}: {left} of {len(data)} rows have no text or no {label}, and are left out"
+def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> RealRows:
+    found, malformed = under_names(task, reference, data, name, split)
+    where = f"{name}, split {split}"
+    for place, why in list(malformed.items())[:1]:
+        some = f"{len(malformed)} of {len(data)} rows {'is' if len(malformed) == 1 else 'are'} malformed"
+        said = f"{where}: {some}, and left out (row {place}: {why})"
         console.print(said, markup=False, soft_wrap=True)
-    return Judge(found, name, split)
+    if (left := len(data) - len(found) - len(malformed)) and not reference.only:
+        label = "answer" if task.kind == "qa" else "label"
+        said = f"{where}: {left} of {len(data)} rows have no text or no {label}, and are left out"
+        console.print(said, markup=False, soft_wrap=True)
+    return RealRows(found, name, split, len(malformed))
 
 
-def _vader(task: Task, package: str) -> Judge:
+def _vader(task: Task, package: str) -> RealRows:
     """Read the review snippets with mean human ratings that the sdist of vaderSentiment (MIT) carries.
 
     Ratings run from -4 to 4 over about twenty people; the side of the mean is the label.
@@ -207,7 +214,7 @@ def _vader(task: Task, package: str) -> Judge:
             texts.append(text.strip())
             labels.append(sides["positive" if float(rating) > 0 else "negative"])
     name = f"{package} ({project} {version}, Hutto and Gilbert 2014, mean human rating at least {NEUTRAL} from zero)"
-    return Judge(rows_of(task, {task.columns[-1]: texts}, labels), name, "all")
+    return RealRows(rows_of(task, {task.columns[-1]: texts}, labels), name, "all")
 
 
 def _side(task: Task, side: str) -> str:

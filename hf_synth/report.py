@@ -68,7 +68,8 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     )
     if report["metrics"] is None:
         return
-    table = Table(title=f"on {report['reference']['name']}, split {report['reference']['split']}")
+    left = f"; malformed rows left out: {bad}" if (bad := report["reference"].get("malformed")) else ""
+    table = Table(title=f"on {report['reference']['name']}, split {report['reference']['split']}{left}")
     metric, *beside = report["headline"]
     for column in ("", "rows", metric, "95 % interval", *beside):
         table.add_column(column.replace("_", " "), justify="left" if column == "" else "right")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from .errors import InputError, reason_of
+from .errors import InputError
 from .generators.base import OutOfMemory
 from .journal import Journal, Place, answer_digest, seed_of
-from .models import Source, resolve
+from .models import Source, resolve, snapshot
 from .produce import PLACE
 from .records import Prompt
+from .version import installed
 
 MATCH, DIFFERS, ELSEWHERE = "match", "differs", "other processor or versions"
 # Of a generator's facts, what decides digits.
@@ -50,16 +51,9 @@ def find(name: str) -> Path:
     Raises:
         InputError: If there is none.
     """
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted: Any = {"repo_type": "dataset", "allow_patterns": ["hf_synth/*", "data/*.parquet"]}
-    try:
-        return Path(snapshot_download(name, **wanted))
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
-        raise InputError(f"{name!r} is no folder, and from the Hub: {reason_of(error)}") from None
+    if (folder := Path(os.path.expanduser(name))).is_dir():
+        return folder
+    return snapshot(name, repo_type="dataset", allow_patterns=["hf_synth/*", "data/*.parquet"])
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -137,7 +131,7 @@ def _engine(backend: str, source: Source, recorded: Mapping[str, Any]) -> Any:
         import torch
 
         torch.set_num_threads(recorded["threads"])
-    return LocalGenerator(source.path, dtype=getattr(torch, recorded["dtype"]), **named)
+    return LocalGenerator(source.path, dtype=recorded["dtype"], **named)
 
 
 def reproduce(folder: Path, facts: Mapping[str, Any], writer: Any, chunks: int, seed: int) -> Iterator[Outcome]:
@@ -161,17 +155,10 @@ def differences(facts: Mapping[str, Any], writer: Any) -> list[str]:
     """Say what of the processor and the versions differs between then and now."""
     before = {**facts["versions"], **{name: facts["generator"].get(name) for name in DIGITS}}
     now = {
-        **{name: _version(name) for name in facts["versions"]},
+        **{name: installed(name) for name in facts["versions"]},
         **{name: writer.source.get(name) for name in DIGITS},
     }
     return [f"{name} {before[name]} there and {now[name]} here" for name in before if before[name] != now[name]]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _redo(folder: Path, facts: Mapping[str, Any], writer: Any, chunk: Mapping[str, Any]) -> tuple[str, str]:

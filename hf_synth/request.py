@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from .journal import digest
 from .learners import learner
 from .models import Source, resolve
 from .real import load_real_rows
-from .reference import Judge
+from .reference import RealRows
 from .settings import StudentConfig
 from .shapes import shape
 from .task import Task
@@ -45,7 +46,7 @@ class Request:
     seed: int
     made: TrainerConfig
     judging: DenoiseConfig | None
-    real: Judge | None
+    real: RealRows | None
     teacher: Source | None
     masked: dict[str, Any] | None = None
 
@@ -86,15 +87,18 @@ class Request:
 
     def key(self, data: DatasetDict, source: dict[str, Any]) -> str:
         """Return what tells this training from every other: settings, starting weights, rows."""
-        tables = [*data.values(), *([self.real.data] if self.real else [])]
-        names = (*shape(self.task).features(self.task), "index", "weight")
-        given = [
-            hashlib.sha256(repr(table[name][:]).encode()).hexdigest()
-            for table in tables
-            for name in names
-            if name in table.column_names
-        ]
-        return digest([self.settings(source["name"]), source, self.teacher and self.teacher.facts(), given])
+        given = _columns(self.task, [*data.values(), *([self.real.data] if self.real else [])])
+        made = self.made and dataclasses.asdict(self.made)  # defaults may change
+        return digest([self.settings(source["name"]), made, source, self.teacher and self.teacher.facts(), given])
+
+    def given(self, data: DatasetDict) -> dict[str, Any]:
+        """Return what tells the generated rows that a model is trained on from others."""
+        weights = "weight" in data["train"].column_names
+        return {
+            "given_rows": len(data["train"]),
+            "given_weights": weights,
+            "given_sha256": rows_digest(self.task, data),
+        }
 
     def facts(self, source: dict[str, Any]) -> dict[str, Any]:
         """Return what is known before training."""
@@ -116,7 +120,8 @@ class Request:
         if self.real is None:
             return None
         found = {"name": self.real.name, "split": self.real.split, "rows": len(self.real.data)}
-        return {**found, **({"deidentified": self.masked} if self.masked else {})}
+        more = {"malformed": self.real.malformed, "deidentified": self.masked}
+        return {**found, **{name: value for name, value in more.items() if value}}
 
     def provenance(self, weighted: bool = False) -> dict[str, Any]:
         """Return what the cards say of weights that this training makes for rows, which may have had some."""
@@ -137,6 +142,21 @@ class Request:
         alone = len(given) == 1
         source = given[0] + " alone; no person's label was used" if alone else " and ".join(given)
         return {"trainer": ", then ".join(steps), "settings": settings, "source": source}
+
+
+def rows_digest(task: Task, data: DatasetDict) -> str:
+    """Return the sha256 of a data set's rows, as far as trainings read them."""
+    return digest(_columns(task, data.values()))
+
+
+def _columns(task: Task, tables: Iterable[Dataset]) -> list[str]:
+    names = (*shape(task).features(task), "index", "weight")
+    return [
+        hashlib.sha256(repr(table[name][:]).encode()).hexdigest()
+        for table in tables
+        for name in names
+        if name in table.column_names
+    ]
 
 
 def _judging(config: StudentConfig) -> DenoiseConfig | None:

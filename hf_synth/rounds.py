@@ -47,7 +47,7 @@ def round_sizes(config: RoundsConfig) -> Iterator[int]:
 def round_totals(config: RoundsConfig, labels: int) -> Iterator[int]:
     """Yield how many rows there shall be after each round, without end: it never reads how many are wanted.
 
-    Every label has as many, so that a round that is cut short begins like one that is not.
+    Labels of one share have as many, so that a round that is cut short begins like one that is not.
     """
     total = 0
     for size in round_sizes(config):
@@ -79,9 +79,8 @@ def due(run: Run, rows: Sequence[Example], total: int) -> dict[Hashable, int]:
         rows: Those that there are.
         total: Rows of all labels.
     """
-    share, over = divmod(min(total, run.num_rows), len(run.task.cells))
     kept = Counter(example.cell for example in rows)
-    lacking = {label: share + (place < over) - kept[label] for place, label in enumerate(run.task.cells)}
+    lacking = {label: want - kept[label] for label, want in run.targets(min(total, run.num_rows)).items()}
     return {label: lack for label, lack in lacking.items() if lack > 0 and str(label) not in run.ledger.accounts}
 
 

@@ -49,12 +49,6 @@ class Weights:
         """Return the columns `index`, `weight` and `score`."""
         return pa.table({"index": self.index, "weight": self.weight, "score": self.score})
 
-    def suspects(self, limit: int) -> list[tuple[int, str, float]]:
-        """Return index, reason and score of at most `limit` dropped rows, lowest scores first."""
-        dropped = np.flatnonzero(self.weight == 0)
-        lowest = dropped[np.argsort(self.score[dropped], kind="stable")][:limit]
-        return [(int(self.index[at]), self.reason, float(self.score[at])) for at in lowest]
-
     def of(self, index: ArrayLike) -> Floats:
         """Return the weights of rows that have one, in the order of `index`, [N]."""
         order = np.argsort(self.index)

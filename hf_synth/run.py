@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .cells import Cell, cells_of, least_full, rotation, short, waits
+from .cells import Cell, cells_of, cut, least_full, rotation, short, waits
 from .chunks import Asked, Chunks, Listener
 from .deidentify import Masks
 from .errors import InputError
@@ -77,10 +77,9 @@ class Run:
         """Return a random stream of its own for one purpose, a function of the seed and the name."""
         return random.Random(f"{self.seed}:{name}")
 
-    def targets(self) -> dict[Hashable, int]:
-        """Return the wanted rows of each cell: `num_rows` cut evenly, the first cells taking what is over."""
-        share, over = divmod(self.num_rows, len(self.task.cells))
-        return {cell: share + (place < over) for place, cell in enumerate(self.task.cells)}
+    def targets(self, rows: int | None = None) -> dict[Hashable, int]:
+        """Return the wanted rows of each cell: `num_rows`, or so many, cut by the task's shares."""
+        return cut(self.num_rows if rows is None else rows, self.task.weights)
 
     def complete(
         self,
@@ -99,7 +98,7 @@ class Run:
             *filters: See `keep`.
             stage: Name under which the ledger counts; the examples of `rows` become rows.
             required: Whether nothing kept of a stage's first prompts ends the run.
-            **decoding: Passed to the generator.
+            **decoding: Passed to the generator; of `schema` and `stop` the one that it can have.
 
         Raises:
             InputError: If it does.
@@ -156,9 +155,9 @@ class Run:
             max_attempts: A cell is given up, and the ledger says so, after so many a row (at least two chunks).
             by_cell: Decoding of a cell's own, over `decoding`.
             over: Examples that an earlier fill had over, which come first; on return, those that this one has.
-            **decoding: Passed to the generator.
+            **decoding: See `complete`.
         """
-        cells = self.cells = cells_of(targets)
+        cells = self.cells = cells_of(targets, self.task.shares)
         left = [] if over is None else [example for example in over if not waits(example, cells)]
         streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
         decided: deque[tuple[Cell, Asked]] = deque()
@@ -274,10 +273,10 @@ class Run:
         prompts, chunk = asked.prompts, asked.answers()
         first = stage not in self.ledger.stages
         self.ledger.asked(stage, chunk)
-        parsed = []
+        # Others are failures that an endpoint names; what fits no schema a parser may read all the same.
+        parsed, read = [], ("stop", "length", *(["malformed"] if "schema" in asked.decoding else []))
         for prompt, completion in zip(prompts, chunk.completions, strict=True):
-            # What is neither whole nor cut off is a failure that an endpoint names.
-            example = parse(prompt, completion) if completion.finish in ("stop", "length") else completion.finish
+            example = parse(prompt, completion) if completion.finish in read else completion.finish
             if isinstance(example, str):
                 self._reject(stage, prompt, completion.text, example)
             else:

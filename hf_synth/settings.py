@@ -7,9 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .backend_args import check_args
-from .config import strict
+from .config import Share, strict
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+SEEDS = 2**32  # numpy, which trainings seed, takes no larger ones
 BUILT = ("bilstm", "bidaf")  # students that start from nothing
 # Else 5e-5, at which MiniLM has learnt little after a few hundred rows (recipes/benchmarks/rates.py).
 RATES = {MINILM: 3e-4, **dict.fromkeys(BUILT, 1e-3)}
@@ -30,6 +31,8 @@ class SynthConfig:
         min_words: Shortest text kept, in words; the task's where left out.
         max_new_tokens: Token limit of a text; the task's where left out.
         annotate: Of entities, how a text says where they are (see `Task`); the task's where left out.
+        shares: Label name -> how many rows it has beside the others (`{yes: 1, no: 4}`); the task's where left out,
+            which are equal unless it says otherwise.
         chunk_size: Prompts recorded at once, at most; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.
         corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
@@ -61,10 +64,11 @@ class SynthConfig:
     model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
     adapter: str | None = None
     num_rows: int = Field(1000, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     min_words: int | None = Field(None, ge=1)
     max_new_tokens: int | None = Field(None, ge=1)
     annotate: Literal["mentions", "markup", "json"] | None = None
+    shares: dict[str, Share] | None = None
     chunk_size: int | None = Field(None, ge=1)
     batch_size: int = Field(256, ge=1)
     corpus: dict[str, Any] | None = None
@@ -148,11 +152,12 @@ class StudentConfig:
         outside: Of entities: what the trained student's odds of `O` are multiplied by, since generated texts name
             things that nobody asked for and that have no tag. Scores of the validation rows are from before.
         early_stopping_patience: Evaluations on the synthetic validation split without a gain before training
-            stops; 0 trains to the end. Either way the best epoch by that split is kept.
+            stops; 0 trains to the end. Either way the best epoch by that split is kept, but of `annealing`, whose
+            schedule says what comes last, the last model.
         trainer: `weighted` (cross entropy; rows count as the data set's weights say), `ensemble` (temporal
             ensembling), `bilevel` (learns how much each row counts) or `annealing` (from synthetic to real rows).
-        trainer_args: Settings of that trainer, as `EnsembleConfig` (or `preset`: laine_aila, supergen, fewgen or
-            agreement, with changes), `BilevelConfig` or `AnnealingConfig` names them.
+        trainer_args: Settings of that trainer, as `EnsembleConfig` (with `preset`: laine_aila, supergen, fewgen or,
+            where left out, agreement), `BilevelConfig` or `AnnealingConfig` names them.
         select: What the rounds of `bilevel` are for: the student is then trained anew on all rows by their `weights`,
             on those of highest score (`top_k`, or `balanced_top_k` of each class), or on as many drawn with
             probability by weight (`sampling`). Real rows always stay.
@@ -165,7 +170,9 @@ class StudentConfig:
         real_per_class: How many of each label; all where left out.
         real_seed: Decides which these are.
         real_first: Epochs on the real rows alone, by cross entropy in batches of 8, before the training on generated
-            rows, in which they then take no part; 0 to train on both together.
+            rows, in which they then take no part; 0 to train on both together. As in FewGen the generated rows have
+            the last word; its paper keeps the epoch that is best on 16 real rows a class held out for that, here it
+            is that on the validation split, of generated rows.
         training_args: Any other argument of `transformers.TrainingArguments`.
     """
 

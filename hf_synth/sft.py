@@ -18,7 +18,7 @@ from .generators.local.processor import best_dtype
 from .learners import parses
 from .request import Request
 from .settings import StudentConfig
-from .stages import last_checkpoint, mark, open_scratch, save, trained_before
+from .stages import last_checkpoint, mark, open_scratch, save, trained_before, validation_score
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -89,13 +89,7 @@ def train_writer(
     validates = len(data.get("validation", ())) > 0
     args = sft_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates)
     open_scratch(args, key)
-    told = {
-        "key": key,
-        **request.facts(source),
-        "given_rows": len(data["train"]),
-        "given_weights": "weight" in data["train"].column_names,
-        **mark(private),
-    }
+    told = {"key": key, **request.facts(source), **request.given(data), **mark(private)}
     return _train(data, task, config, model, tokenizer, args, folder, told)
 
 
@@ -130,7 +124,8 @@ def _train(
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
         "metric": parses.metric,
-        "validation_score": trainer.state.best_metric,
+        "kept": "best" if args.load_best_model_at_end else "last",
+        "validation_score": validation_score(trainer, parses.metric),
         "seconds": round(outcome.metrics["train_runtime"], 1),
         "denoised": None,
         "weights": None,

@@ -20,7 +20,7 @@ from .curves import draw
 from .denoise import denoise
 from .fit import make_trainer
 from .folder import replace_folder, restore_folder
-from .journal import write_whole
+from .journal import write_json, write_whole
 from .learners import learner
 from .request import Request
 from .row_weights import Weights
@@ -34,7 +34,7 @@ FIRST_BATCH = 8  # real rows a step, of few shots
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Outcome:
     """What a stage found out, the seconds it took and, of training, its logs."""
 
     weights: Weights
@@ -52,11 +52,11 @@ def trained_before(folder: Path, key: str, private: Sequence[str]) -> dict[str, 
     """
     restore_folder(folder)
     done = folder / "training.json"
-    if not done.exists() or (facts := json.loads(done.read_text()))["key"] != key:
+    if not done.exists() or (facts := json.loads(done.read_bytes()))["key"] != key:
         return None
     whole = {**facts, **mark(private, facts)}
     if whole != facts:
-        write_whole(done, json.dumps(whole, indent=2) + "\n")
+        write_json(done, whole)
     return whole
 
 
@@ -95,7 +95,7 @@ def train_first(request: Request, model: Any, tokenizer: Any, rows: Dataset, arg
     """
     config = request.config
     first = dataclasses.replace(config, num_train_epochs=config.real_first, train_batch_size=FIRST_BATCH)
-    quiet = preparing(first, save_strategy="no", logging_strategy="no", report_to="none")
+    quiet = preparing(first, max_steps=-1, save_strategy="no", logging_strategy="no", report_to="none")
     given = training_arguments(quiet, Path(str(args.output_dir), "first"), request.seed, False)
     kind = learner(request.task)
     encoded = {"train": kind.encode(rows, tokenizer, request.task, config.max_length)}
@@ -103,31 +103,31 @@ def train_first(request: Request, model: Any, tokenizer: Any, rows: Dataset, arg
     return float(trainer.train().metrics["train_runtime"])
 
 
-def judge_rows(train: Dataset, request: Request, args: TrainingArguments) -> Stage:
+def judge_rows(train: Dataset, request: Request, args: TrainingArguments) -> Outcome:
     """Return the weights that denoising gives generated rows."""
     config, judging = request.config, request.judging
 
-    def compute() -> Stage:
+    def compute() -> Outcome:
         started = perf_counter()
         assert config.denoise != "none"
         assert judging is not None
         weights = denoise(train, request.task, config, config.denoise, judging, request.seed)
-        return Stage(weights, perf_counter() - started)
+        return Outcome(weights, perf_counter() - started)
 
     return _once(args, "denoised", compute)
 
 
-def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, args: TrainingArguments) -> Stage:
+def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, args: TrainingArguments) -> Outcome:
     """Return the weights that rounds of training give tokenised rows."""
 
-    def compute() -> Stage:
+    def compute() -> Outcome:
         scratch = Path(str(args.output_dir), "rounds")
         rounds = training_arguments(preparing(request.config), scratch, request.seed, False)
         kind, loss = learner(request.task), request.config.loss
         trainer = make_trainer(kind, request.made, model, tokenizer, rounds, {"train": train}, loss=loss)
         assert isinstance(trainer, BilevelTrainer)
         outcome = trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
-        return Stage(learnt(trainer, train), outcome.metrics["train_runtime"], trainer.state.log_history)
+        return Outcome(learnt(trainer, train), outcome.metrics["train_runtime"], trainer.state.log_history)
 
     return _once(args, "rounds", compute)
 
@@ -140,12 +140,12 @@ def learnt(trainer: BilevelTrainer, train: Dataset) -> Weights:
     return Weights(np.asarray(train["index"][:]), weight, score, reason)
 
 
-def _once(args: TrainingArguments, name: str, compute: Callable[[], Stage]) -> Stage:
+def _once(args: TrainingArguments, name: str, compute: Callable[[], Outcome]) -> Outcome:
     """Return what was found before, or compute it on all ranks together and keep it."""
     path = Path(str(args.output_dir), f"{name}.parquet")
     if path.exists():
         weights, facts = Weights.load(path)
-        return Stage(weights, **facts)
+        return Outcome(weights, **facts)
     stage = compute()
     if args.process_index == 0:
         stage.weights.save(path, {"seconds": stage.seconds, "log_history": stage.log_history})
@@ -184,7 +184,7 @@ def save(
         if weights is not None:
             weights.save(fresh / WEIGHTS, {})
         facts["pictures"] = draw(facts["log_history"], None if weights is None else weights.weight.tolist(), fresh)
-        write_whole(fresh / "training.json", json.dumps(facts, indent=2) + "\n")
+        write_json(fresh / "training.json", facts)
         replace_folder(fresh, folder)
         scratch = Path(str(trainer.args.output_dir))
         if (scratch / "runs").exists():  # TensorBoard's; beside the model, as its names tell the machine's
@@ -192,3 +192,11 @@ def save(
         shutil.rmtree(scratch, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return facts
+
+
+def validation_score(trainer: Trainer, metric: str) -> float | None:
+    """Return the score, on the validation split, of the model that was kept, if it was evaluated."""
+    if trainer.args.load_best_model_at_end:
+        return trainer.state.best_metric
+    last = [log for log in trainer.state.log_history if log["step"] == trainer.state.global_step]
+    return next((log[f"eval_{metric}"] for log in last if f"eval_{metric}" in log), None)

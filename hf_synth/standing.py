@@ -31,9 +31,10 @@ def filled(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         method: See `Method.defaults`.
         given: What the user set; of mappings, key by key. Without a task, nothing stands in.
     """
-    if not isinstance(given.get("task"), str):
+    task = given.get("task")
+    if not isinstance(task, str | Mapping):
         return dict(given)
-    found = method.defaults(load_task(given["task"]), given)
+    found = method.defaults(load_task(task), given)
     theirs, whole = {**PLAIN, **found}, dict(given)
     for key, value in found.items():
         owner = BELONGS.get(key, "")

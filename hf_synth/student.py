@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from .errors import InputError
 from .models import Source, resolve
 from .settings import StudentConfig
+from .students import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer  # which Auto classes then know
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,20 +42,21 @@ def load_student(
         "label2id": {name: at for at, name in enumerate(names)},
     }
     if config.student == "bilstm":
-        from .students.bilstm import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
-
         tokenizer: Any = build_tokenizer(texts)
         sizes = BiLSTMConfig.for_pairs if pairs else BiLSTMConfig
         model = BiLSTMForSequenceClassification(sizes(vocab_size=len(tokenizer), **labels))
         return model, tokenizer, {"name": "bilstm", "origin": "built"}
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM, so that a folder of one loads)
-
     source: Source = resolve(config.student)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     model = AutoModelForSequenceClassification.from_pretrained(
         source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
     )
     return model, tokenizer, source.facts()
+
+
+def labels_of(model: str) -> list[str]:
+    """Return the label names of a trained classifier, a folder or Hub id."""
+    return list(AutoConfig.from_pretrained(resolve(model).path).id2label.values())
 
 
 def check_student(config: StudentConfig) -> None:
@@ -65,8 +67,6 @@ def check_student(config: StudentConfig) -> None:
     """
     if config.student == "bilstm":
         return
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
     source = resolve(config.student)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.path)
@@ -113,8 +113,6 @@ class Predictor:
     """
 
     def __init__(self, folder: str | Path, max_length: int = 128, batch_size: int = 128):
-        import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
         self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         self.model = AutoModelForSequenceClassification.from_pretrained(folder).to(self.device).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)

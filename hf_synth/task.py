@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
-from .config import strict
+from .config import Share, strict
 from .errors import InputError, unknown
 from .sources import Corpus, Opening, Reference
 
 __all__ = ["Corpus", "Opening", "Reference", "Task", "slots"]
 
-RESERVED = frozenset({"index", "prompt_id", "attributes", "logprob", "model", "model_sha256"})
+# Columns of provenance, then of what trainings and inspections write beside rows.
+RESERVED = frozenset({"index", "prompt_id", "attributes", "logprob", "model", "model_sha256"}) | frozenset(
+    {"hf_synth_weight", "weight", "synthetic", "reason", "score"}
+)
 Kind = Literal["single", "pair", "relation", "multi_label", "tokens", "qa", "parse"]
 GIVEN_FIRST = ("pair", "qa")  # kinds of two text columns, the first of which is given
 BEGUN = ("single", "pair", "relation")  # kinds whose texts may be told their first words
+EMPTY = ("multi_label", "tokens")  # kinds whose texts may have no label
 NONE = "none"  # the cell of texts that have none of the labels
 
 
@@ -52,6 +56,8 @@ class Task:
         tuning_prompt: Template for a generator that learns, or has learnt, from rows, which tell no opening and no
             word; defaults to `score_prompt`, else `prompt`, which then stand outside the chat template.
         label_column: Name of the label column.
+        shares: Label name -> how many rows it has beside the others (`{yes: 1, no: 4}`); where left out, all have as
+            many. Where texts without a label are asked for, `none` has a share too.
         corpus: Real unlabelled text, where rows are found in one.
         queries: Label name -> what to look for in a corpus; the label's verbalizers, or its words, where left out.
         example: Template of an example shown in a prompt; slots are the text columns, `{label}` and `{opening}`.
@@ -73,7 +79,8 @@ class Task:
         finder: Of `qa`: what finds answers in a context, `rules` or the folder of a trained student of entities; the
             labels are the kinds of answers.
         annotate: Of `tokens`: how a text says where its entities are. `mentions` finds those it was asked for and all
-            other `words`, `markup` reads `<label>name</label>`, `json` reads {"text", "entities": [{"text", "type"}]}.
+            other `words`, `markup` reads `<label>name</label>`, `json` reads {"text", "entities": [{"text", "type"}]},
+            to which a generator that takes JSON schemas is held, in texts of `empty` too.
         reference: See `Reference`.
     """
 
@@ -95,6 +102,7 @@ class Task:
     score_prompt: str | Mapping[str, str] | None = None
     tuning_prompt: str | Mapping[str, str] | None = None
     label_column: str = "label"
+    shares: Mapping[str, Share] = Field(default_factory=dict)
     corpus: Corpus | None = None
     queries: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     example: str | None = None
@@ -120,6 +128,7 @@ class Task:
             wanted = "a name" if least == 1 else "two names"
             raise InputError(f"`labels` needs {wanted} or more; got {list(self.labels)!r}")
         self._check_columns()
+        self._check_empty()
         if not self.stop or "" in self.stop:
             raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
         if self.words and not all(self.words.get(name) for name in self.labels):
@@ -159,6 +168,8 @@ class Task:
             for name in mapping:
                 if name not in self.labels:
                     raise InputError(f"`{key}`: {unknown('a label', name, self.labels)}")
+        if self.shares and {*self.shares} != {*self.cells}:
+            raise InputError(f"`shares` needs a number for each of {list(self.cells)!r}; got {dict(self.shares)!r}")
 
     def _check_columns(self) -> None:
         wanted = 2 if self.kind in GIVEN_FIRST else 1
@@ -169,6 +180,13 @@ class Task:
         names = [*self.columns, self.label_column]
         if len(set(names)) < len(names) or set(names) & {*RESERVED, ""}:
             raise InputError(f"columns need names of their own, none of {', '.join(sorted(RESERVED))}; got {names!r}")
+
+    def _check_empty(self) -> None:
+        """Refuse texts without a label where each has one, and a label that would be taken for having none."""
+        if self.kind not in EMPTY and self.empty:
+            raise InputError(f"`empty` is for tasks of kind {', '.join(EMPTY)}; this one is of kind {self.kind!r}")
+        if self.kind in EMPTY and NONE in self.labels:
+            raise InputError(f"`labels`: {NONE!r} is what texts without a label are counted as; name it otherwise")
 
     def _check_template(self, key: str, template: str | Mapping[str, str] | None) -> None:
         if isinstance(template, Mapping):
@@ -203,6 +221,11 @@ class Task:
     def cells(self) -> tuple[str, ...]:
         """What is counted and balanced: the label names, in order, and `none` where texts without one are asked."""
         return (*self.labels, *([NONE] if self.empty else []))
+
+    @property
+    def weights(self) -> dict[Hashable, float]:
+        """How many rows each cell has beside the others."""
+        return {cell: self.shares.get(cell, 1.0) for cell in self.cells}
 
     @property
     def generated(self) -> str:

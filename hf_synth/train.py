@@ -32,6 +32,7 @@ from .stages import (
     save,
     train_first,
     trained_before,
+    validation_score,
 )
 from .trainers.bilevel import BilevelTrainer
 
@@ -70,6 +71,8 @@ def train_student(
 ) -> dict[str, Any]:
     """Train a student on `train`, choose the epoch by its score on the synthetic `validation`, and save it.
 
+    Of annealing the last model is kept (see `training_arguments`).
+
     Generated rows are denoised, real ones mixed in, weights learnt, and the student is trained: of these, what the
     settings ask for. What was trained before, on the same rows with the same settings, is not trained again.
 
@@ -100,8 +103,7 @@ def train_student(
     validates = len(data.get("validation", ())) > 0
     args = training_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates, kind.metric)
     open_scratch(args, key)
-    given = {"given_rows": len(data["train"]), "given_weights": "weight" in data["train"].column_names}
-    facts = {"key": key, **request.facts(source), **given, **mark(private)}
+    facts = {"key": key, **request.facts(source), **request.given(data), **mark(private)}
     return _train(request, data, model, tokenizer, args, folder, facts)
 
 
@@ -144,7 +146,9 @@ def _train(
         "rows": alone + len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
         "metric": kind.metric,
-        "validation_score": trainer.state.best_metric,
+        "notes": trainer.notes,
+        "kept": "best" if args.load_best_model_at_end else "last",
+        "validation_score": validation_score(trainer, kind.metric),
         "seconds": round(before + outcome.metrics["train_runtime"], 1),
         "denoised": dropped and dropped.counts(),
         "weights": weights and {**made_by, **weights.counts()},

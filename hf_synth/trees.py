@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .bio import places
 
 INTENT, SLOT = "IN:", "SL:"
+DEEPEST = 100  # levels; those of people have a handful, and Python recurses into no thousand
 NAME = re.compile(r"(IN|SL):[A-Z0-9_]+\Z")
 # Each mark is a token of its own, as in `don ' t` and `9 : 30`; a number stands apart from its `am` or `pm`.
 TOKEN = re.compile(r"\d+(?=[ap]m\b)|[^\W_]+|[^\w\s]|_", re.IGNORECASE)
@@ -59,7 +60,7 @@ def parse(text: str, names: Iterable[str] = ()) -> Tree | str:
     """Return the tree that a text writes down, or the reason why it writes none.
 
     Reasons: `unbalanced brackets`, `no intent at the root`, `unknown name` (no name of an intent or slot, or none of
-    `names`), `slot inside slot`, `intent inside intent`, `empty slot`.
+    `names`), `nested too deep`, `slot inside slot`, `intent inside intent`, `empty slot`.
 
     Args:
         text: Bracket notation; tokens are separated by white space.
@@ -90,6 +91,8 @@ def _closed(tokens: Sequence[str]) -> Tree | str:
         elif token.startswith("["):
             names.append(token[1:])
             inside.append([])
+            if len(names) > DEEPEST:
+                return "nested too deep"
         else:
             inside[-1].append(token)
     tree = inside[0][0] if not names else None

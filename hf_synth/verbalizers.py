@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .elicit import as_list, json_items
 from .errors import InputError
 from .filters.surface import Unique
 from .models import resolve
@@ -183,8 +184,9 @@ def _lists(run: Run, seeds: Words) -> Iterator[Example]:
     """Ask for lists; what holds no word is dropped as `no list`."""
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
-        items = listed(completion.text)
-        items = items[:-1] if completion.finish == "length" else items  # the last one was cut
+        if not (items := listed("\n".join(json_items(completion)))):
+            items = listed(completion.text)
+            items = items[:-1] if completion.finish == "length" else items  # the last one was cut
         return Example({"text": "\n".join(items)}, None, prompt.cell, prompt) if items else "no list"
 
     prompts = (
@@ -193,7 +195,8 @@ def _lists(run: Run, seeds: Words) -> Iterator[Example]:
         for label, words in seeds.items()
     )
     limits = {"max_new_tokens": 48, "stop": ("\nWords",), "temperature": 0.7}
-    return run.complete(prompts, parse, stage="words", required=False, **limits, **DECODING)
+    settings = as_list(run.generator, {**limits, **DECODING})
+    return run.complete(prompts, parse, stage="words", required=False, **settings)
 
 
 def _listings(lists: Sequence[tuple[str, ...]], seeds: Words) -> tuple[list[str], Floats]:

@@ -128,7 +128,7 @@ def recorded(folder: Path) -> tuple[dict[str, Any], Task]:
     """Return the facts that a data set's folder records, and its task.
 
     Raises:
-        InputError: For a folder that is not ours, or a task whose columns have names that are needed.
+        InputError: For a folder that is not ours.
     """
     restore_folder(folder)
     try:
@@ -140,11 +140,6 @@ def recorded(folder: Path) -> tuple[dict[str, Any], Task]:
         raise InputError(
             f"{str(folder)!r} is no data set folder that this version of `hf-synth generate` wrote"
         ) from None
-    clash = {WEIGHT, "reason", "score"} & {*task.columns, task.label_column}
-    if clash:
-        raise InputError(
-            f"the task {task.name!r} has a column {min(clash)!r}: a name that `weighted` or `suspects` needs"
-        )
     return {**facts, **needed}, task
 
 

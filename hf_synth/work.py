@@ -24,7 +24,7 @@ HIDDEN = "(a real row, word for word: not shown)"
 BLOCK = 4096  # rows held in memory before they are written
 
 
-class Table:
+class RowWriter:
     """A Parquet file that grows row by row; its bytes depend on the rows alone.
 
     Args:
@@ -94,7 +94,7 @@ class Work:
         text = pa.string()
         self.shape = shape(run.task)
         own = named_schema(self.shape.features(run.task))
-        self.rows = Table(
+        self.rows = RowWriter(
             folder / "rows.parquet",
             dict(zip(own.names, own.types, strict=True))
             | {
@@ -105,10 +105,10 @@ class Work:
             },
             {"model": "", "model_sha256": ""},
         )
-        self.rejects = Table(
+        self.rejects = RowWriter(
             folder / "rejects.parquet", {"text": text, "cell": text, "stage": text, "reason": text, "prompt_id": text}
         )
-        self.chunks = Table(
+        self.chunks = RowWriter(
             folder / "chunks.parquet",
             {
                 "stage": text,
@@ -122,7 +122,9 @@ class Work:
                 "answers": pa.list_(pa.uint64()),
             },
         )
-        self.prompts = Table(folder / "prompts.parquet", {"prompt_id": text, "text": text, "against": pa.list_(text)})
+        self.prompts = RowWriter(
+            folder / "prompts.parquet", {"prompt_id": text, "text": text, "against": pa.list_(text)}
+        )
         self._known: set[int] = set()
         run.listener = self
 

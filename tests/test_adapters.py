@@ -295,3 +295,12 @@ def test_a_label_that_has_no_set_is_refused(causal_folder, tmp_path, one_thread)
         found.check_labels(["negative", "sports"])
     tuned(causal_folder, tmp_path / "all", adapt="prefix")
     open_adapter(str(tmp_path / "all"), weights_digest(causal_folder)).check_labels(["sports"])
+
+
+def test_an_adapter_at_home_goes_by_its_last_part(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "kept").mkdir()
+    record = {"adapt": "lora", "names": ["default"], "model": {"name": "m", "sha256": "w"}}
+    (tmp_path / "kept/adapter.json").write_text(json.dumps(record))
+    (tmp_path / "kept/adapter_model.safetensors").write_bytes(b"weights")
+    assert open_adapter("~/kept", "w").name == "kept"

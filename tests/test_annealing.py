@@ -1,9 +1,11 @@
 import re
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -148,6 +150,25 @@ def test_sets_of_each_student(kind):
     assert sets["everything"] == set(names)
     assert sets["head"] == {name for name in names if re.match(head, name)} != set()
     assert sets["upper"] - sets["head"] == {name for name in names if re.match(upper, name)} != set()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks for what transformers renames
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_sets_of_a_student_with_adapters(kind):
+    """The head that PEFT trains beside its adapters is the head; an adapter belongs to the layer it stands in."""
+    wrapped = get_peft_model(classifier(kind), LoraConfig("SEQ_CLS"))
+    sets = parameter_sets(wrapped)
+    assert sets["everything"] == {name for name, value in wrapped.named_parameters() if value.requires_grad}
+    assert sets["head"] == {name for name in sets["everything"] if "modules_to_save" in name} != set()
+    assert sets["upper"] - sets["head"] == {name for name in sets["everything"] if ".layer.2." in name} != set()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks for what transformers renames
+def test_published_rounds_with_adapters(make):
+    trainer = make(model=get_peft_model(classifier(), LoraConfig("SEQ_CLS")), num_train_epochs=0.1)
+    trainer.train()
+    assert len({frozenset(free) for free in trainer.free}) == 3
+    assert all("modules_to_save" in name for name in trainer.free[-1])
 
 
 @pytest.mark.parametrize(("layers", "upper"), [(1, {0}), (2, {1}), (4, {2, 3}), (6, {4, 5}), (12, {8, 9, 10, 11})])
@@ -371,9 +392,27 @@ def test_settings_that_are_refused(values, sentence):
 @pytest.mark.parametrize("kind", ["rounds", "share", "weight"])
 def test_only_rounds_are_refused_where_parameters_are_sharded(make, kind):
     trainer = make({"kind": kind})
-    trainer.is_fsdp_enabled = True  # sharding itself needs a GPU
+    trainer.is_fsdp_enabled = True  # FSDP itself: invariant/test_trajectory.py
     if kind == "rounds":
         with pytest.raises(InputError, match="does not work under FSDP"):
             trainer._refuse_sharding("")
     else:
         trainer._refuse_sharding("")
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "said"),
+    [
+        ({"kind": "weight"}, {}, "was trained with `kind: share`; got weight"),
+        ({"kind": "share", "end": 0.2}, {}, "was trained with `end: 0.0`; got 0.2"),
+        ({"kind": "share"}, {"num_train_epochs": 3}, r"passes that end at the steps \[4, 8\]; got \[4, 8, 12\]"),
+        ({"kind": "share"}, {"seed": 7}, "visits other rows in turn"),
+        ({"kind": "share"}, {}, None),
+    ],
+)
+def test_a_checkpoint_of_another_plan_is_refused(make, tmp_path, config, arguments, said):
+    saves = {"save_strategy": "steps", "save_steps": 3, "num_train_epochs": 2}
+    make({"kind": "share"}, **saves).train()
+    again = make(config, **saves | arguments)
+    with pytest.raises(InputError, match=said) if said else nullcontext():
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))

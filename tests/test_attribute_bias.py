@@ -76,5 +76,7 @@ def test_logistic_regression_learns_and_repeats_itself():
 def test_nothing_to_learn_from_is_refused():
     with pytest.raises(InputError, match="got 6 rows, 1 values and 1 texts"):
         attribute_bias([("x", "Asia")] * 6, [("y", "a")], classifier=ByWord)
+    with pytest.raises(InputError, match="4 rows not held out have one"):
+        attribute_bias([("x", "Asia")] * 4 + [("y", "Africa")], [("y", "a")], classifier=ByWord, seed=7)
     with pytest.raises(InputError, match="and 0 texts"):
         attribute_bias(known(), [], classifier=ByWord)

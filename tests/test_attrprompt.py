@@ -249,6 +249,7 @@ def test_what_was_elicited_is_replayed_and_not_asked_again(tmp_path):
         ("[1, 2]", []),
         (r'["a\ud83d", "b"]', ["a", "b"]),
         ('["a", "b', []),
+        ("[" * 100_000, []),
         ("", []),
     ],
 )

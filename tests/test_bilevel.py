@@ -26,6 +26,7 @@ from hf_synth.trainers.weights import lowest_of_classes
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES = 3
+OWN = torch.linspace(0.2, 1.8, 24)  # a data set's column `weight`
 
 
 def rows(number=24, flips=0.3, **columns) -> Dataset:
@@ -74,7 +75,7 @@ class Watched(BilevelTrainer):
 
 @pytest.fixture
 def make(tmp_path):
-    def trainer(config=None, data=None, model=None, kind=Watched, outer_dataset=None, **arguments):
+    def trainer(config=None, data=None, model=None, kind=Watched, outer_dataset=None, model_init=None, **arguments):
         settings = {"save_strategy": "no", "use_cpu": True, "disable_tqdm": True, "learning_rate": 1e-2}
         settings |= {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 10, "report_to": "none"}
         args = TrainingArguments(str(tmp_path), **settings | arguments)
@@ -82,11 +83,12 @@ def make(tmp_path):
         config = BilevelConfig(**config or {})
         extra = {} if kind is WeightedTrainer else {"config": config, "outer_dataset": outer_dataset}
         return kind(
-            model or student(),
+            model or (None if model_init else student()),
             args,
             default_data_collator,
             train_dataset=data,
             eval_dataset=rows(30, flips=0),
+            model_init=model_init and (lambda: model_init()),
             **extra,
         )
 
@@ -133,7 +135,8 @@ def class_weights(trainer):
     [("rce", 1.0, True), ("rce", 1.0, False), ("ce", 1.0, True), ("gce", 0.6, True)],
 )
 def test_rounds_follow_the_gradient_through_a_pseudo_step(make, outer_loss, confident, balanced):
-    trainer = make({"outer_loss": outer_loss, "confident": confident, "balanced": balanced, "outer_rows": 15})
+    config = {"outer_loss": outer_loss, "confident": confident, "balanced": balanced, "outer_rows": 15}
+    trainer = make(config, rows(weight=OWN.tolist()))
     logit = torch.randn(24, generator=torch.Generator().manual_seed(2))
     trainer.rule.load_state_dict({"logit": logit})
     trainer.raw_weights = logit.sigmoid()
@@ -151,7 +154,7 @@ def test_rounds_follow_the_gradient_through_a_pseudo_step(make, outer_loss, conf
     outer = {name: value[chosen] for name, value in data.items()}
     step = 1e-4 / weights.sum().detach()
     loss = through_pseudo_step(
-        trainer.model, data, outer, weights, step, outer_loss, class_weights(trainer), keep[chosen]
+        trainer.model, data, outer, weights * OWN, step, outer_loss, class_weights(trainer), keep[chosen]
     )
     (expected,) = torch.autograd.grad(loss, free)
     found = trainer.rule.logit.grad
@@ -170,7 +173,7 @@ def test_online_weights_follow_the_gradient_one_step_ahead(make, monkeypatch, in
     monkeypatch.setattr(LookAhead, "_step", lambda *args: (seen.append(args[1:3]), step(*args)))
     plain = {"optim": "sgd", "lr_scheduler_type": "constant", "max_grad_norm": 0, "max_steps": 1}
     config = {"mode": "online", "inner": inner, "derivative": derivative, "weight_lr": 0.2}
-    trainer = make(config, learning_rate=rate, gradient_accumulation_steps=2, **plain)
+    trainer = make(config, rows(weight=OWN.tolist()), learning_rate=rate, gradient_accumulation_steps=2, **plain)
     start = copy.deepcopy(trainer.model)
     trainer.train()
 
@@ -181,7 +184,7 @@ def test_online_weights_follow_the_gradient_one_step_ahead(make, monkeypatch, in
 
     def gradient(speed):
         weights = torch.ones(16, dtype=torch.double, requires_grad=True)
-        loss = through_pseudo_step(start, batch, outer, weights, speed / 16, "rce", class_weights(trainer))
+        loss = through_pseudo_step(start, batch, outer, weights * OWN[at], speed / 16, "rce", class_weights(trainer))
         return torch.autograd.grad(loss, weights)[0]
 
     close = 0.99999 if derivative == "forward" else 0.9999
@@ -191,11 +194,11 @@ def test_online_weights_follow_the_gradient_one_step_ahead(make, monkeypatch, in
     moved = 0.2 * derivatives / derivatives.square().mean().sqrt()
     torch.testing.assert_close(trainer.rule.logit[at].detach(), moved, rtol=1e-4, atol=1e-5)
     assert trainer.rule.logit.count_nonzero() == 16
-    # The step that was taken: along all rows alike, or under the weights just found.
+    # The step that was taken: along all rows by their own weights alone, or times the weights just found.
     weights = trainer.weights[at] if inner == "exact" else torch.ones(16)
     model = start.eval()
     losses = example_loss()(model(batch["input_ids"]).logits, batch["labels"])
-    (weights * losses).mean().backward()
+    (weights * OWN[at] * losses).mean().backward()
     for (name, value), now in zip(model.named_parameters(), trainer.model.parameters(), strict=True):
         if value.grad is not None:
             torch.testing.assert_close(now, value - rate * value.grad, rtol=1e-4, atol=2e-6, msg=name)
@@ -265,6 +268,7 @@ def test_flipped_rows_are_found(make, kind, way):
     assert weights.mean().item() == pytest.approx(1, abs=1e-5)
     assert auroc(trainer.scores, flipped) > 0.8
     assert weights[flipped].mean() < weights[~flipped].mean()
+    assert 1 / weights.square().mean() < 0.98
     assert len(weights.unique()) > 100  # a network that saw only a sign would know two
     assert 0.01 < trainer.raw_weights.mean() < 0.99  # they do not all rise, nor all fall
     order = trainer.scores.argsort()
@@ -402,7 +406,7 @@ def test_passes_for_the_weights_move_no_random_state(make, config):
     [
         ({}, {"index": None}, "needs a column `index` that names each row; it has"),
         ({}, {"index": [1, *range(1, 24)]}, "1 stands on several rows"),
-        ({}, {"labels": [3] * 24}, "labels must lie between 0 and 2; they go from 3 to 3"),
+        ({}, {"labels": [3] * 24}, "labels of `train_dataset` must lie between 0 and 2; they go from 3 to 3"),
         ({}, {"labels": [1] * 24}, "the 24 outer rows have one class only; give more of them"),
         ({"outer_rows": 2, "seed": 1}, {"labels": [0] * 23 + [1]}, "the 2 outer rows have one class only"),
     ],
@@ -432,17 +436,69 @@ def test_another_runs_checkpoint_is_refused(make, tmp_path):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
 
 
-def test_half_precision(make):
-    """Where loss scaling overflowed, the optimizer leaves the step out, and so do the weights."""
-    with pytest.raises(InputError, match="loss scaling does not reach; use bf16"):
-        make({"mode": "online", "inner": "exact"}, fp16=True)
-    trainer = make({"mode": "online"}, fp16=True)
-    (look,) = [one for one in trainer.callback_handler.callbacks if isinstance(one, LookAhead)]
-    for parameter in trainer.model.parameters():
-        parameter.grad = torch.full_like(parameter, torch.inf)
-    trainer.create_optimizer_and_scheduler(1)
-    look.on_pre_optimizer_step(trainer.args, trainer.state, trainer.control)
-    assert torch.equal(trainer.weights, torch.ones(24))
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"step": "adam"}, "`resume_from_checkpoint` was trained with `step: scaled`; got adam"),
+        ({"weigh": "network"}, "`resume_from_checkpoint` was trained with `weigh: examples`; got network"),
+        ({"rounds": 6}, "`resume_from_checkpoint` was trained with `rounds: 3`; got 6"),
+        ({"epochs": 2.0}, "`resume_from_checkpoint` was trained with `epochs: null`; got 2.0"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(make, settings, sentence):
+    before = make({"rounds": 3}).side_state()
+    make({"rounds": 3}).load_side_state(before)
+    with pytest.raises(InputError, match=sentence):
+        make({"rounds": 3, **settings}).load_side_state(before)
+
+
+def test_a_checkpoint_whose_rounds_end_elsewhere_is_refused(make, tmp_path):
+    make({"rounds": 2}, num_train_epochs=1, save_strategy="steps", save_steps=1).train()
+    other = make({"rounds": 2}, num_train_epochs=2)
+    with pytest.raises(InputError, match="its rounds end at other steps"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+
+
+@pytest.mark.parametrize("inner", ["reused", "exact"])
+def test_fp16_is_refused_online(make, inner):
+    with pytest.raises(InputError, match="gradients that `fp16` does not scale; use `bf16`, or neither"):
+        make({"mode": "online", "inner": inner}, fp16=True)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rounds": 2, "redraw": True, "outer_rows": 12},
+        {"mode": "online"},
+        {"rounds": 2, "weigh": "network", "features": ("embedding",)},
+    ],
+)
+def test_a_second_run_learns_from_the_start(make, config):
+    """As in a search over settings, with a model made anew for each run."""
+    trainer = make(config, model_init=student, max_steps=4)
+    found = []
+    for _ in range(2):
+        trainer.train()
+        found.append(trainer.scores)
+    assert len(found[0].unique()) > 12
+    assert torch.equal(*found)
+
+
+def test_mean_absolute_error_is_reverse_cross_entropy(make):
+    """And the scale of either is divided out."""
+    found = []
+    for config in ({"outer_loss": "mae"}, {"outer_loss": "rce"}, {"outer_loss": "rce", "scale": 1.0}):
+        trainer = make(config)
+        trainer._step_weights()
+        found.append(trainer.raw_weights)
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], found[2])
+    assert found[0].std() > 0.01
+
+
+def test_epochs_of_a_round_beside_steps_are_refused(make):
+    with pytest.raises(InputError, match="`epochs: 5.0` is not read with `max_steps`, which rounds share"):
+        make({"epochs": 5}, max_steps=6)
 
 
 @pytest.mark.parametrize("sharding", ["FSDP", "DeepSpeed"])
@@ -460,6 +516,7 @@ def test_sharding_is_refused(make, sharding):
         ({"rounds": 0}, "`rounds`.*0"),
         ({"outer_loss": "rxe"}, "got 'rxe'"),
         ({"confident": 1.5}, "`confident`.*1.5"),
+        ({"scale": 1.0}, "`scale: 1.0` needs `outer_loss: sce`; got rce"),
     ],
 )
 def test_settings_that_are_refused(values, sentence):

@@ -166,14 +166,6 @@ def test_paper_sizes_and_starting_values():
     assert model.classifier.bias.tolist() == [0, 0]
 
 
-def test_sungen_starting_values():
-    model = BiLSTMForSequenceClassification(BiLSTMConfig.sungen(vocab_size=500))
-    assert model.dropout.p == 0.0
-    for name, parameter in model.named_parameters():
-        if parameter.numel() > 100:
-            assert 0.9 / math.sqrt(300) < parameter.abs().max() <= 1 / math.sqrt(300), name
-
-
 def test_pair_sizes():
     model = BiLSTMForSequenceClassification(BiLSTMConfig.for_pairs(vocab_size=50, num_labels=3))
     assert [tuple(part.weight.shape) for part in model.classifier if isinstance(part, torch.nn.Linear)] == [
@@ -182,11 +174,6 @@ def test_pair_sizes():
         (3, 300),
     ]
     assert len(model.layers) == 2
-
-
-def test_unknown_init_is_refused():
-    with pytest.raises(ValueError, match="zerogen, sungen; got 'xavier'"):
-        BiLSTMConfig(init="xavier")
 
 
 # Saved, loaded, trained

@@ -41,6 +41,18 @@ def test_more_rows_go_on_where_fewer_ended(generator, tmp_path):
     assert generator.asked - asked < asked + 300
 
 
+def test_other_texts_under_the_path_of_a_corpus_are_read(tmp_path):
+    echo = ScriptedGenerator(
+        lambda prompt, rng: f"{prompt.attributes['opening']} {rng.random()} of a text", name="echo"
+    )
+    corpus = {"path": str(tmp_path / "titles.csv"), "column": "title"}
+    given = {"task": "sst2", "openings": "corpus", "corpus": corpus, "num_rows": 20, "cache_dir": str(tmp_path)}
+    for title in ("first", "second one"):
+        (tmp_path / "titles.csv").write_text(f"title\n{title}\n")
+        rows = build("zerogen", generator=echo, **given)
+        assert all(text.startswith(title) for text in rows["sentence"])
+
+
 def test_splits_and_other_weights(generator, tmp_path):
     train = build("zerogen", task="sst2", num_rows=300, split="train", generator=generator, cache_dir=str(tmp_path))
     held = build(

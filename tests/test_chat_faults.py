@@ -24,11 +24,12 @@ HERE = Path(__file__).parent
         error(500),
         error(503),
         error(408),
+        Reply(body=b'{"error": {"message": "slow down", "code": 429}}'),
         Reply(hang_up=True),
         Reply(delay=3.0),  # longer than the timeout
         Reply(drip=0.02),  # no byte for longer than that, and no end
     ],
-    ids=["429", "500", "503", "408", "connection lost", "timeout", "drip"],
+    ids=["429", "500", "503", "408", "429 in a 200", "connection lost", "timeout", "drip"],
 )
 def test_what_passes_is_tried_again_with_the_same_seed(fault):
     with Stub(at(3, fault)) as stub:
@@ -156,7 +157,7 @@ def test_an_unusable_answer_is_asked_for_again_with_another_seed():
     spoilt = next(request["seed"] for request in stub.requests if place(request["messages"]) == 2)
     answered = {}
     with Stub(first_seed_is_bad) as stub:
-        assert [c.text for c in ask(stub, prompts(4), answered=answered)] == texts(4)
+        assert [c.text for c in ask(stub, prompts(4), answered=answered, concurrency=1)] == texts(4)
     assert answered[2, 0].finish == "error: unreadable answer"
     assert sorted(answered) == [(0, 0), (1, 0), (2, 0), (2, 1), (3, 0)]
 
@@ -172,6 +173,8 @@ def test_an_unusable_answer_is_asked_for_again_with_another_seed():
         (error(429, "slow down"), r"did not answer: 429 \(slow down\)"),
         (error(400, "use max_completion_tokens"), r"refused all requests so far \(400\): use max_completion_tokens"),
         (Reply(hang_up=True), "did not answer: connection lost"),
+        (Reply(body=b"<html>Log in</html>"), "gave no answer that can be read"),
+        (Reply(body=b'{"choices": []}'), "gave no choices"),
         (Reply(status=307, headers={"Location": "http://example.com/v1"}), r"redirects to another address \(307\)"),
     ],
 )

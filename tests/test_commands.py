@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, Value, load_dataset
 
 from hf_synth.commands import run
 from hf_synth.commands.main import main
+from hf_synth.home import locked
 
 ROWS = ["--num_rows", "64", "--min_words", "1", "--max_new_tokens", "8", "--num_openings", "4"]
 
@@ -76,6 +77,13 @@ def test_run_leaves_data_set_model_and_report(flags, tmp_path, capsys):
     assert sorted((out / "journal/chunks").glob("*/*")) == before
     assert main(["evaluate", *flags]) == 0
     assert json.loads((out / "report.json").read_text())["metrics"] == report["metrics"]
+    with locked(out):
+        assert main(["evaluate", *flags]) == 2
+    assert "another process is writing in" in capsys.readouterr().err
+    record = out / "model/training.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "given_sha256": "of as many other rows"}))
+    assert main(["evaluate", *flags]) == 2
+    assert "holds others: train again first" in capsys.readouterr().err
 
 
 def test_without_a_reference_the_run_ends_well_and_says_so(flags, tmp_path, capsys, monkeypatch):
@@ -189,6 +197,8 @@ BAD = [
     (["run", "--task", "sst2", "--training_args", "5"], "`training_args`: input should be a valid mapping"),
     (["run", "--task", "missing.yaml"], "cannot read 'missing.yaml'"),
     (["run", "--config", "missing.yaml"], "cannot read 'missing.yaml'"),
+    (["run", "--config", "a.yaml", "--config", "b.yaml"], "`--config` names one YAML file"),
+    (["run", "--task", "sst2", "--seed", "4294967296"], "`seed`: input should be less than 4294967296"),
     (["run"], "`task` is missing"),
     (["rnu"], "Did you mean 'run'?"),
     (["generate", "--task", "sst2", "--openings", "corpus"], "'sst2' has none"),
@@ -256,6 +266,19 @@ def test_a_method_stands_in_for_what_is_left_out():
     assert (changed["step"], changed["mode"]) == ("adam", "sungen")
     plain = student("--trainer", "weighted")  # its settings go with the trainer they belong to
     assert (plain.trainer, plain.trainer_args) == ("weighted", {})
+
+
+def test_a_task_in_the_recipe_is_like_one_in_a_file(tmp_path, monkeypatch):
+    from hf_synth.commands.options import parse
+    from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    task = {"name": "mine", "labels": ["good", "bad"], "prompt": 'A {label} text: "'}
+    recipe = {"task": task, "method": "supergen", "output_dir": "~/out"}
+    (tmp_path / "r.yaml").write_text(json.dumps(recipe))
+    found = parse(["--config", str(tmp_path / "r.yaml")], "x", SynthConfig, StudentConfig, OutputConfig)
+    assert found[StudentConfig].trainer == "ensemble"
+    assert found[OutputConfig].output_dir == str(tmp_path / "out")
 
 
 def test_naming_what_a_method_brings_along_changes_nothing():

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
@@ -247,13 +248,14 @@ def test_entailment_keeps_the_label_whose_hypothesis_follows_most(tmp_path):
 
 
 def test_only_rows_are_judged_and_those_once():
-    run = Run(load_task("sst2"), Torn(), chunk_size=8)
+    run = Run(replace(load_task("sst2"), min_words=1), Torn(), chunk_size=8)
+    parse = labelled(run.task)
     seen = []
     run.filters = (lambda block: seen.extend(block) or ["no" if len(seen) % 2 else None for _ in block],)
     prompts = repeat(Prompt("p", cell="positive"), 16)
-    titles = list(run.complete(prompts, labelled(run.task, 1), stage="openings"))
+    titles = list(run.complete(prompts, parse, stage="openings"))
     assert (len(titles), seen) == (16, [])
-    examples = list(run.complete(repeat(Prompt("p", cell="positive"), 16), labelled(run.task, 1)))
+    examples = list(run.complete(repeat(Prompt("p", cell="positive"), 16), parse))
     assert len(seen) == 16
     list(run.keep(examples, whole=True))
     assert len(seen) == 16

@@ -20,8 +20,8 @@ from hf_synth.commands.train import masks_of, real_learnt
 from hf_synth.deidentify import Masks, deidentified, masks_told, open_masks
 from hf_synth.folder import replace_folder, write_folder
 from hf_synth.hub import push
-from hf_synth.leaks import held_back, stays
 from hf_synth.leaving import reads_real, real_texts
+from hf_synth.marks import held_back, stays
 from hf_synth.methods.longtail import LongTailConfig
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
@@ -136,6 +136,12 @@ def test_a_list_that_is_none_is_refused(presidio, tmp_path, text, message):
         open_masks(True, str(tmp_path / "list.txt"))
 
 
+def test_a_list_of_windows_and_a_name_over_two_lines(presidio, tmp_path):
+    (tmp_path / "list.txt").write_text("Karla Voss\nre:MRN-\\d+\n", encoding="utf-8-sig")
+    masks = open_masks(True, str(tmp_path / "list.txt"))
+    assert masks.text("Karla Voss, Karla\n  Voss, MRN-77") == "[LISTED], [LISTED], [LISTED]"
+
+
 def test_a_list_without_deidentification_is_refused():
     with pytest.raises(InputError, match="`personal: names.txt` is read with `deidentify` alone"):
         open_masks(False, "names.txt")
@@ -216,7 +222,7 @@ def test_an_adapter_of_private_rows_leaves_when_it_is_said(presidio, task_file, 
     capsys.readouterr()
     with pytest.raises(InputError, match="made under `private` and holds what has learnt from real rows of notes"):
         push(tmp_path / "a", "me/a", repo_type="model", token="t")
-    with pytest.raises(InputError, match="HF_HUB_OFFLINE|network"):  # it goes on to the Hub, which is not there
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE|network|token"):  # it goes on to the Hub, which is not there
         push(tmp_path / "a", "me/a", repo_type="model", overrule=["private"])
 
 
@@ -359,6 +365,15 @@ def test_a_model_of_private_rows_leaves_when_it_is_said(patterns, task_file, rea
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE"):  # it goes on to the Hub
         push(folder / "model", "me/a", repo_type="model", overrule=["private"], token="t")
+
+
+def test_what_starts_from_a_model_that_must_stay_stays(task_file, tmp_path, capsys):
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held/training.json").write_text(json.dumps({"private": ["real rows of wards"]}))
+    assert real_learnt(StudentConfig(student=str(tmp_path / "held")), False) == ["real rows of wards"]
+    to = ["--hub_id", "me/x", "--output_dir", str(tmp_path / "o")]
+    assert main(["generate", "--task", task_file, "--model", str(tmp_path / "held"), *to]) == 2
+    assert "would send rows made with real rows of wards" in capsys.readouterr().err
 
 
 def test_a_model_stays_private_when_its_training_is_asked_for_again(task_file, real, tmp_path):
@@ -524,6 +539,9 @@ def test_a_part_of_a_set_that_must_stay_must_stay_however_it_is_written(tmp_path
     for part in ("", "/data", "/table.csv", "/data/train.csv"):
         assert stays(f"~/marked{part}", False) == stays(f"{marked}{part}", True) == what
     assert stays("train.csv", False) == what
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/dataset").symlink_to(marked)
+    assert stays(str(tmp_path / "out"), False) == what
     assert stays("me/set", False) == stays("~nobody-here/x", False) == []  # ids of the Hub, wherever one stands
     monkeypatch.setattr(Path, "resolve", lambda self: Path("/table.csv"))
     assert stays("train.csv", True) == ["rows of 'table.csv'"]

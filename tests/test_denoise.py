@@ -69,12 +69,8 @@ def test_flipped_rows_score_lower_and_go(student, how):
     assert len(dropped) < 30
     assert set(found.weight[found.weight > 0]) == {120 / (120 - len(dropped))}
     assert found.weight.mean() == pytest.approx(1)
-    suspects = found.suspects(5)
-    assert [score for _, _, score in suspects] == sorted(score for _, _, score in suspects)
-    assert suspects[0][2] == found.score.min()
-    assert {index for index, _, _ in suspects} <= flipped
-    assert {reason for _, reason, _ in suspects} == {found.reason}
-    assert len(found.suspects(1000)) == len(dropped)
+    lowest = found.index[found.score.argsort(kind="stable")][:5]
+    assert {*lowest.tolist()} <= flipped & {*dropped.tolist()}
 
 
 def test_nothing_is_smoothed_kept_or_left_behind(student, tmp_path, monkeypatch):

@@ -77,6 +77,21 @@ def test_it_equals_a_backward_pass_for_each_example(kind):
     assert torch.corrcoef(ranks)[0, 1] >= 0.999  # Spearman
 
 
+def test_gradient_checkpointing_is_no_hindrance():
+    """Its hook, which has embeddings ask for gradients, may not run in forward mode; it is there again after."""
+    model, inputs = build("bert"), batch()
+    direction = outer_gradient(model)
+    expected = directional_derivatives(model, inputs, direction)
+    model.activation_checkpointing_enable()
+    model.enable_input_require_grads()  # again, as peft does
+    embeddings = model.get_input_embeddings().requires_grad_(False)
+    embeddings.register_forward_hook(lambda *given: None)
+    hooks = [*embeddings._forward_hooks.items()]
+    torch.testing.assert_close(directional_derivatives(model, inputs, direction), expected)
+    assert embeddings(inputs["input_ids"]).requires_grad
+    assert [*embeddings._forward_hooks.items()] == hooks  # in the same order
+
+
 @pytest.mark.parametrize("name", ["rce", "mae", "gce", "sce"])
 def test_any_loss_and_any_part_of_the_parameters(name):
     model, inputs, loss = build("bert"), batch(), example_loss(name, scale=1.0)

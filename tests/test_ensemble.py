@@ -1,4 +1,5 @@
 import random
+import re
 import tracemalloc
 
 import numpy as np
@@ -234,22 +235,53 @@ def logits_of(model, data) -> torch.Tensor:
 
 
 def test_presets_are_those_of_the_papers():
-    assert EnsembleConfig.preset("supergen") == EnsembleConfig()
-    assert EnsembleConfig.preset("fewgen", ramp=3) == EnsembleConfig(
-        momentum=0.9, weight=20, ramp=3, every=200, update_first=True
+    assert EnsembleConfig.preset("supergen") == EnsembleConfig(
+        momentum=0.8, weight=10, ramp=10, every=100, source="prediction", consistency="kl", keep_above=0.8
     )
+    assert EnsembleConfig.preset("fewgen", ramp=3) == EnsembleConfig(
+        momentum=0.9, weight=20, ramp=3, every=200, keep_above=0.8, update_first=True
+    )
+    ours = EnsembleConfig.preset("agreement")
+    assert ours == EnsembleConfig(momentum=0.6, weight=1, ramp=0, every=None, source="prediction", keep_above=0)
+    assert ours == EnsembleConfig()
     laine = EnsembleConfig.preset("laine_aila")
     assert (laine.momentum, laine.weight, laine.ramp, laine.every) == (0.6, 30, 80, None)
     assert (laine.source, laine.consistency, laine.keep_above) == ("training", "mse", None)
 
 
 def test_ramp_is_the_table_of_supergen(make):
-    trainer, weights = make(data_of(LABELS["one"])), []
+    trainer, weights = make(data_of(LABELS["one"]), EnsembleConfig.preset("supergen")), []
     for updates in range(12):
         trainer.predictions.updates = updates
         weights.append(trainer.consistency_weight())
     table = [0, 0.174, 0.408, 0.863, 1.653, 2.865, 4.493, 6.376, 8.187, 9.512, 10, 10]
     assert weights == pytest.approx(table, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("preset", "steps", "every", "said"),
+    [
+        ("supergen", 100, 100, r"updates its averages 0 times in 100 .* this was training without an ensemble"),
+        ("supergen", 1000, 100, r"9 times in 1000 .* reaches 9.51 of its weight 10 \(`ramp: 10`\)"),
+        ("supergen", 1001, 100, None),
+        ("fewgen", 12, 200, None),  # its first update comes before the first step
+        ("laine_aila", 30, 10, r"2 times in 30 .* reaches 0.259 of its weight 30 \(`ramp: 80`\)"),
+        ("agreement", 4, 4, "0 times in 4"),
+        ("agreement", 12, 4, None),
+    ],
+)
+def test_what_a_training_is_too_short_for_is_said(make, preset, steps, every, said):
+    found = make(data_of(LABELS["one"]), EnsembleConfig.preset(preset)).shortfall(steps, every)
+    assert found is None if said is None else re.search(said, found)
+
+
+def test_a_training_that_was_too_short_says_so(make, caplog):
+    long, short = (make(data_of(LABELS["one"]), max_steps=steps) for steps in (3, 1))
+    long.train()
+    assert not long.notes
+    short.train()
+    assert caplog.messages.count(short.notes[0]) == 1
+    assert "training without an ensemble" in short.notes[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -385,7 +417,8 @@ def test_an_epoch_is_counted_in_steps_and_its_checkpoint_holds_the_update(make, 
 
 
 def test_training_again_begins_anew(make):
-    trainer = make(data_of(LABELS["one"]), EnsembleConfig(every=1, source="training", keep_above=0.9), max_steps=2)
+    ensemble = EnsembleConfig(weight=10, ramp=10, every=1, source="training", keep_above=0.9)
+    trainer = make(data_of(LABELS["one"]), ensemble, max_steps=2)
     trainer.train()
     trainer.train()
     assert trainer.predictions.updates == 2
@@ -459,6 +492,14 @@ def test_predictions_that_are_not_numbers_are_refused(make):
     trainer.model.classifier.bias.data[0] = float("nan")
     with pytest.raises(InputError, match="not numbers; lower `learning_rate`"):
         trainer.update()
+
+
+def test_a_checkpoint_of_other_settings_is_refused(make, tmp_path):
+    data = data_of(LABELS["one"])
+    make(data, EnsembleConfig(every=1), max_steps=1, save_strategy="steps", save_steps=1).train()
+    other = make(data, EnsembleConfig(every=1, momentum=0.3, weight=2), max_steps=2)
+    with pytest.raises(InputError, match="was trained with `momentum: 0.6`; got 0.3"):
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
 
 
 def test_a_checkpoint_of_other_rows_is_refused(make, tmp_path):

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from hf_synth.commands.main import main
 from hf_synth.errors import InputError
 from hf_synth.export import export_onnx
-from hf_synth.leaks import held_back
+from hf_synth.marks import held_back
 from hf_synth.students import BiLSTMConfig, BiLSTMForSequenceClassification, build_tokenizer
 
 TEXTS = ["a good film", "the plot is dull and the story is no good", "fine", "a great movie"]

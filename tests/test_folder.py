@@ -11,7 +11,8 @@ from huggingface_hub import DatasetCard
 
 from hf_synth.card import fenced, size_category
 from hf_synth.card_merge import BEGIN, END
-from hf_synth.folder import write_folder
+from hf_synth.errors import InputError
+from hf_synth.folder import replace_folder, write_folder
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
@@ -132,6 +133,33 @@ def test_what_a_person_wrote_stays(made, scripted):
     header = yaml.safe_load(after.split("---")[1])
     assert header["annotator"] == "me"
     assert sum(split["num_examples"] for split in header["dataset_info"][0]["splits"]) == 600
+
+
+def test_a_card_that_cannot_be_merged_is_named(made, scripted):
+    folder, _ = made
+    for broken, why in (
+        (b"caf\xe9", "must be UTF-8 text"),
+        (BEGIN.encode(), "it holds 1 and 0"),
+        (b"---\na: [\n---\n", "YAML"),
+    ):
+        (folder / "README.md").write_bytes(broken)
+        with pytest.raises(InputError, match=why) as caught:
+            make(scripted, folder.parent)
+        assert str(folder / "README.md") in str(caught.value)
+        assert (folder / "README.md").read_bytes() == broken
+
+
+def test_a_folder_behind_a_link_is_replaced_again_and_again(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/mine.txt").touch()
+    (tmp_path / "dataset").symlink_to(tmp_path / "disk")
+    for text in ("one", "two"):
+        (tmp_path / "fresh").mkdir()
+        (tmp_path / "fresh/file").write_text(text)
+        replace_folder(tmp_path / "fresh", tmp_path / "dataset")
+    assert (tmp_path / "dataset/file").read_text() == "two"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "disk"]
+    assert (tmp_path / "disk/mine.txt").exists()
 
 
 def test_texts_cannot_break_the_card(tmp_path):

@@ -15,7 +15,7 @@ from hf_synth.commands.main import guarded
 from hf_synth.images.captioner import Captioner, find_captioner
 from hf_synth.images.painter import Painter, find_pipeline
 from hf_synth.images.store import is_image
-from hf_synth.leaks import held_back
+from hf_synth.marks import held_back
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("one_thread")]
 TEXTS = ["a good great film", "a dull awful movie", "the great plot", "the bad story", None, None]
@@ -239,6 +239,8 @@ def test_a_bad_data_set_is_refused_by_name(holes, pipeline, captioner, tmp_path,
     )
     assert "`image_column` 'label'" in refused(capsys, [holes, *out, "--image_column", "label"])
     assert "'no'" in refused(capsys, [holes, *out, "--split", "no"])
+    (tmp_path / "rows.parqet").touch()
+    assert "got '.parqet'. Did you mean '.parquet'?" in refused(capsys, [tmp_path / "rows.parqet", *out])
     whole = saved_rows(tmp_path / "full", rows(["a", "b"], [png(1), png(2)]))
     assert "nothing to make" in refused(capsys, [whole, *out])
     images = saved_rows(tmp_path / "images", rows([None, None], [png(1), png(2)]))

@@ -15,6 +15,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcesso
 from hf_synth.commands.main import main
 from hf_synth.images.gallery import look_at, near
 from hf_synth.images.inspect import beside_texts
+from hf_synth.images.store import is_image, opened
 
 
 def picture(seed, *, quality=None, warm=0, size=32):
@@ -197,3 +198,26 @@ def test_a_report_on_texts_and_images_names_the_encoder_of_the_texts():
     images = {"verdicts": [], "measures": {}, "instruments": {"encoder": None, "clip": {"name": "clip"}}}
     told = beside_texts(texts, images)["instruments"]
     assert told == {"encoder": {"name": "minilm"}, "clip": {"name": "clip"}}
+
+
+def test_a_reference_repeats_images_as_often_as_at_as_many(tmp_path):
+    real = saved(tmp_path / "real", train=[picture(at % 10) for at in range(80)])
+    own = saved(tmp_path / "own", train=[picture(5_000 + at // 2) for at in range(8)])
+    report = judged(own, real, tmp_path / "out")[1]
+    assert report["measures"]["image duplicates"]["reference"] < 0.6  # of all 80 images 0.875
+
+
+def test_images_of_sixteen_bits_are_not_all_white():
+    grey, stream = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 64, io.BytesIO()
+    Pictures.fromarray(grey).save(stream, format="PNG")
+    assert (np.asarray(opened(stream.getvalue()))[:, :, 0] == grey // 256).all()
+
+
+def test_a_damaged_image_of_any_kind_is_none():
+    stream = io.BytesIO()
+    Pictures.new("RGB", (8, 8), "red").save(stream, format="DDS")
+    damaged = bytearray(stream.getvalue())
+    damaged[80:84] = b"\0\0\0\x01"  # the flags of its pixels
+    with pytest.raises(NotImplementedError):
+        Pictures.open(io.BytesIO(damaged))
+    assert not is_image(bytes(damaged))

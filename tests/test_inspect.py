@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from inspect_cases import (
     rows_of,
 )
 
+from hf_synth.audit.boilerplate import openings
 from hf_synth.audit.data import Real
 from hf_synth.audit.inspect import inspect
+from hf_synth.audit.privacy import personal
 from hf_synth.audit.records import Rows
+from hf_synth.audit.texts import counted, length_tells, short
 
 
 @pytest.fixture
@@ -34,7 +38,15 @@ def report():
 def test_a_clean_set_gets_no_remark(report):
     said = {own["check"]: own["verdict"] for own in report["verdicts"]}
     assert not [check for check, verdict in said.items() if verdict in ("look", "bad")]
-    for check in ("test rows", "near-duplicates", "wrong labels", "class names", "balance", "other languages"):
+    for check in (
+        "test rows",
+        "near-duplicates",
+        "wrong labels",
+        "class names",
+        "balance",
+        "long tail",
+        "other languages",
+    ):
         assert said[check] == "good", check
     assert set(said) == set(report["measures"])
     assert (report["n"], report["seed"]) == (600, 0)
@@ -167,12 +179,30 @@ def test_a_class_of_two_words(clean):
     assert {row["row"] for row in found["rows"]} == set(np.flatnonzero(labels == 1))
 
 
+def test_the_limit_of_short_texts_is_that_beside_the_reference(clean):
+    real = REAL.test.rows
+    cut = [
+        " ".join(text.split()[: 2 if at % 20 and real.labels[at] == 1 else 99]) for at, text in enumerate(real.texts)
+    ]
+    texts = [" ".join(text.split()[:2]) if own == 1 else text for text, own in zip(*clean, strict=True)]
+    sides = [replace(rows, texts=own) for rows, own in ((rows_of(600, 0), texts), (real, cut))]
+    found = short(sides[0], counted(sides[0]), (sides[1], counted(sides[1])))
+    assert (found.verdict, found.value) == ("good", 1.0)
+    assert found.limit > 1.0
+
+
 def test_labels_given_away_by_length(clean):
     texts, labels = clean
     texts = [text + " and so on and so forth" * (3 * own) for text, own in zip(texts, labels, strict=True)]
     found = judged(texts, labels, real=None)["labels by length"]
     assert found["verdict"] == "bad"
     assert found["value"] > 0.9
+
+
+def test_labels_of_many_classes_given_away_by_length():
+    labels = np.repeat(np.arange(100), 15)
+    rows = Rows(["so " * (own + 1) for own in labels], labels, [f"c{own}" for own in range(100)], np.arange(1500))
+    assert length_tells(rows, labels + 1, 0).verdict == "bad"
 
 
 def test_a_refusal_that_opens_a_class(clean):
@@ -186,6 +216,19 @@ def test_a_refusal_that_opens_a_class(clean):
     assert found["openings"]["verdict"] in ("look", "bad")
     assert "'as an ai language'" in found["openings"]["reason"]
     assert {row["row"] for row in found["openings"]["rows"]} == set(opened)
+
+
+def test_an_opening_of_the_reference_hides_none_of_another_class(clean):
+    texts, labels = clean
+    real = REAL.test.rows
+    begun = ["", "It is well known that ", ""]
+    usual = [begun[own] + text for text, own in zip(real.texts, real.labels, strict=True)]
+    for at, own in enumerate(labels):
+        if own == 1 or (own == 0 and at % 2):
+            texts[at] = (begun[own] or "Here is the text about ") + texts[at]
+    found = openings(replace(rows_of(600, 0), texts=texts), replace(real, texts=usual), 0)
+    assert found.verdict == "bad"
+    assert "of 'cooking' begin with 'here is the text' (reference 0.0 %)" in found.reason
 
 
 def test_another_language(clean):
@@ -245,3 +288,13 @@ def test_personal_data_is_named(clean):
     assert kinds == {4: {"EMAIL_ADDRESS"}, 5: {"CREDIT_CARD"}, 6: {"IP_ADDRESS"}}
     assert "<EMAIL_ADDRESS>" in next(row["text"] for row in found["rows"] if row["row"] == 4)
     assert "URL 1" in found["reason"]
+
+
+@pytest.mark.extras
+def test_personal_data_is_named_wherever_it_stands(clean):
+    pytest.importorskip("presidio_analyzer")
+    texts, _ = clean
+    texts[4] += " So it went on." * 900 + " Write to jane.doe@example.org."
+    texts[5] = f"{'x ' * 2495} jane.doe@example.org, she said"  # across the end of the first piece
+    found = personal(Rows.plain(texts))
+    assert found.rows == [{"row": at, "kinds": {"EMAIL_ADDRESS": 1}} for at in (4, 5)]

@@ -3,9 +3,12 @@
 import json
 import random
 import zlib
+from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 from inspect_cases import (
     NAMES,
     OWN,
@@ -16,10 +19,21 @@ from inspect_cases import (
 )
 from scipy.stats.contingency import association
 
+from hf_synth.audit import leakage, naturalness
+from hf_synth.audit.balance import long_tail
+from hf_synth.audit.bias import groups
 from hf_synth.audit.data import Loaded, Real
 from hf_synth.audit.inspect import inspect
 from hf_synth.audit.instruments import Instruments
-from hf_synth.audit.records import Rows
+from hf_synth.audit.learnt import learnt_of, write_local
+from hf_synth.audit.memorisation import canaries
+from hf_synth.audit.records import Rows, skipped
+from hf_synth.audit.usefulness import learnt
+from hf_synth.filters.copies import Copies, fingerprints
+from hf_synth.methods import get
+from hf_synth.records import Example, Prompt
+from hf_synth.settings import SynthConfig
+from hf_synth.task import Task
 
 
 @pytest.fixture
@@ -67,6 +81,47 @@ def test_as_many_real_rows_are_of_all_classes_where_the_train_split_is_sorted(cl
     assert min(told["real to real"]["recall"].values()) > 0.3
 
 
+def test_fewer_real_rows_are_not_called_as_many(clean):
+    own, train = Rows(clean[0][:150], clean[1][:150], NAMES, np.arange(150)), REAL.train.rows
+    reasons = [learnt(own, some, REAL.test.rows, 0)[0].reason for some in (train.take(range(90)), train)]
+    assert "with 90 real ones" in reasons[0]
+    assert "with as many real ones" in reasons[1]
+
+
+def test_classes_of_few_rows_are_counted(clean):
+    texts, labels = clean
+    kept = [at for at in range(600) if labels[at] != 2 or at < 12]
+    rows = Rows([texts[at] for at in kept], labels[kept], NAMES, np.arange(len(kept)))
+    found, counts = long_tail(rows, skipped("usefulness", "no reference")), np.bincount(labels[kept])
+    assert (found.verdict, found.value) == ("look", 1 / 3)
+    assert found.measures["fewest"]["music"] == counts[2] < 10
+    assert found.measures["gini"] == pytest.approx(np.abs(counts[:, None] - counts).mean() / 2 / counts.mean())
+    assert "1 of 3 fewer than 10" in found.reason
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_classes_that_are_rare_in_the_reference_are_judged_by_what_is_learnt_of_them(clean, taught):
+    texts, labels = (part[:300] for part in clean)
+    train, test = REAL.train.rows, REAL.test.rows
+    rare = train.take([at for at in range(400) if train.labels[at] != 2 or at < 180])
+    if not taught:  # the texts of another label under that name
+        others = [text for text, own in zip(texts, labels, strict=True) if own == 0]
+        texts = [others[at % len(others)] if own == 2 else texts[at] for at, own in enumerate(labels)]
+    rows = Rows(texts, labels, NAMES, np.arange(300))
+    useful = learnt(rows, rare, test, 0)[0]
+    found = long_tail(rows, useful)
+    told = found.measures
+    assert told["head_to_tail"] == pytest.approx(np.bincount(rare.labels).max() / (rare.labels == 2).sum())
+    for side in ("synthetic to real", "real to real", "both to real"):
+        assert told[side][-1]["macro recall"] == pytest.approx(useful.measures[side]["recall"]["music"], abs=1e-4)
+    assert found.verdict == ("good" if taught else "look")
+    assert "of the 1 that are rarest in the reference" in found.reason
+    if not taught:
+        assert found.value < found.limit == pytest.approx(told["real to real"][-1]["macro recall"] - 0.1)
+    even = skipped("usefulness", "", tail={**useful.measures["tail"], "head_to_tail": 1.9})
+    assert "rarest" not in long_tail(rows, even).reason  # where all are about as frequent, none is rare
+
+
 def test_a_class_of_the_train_split_alone_is_no_traceback(clean):
     train = REAL.train.rows
     more = Rows(
@@ -87,6 +142,13 @@ def test_labels_that_go_with_who_is_spoken_of(clean):
     found = judged(texts, labels)["group words"]
     assert found["verdict"] == "look"
     assert "women and men" in found["reason"]
+
+
+def test_labels_of_few_rows_do_not_go_with_who_is_spoken_of():
+    texts = [f"{'she' if at % 2 else 'he'} said so" for at in range(120)]
+    rows = Rows(texts, np.random.default_rng(0).permutation(120), [f"l{at}" for at in range(120)], np.arange(120))
+    found = groups(rows, None, 0)
+    assert (found.verdict, found.value) == ("good", pytest.approx(1.0))
 
 
 def test_attributes_that_are_always_the_same(clean):
@@ -138,6 +200,73 @@ def test_texts_near_the_few_shots_are_found_where_real_rows_are_not(clean):
     assert "mean nearly what one of 40" in said[0]["reason"]
 
 
+def test_the_reference_repeats_itself_by_meaning_at_as_many_rows():
+    def encode(texts):
+        return np.stack([np.random.default_rng(zlib.crc32(text[-9:].encode())).normal(size=16) for text in texts])
+
+    own, real = rows_of(9, 0), REAL.test.rows.take(range(100))
+    texts = [f"{text} number {at % 10}" for at, text in enumerate(real.texts)]
+    said = Real(loaded(replace(real, texts=texts), "real", "test"), None)
+    found = inspect(loaded(own), said, instruments=Instruments(encode=encode))["measures"]["duplicates by meaning"]
+    assert found["reference_rate"] < 0.6  # of all 100 rows 0.9
+
+
+def test_mauve_is_of_all_classes_where_rows_are_sorted_by_class(monkeypatch):
+    def mauve(one, other, **_):
+        like = 1 - abs(one.mean() - other.mean())
+        return {"mauve": like, "mauve_interval": [like, like]}
+
+    monkeypatch.setattr(naturalness, "mauve", mauve)
+    classes = np.repeat([0.0, 1.0], 100)[:, None]
+    sides = [Rows([""] * 200, np.zeros(200, int), [""], np.arange(200), own) for own in (classes[::-1], classes)]
+    found = naturalness.closeness(*sides, 0).measures
+    assert found["own"]["mauve"] > 0.8 < found["reference"]["mauve"]
+
+
+def test_rows_with_words_of_the_corpus_are_judged_beside_rows_it_was_not_made_of():
+    shots = [" ".join(f"{a}{b}" for b in "pqrstuvwxy") for a in "abcde"]
+    rows = rows_of(60, 0)
+    texts = [f"so {shots[at % 5][3:-3]} then" if at < 20 else text for at, text in enumerate(rows.texts)]
+    rows, read = Rows(texts, rows.labels, NAMES, np.arange(60)), leakage.read(shots)
+    found = leakage.corpus_spans(rows, read.copies(texts), None)
+    copies = Copies(fingerprints(shots), "text")
+    deque(copies.counted(Example({"text": text}, "a", "a", Prompt("x")) for text in texts), 0)
+    assert (found.verdict, found.value) == ("look", 20 / 60)
+    assert copies.note()["share of the rows with 8 words in a row from one"] == pytest.approx(found.value, abs=1e-4)
+    assert {row["row"] for row in found.rows} == {*range(20)}
+    usual = leakage.corpus_spans(rows, read.copies(texts), 0.2)
+    assert (usual.verdict, usual.limit) == ("good", 0.4)
+    assert "(20.0 % of rows it was not made from)" in usual.reason
+    shots = ["a whole text of six words", *shots]
+    read = leakage.read(shots)
+    found = leakage.corpus_spans(rows, read.copies([*texts[:59], shots[0]]), None)
+    assert {row["row"] for row in found.rows} == {*range(20)}  # the last row is a text, and no eight words
+
+
+@pytest.mark.parametrize("method", ["fewgen", "msp", "augment"])
+def test_what_a_method_learnt_on_its_way_is_looked_for_in_its_rows(method, tmp_path):
+    real = rows_of(90, 5)
+    features = Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
+    (tmp_path / "real").mkdir()
+    table = Dataset.from_dict({"text": real.texts, "label": real.labels.tolist()}, features=features)
+    table.to_parquet(tmp_path / "real/train.parquet")
+    task = Task(name="t", labels={name: name for name in NAMES}, prompt='{label}: "')
+    (tmp_path / "out/dataset/hf_synth").mkdir(parents=True)
+    (tmp_path / "out/journal").mkdir()
+    (tmp_path / "out/dataset/hf_synth/facts.json").write_text('{"generator": {"adapter": {"name": "own"}}}')
+    settings = get(method).config(shots=str(tmp_path / "real"), shots_per_class=4, shots_seed=1)
+    write_local(tmp_path / "out", SynthConfig(task="t", method=method), settings, None)
+    known = learnt_of(tmp_path / "out/dataset", task)
+    assert (len(known.texts), len(known.others)) == (12, 78)
+    own = rows_of(60, 0)
+    texts = [known.texts[0], f"Yes: {known.texts[1]}", *own.texts[2:]]
+    said = inspect(loaded(Rows(texts, own.labels, NAMES, np.arange(60))), learnt=known)["verdicts"]
+    found = {one["check"]: one for one in said[:5]}
+    assert [row["row"] for row in found["corpus rows"]["rows"]] == [0]
+    assert [row["row"] for row in found["corpus spans"]["rows"]] == [0, 1]
+    assert found["corpus spans"]["value"] == 2 / 60
+
+
 def test_canaries_and_what_a_model_has_kept(clean):
     texts, labels = clean
     secret = "the code of the safe is 4711"
@@ -156,6 +285,12 @@ def test_canaries_and_what_a_model_has_kept(clean):
     assert said["memorisation"]["value"] == pytest.approx(1.0)
     assert said["perplexity"]["verdict"] == "good"
     assert secret not in json.dumps(found["verdicts"][0])
+
+
+def test_a_row_with_two_canaries_is_one_row(clean):
+    clean[0][3] += " The code is 4711 and the name is Rumpel."
+    found = canaries(Rows.plain(clean[0]), ["the code is 4711", "the name is Rumpel"], None, 0)
+    assert (found.value, found.reason, len(found.rows)) == (1, "1 of 600 rows hold one of 2 canaries", 2)
 
 
 def test_a_canary_of_one_digit_or_of_no_word_says_little(clean):

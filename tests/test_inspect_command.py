@@ -17,7 +17,7 @@ def folders(tmp_path):
     """A data set with names for labels and columns of its own, and a reference with class ids."""
     own, test = rows_of(120, 0), rows_of(80, 1)
     names = [NAMES[at] for at in own.labels]
-    rows = {"id": [f"no. {at}" for at in range(120)], "utterance": own.texts, "intent": names}
+    rows = {"id": [f"no. {at}" for at in range(120)], "utterance": own.texts, "intent": names, "number": [*range(120)]}
     Dataset.from_dict(rows).to_json(tmp_path / "own.jsonl")
     features = Features({"text": Value("string"), "label": ClassLabel(names=NAMES)})
     real = Dataset.from_dict({"text": test.texts, "label": test.labels.tolist()}, features=features)
@@ -89,6 +89,7 @@ def test_without_a_reference_and_with_a_sample(folders, tmp_path):
         (["--label_column", "intnt"], "Did you mean 'intent'?"),
         (["--text_columns", "[utterence]"], "Did you mean 'utterance'?"),
         (["--text_columns", "utterence"], "Did you mean 'utterance'?"),
+        (["--text_columns", "number"], "`text_columns`: 'number' of dataset holds no texts but Value"),
         (["--split", "test"], "must be one of train"),
         (["--reference", "no/such-set"], "`reference`: 'no/such-set'"),
         (["--max_rows", "2"], "`max_rows`"),

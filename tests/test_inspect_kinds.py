@@ -3,13 +3,20 @@
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
 from conftest import WORDS
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_synth.audit.entities import spread
 from hf_synth.audit.instruments import open_instruments
+from hf_synth.audit.parses import checks as checks_of_parses
+from hf_synth.audit.records import Rows
+from hf_synth.audit.relations import checks as checks_of_marks
+from hf_synth.audit.relations import marks_of
+from hf_synth.audit.sets import sizes, together
 from hf_synth.audit.settings import InspectConfig
 from hf_synth.commands.main import main
 
@@ -122,6 +129,20 @@ def test_a_test_row_is_found_among_tagged_rows(tmp_path):
     assert {row["row"] for row in found["rows"]} == {100, 101, 102}
 
 
+def test_tags_of_another_scheme_are_not_counted_as_bio():
+    rows = Rows(["a b"], np.zeros(1, int), ["text"], np.arange(1), labelled=False, tags=[(["a", "b"], ["B-X", "E-X"])])
+    found = spread(rows, None)
+    assert (found.verdict, found.reason) == ("skipped", "the tag 'E-X' is none of `O`, `B-X` and `I-X`")
+
+
+def test_questions_with_holes_are_no_traceback(tmp_path):
+    rows = questions(30, 3)
+    answers = [*rows["answers"][:28], {"text": ["1999"], "answer_start": []}, {"text": [], "answer_start": []}]
+    asked = Dataset.from_dict({**rows.to_dict(), "question": [None, *rows["question"][1:]], "answers": answers})
+    found = by_check(inspected(saved(tmp_path / "own-holes", train=asked), tmp_path / "out"))["answerability"]
+    assert found["verdict"] == "good"
+
+
 def test_rows_with_other_tags_than_tokens_are_refused(tmp_path, capsys):
     rows = [*tagged(30, 1).to_list(), {"id": "x", "tokens": ["a", "b"], "ner_tags": [0]}]
     own = saved(tmp_path / "own-odd", train=Dataset.from_list(rows, tagged(1, 0).features))
@@ -145,7 +166,95 @@ def test_sets_and_parses_are_inspected_without_label_checks(kind, tmp_path):
     found = by_check(inspected(saved(tmp_path / f"own-{kind}", train=data), tmp_path / "out"))
     assert found["wrong labels"]["verdict"] == "skipped"
     assert "tags" not in found
+    own = {"sets": {"labels a text", "labels together"}, "parses": {"parses", "parse depth", "slots"}}
+    assert own[kind] <= {*found}
+    assert found["parse depth" if kind == "parses" else "labels a text"]["reason"].endswith("needs a `reference`")
     assert found["near-duplicates"]["verdict"] in ("good", "skipped")
+
+
+def judged(verdicts):
+    return {found.check: found.verdict for found in verdicts}
+
+
+def sets_of(count, seed, none=0.25, pairs=(("date", "when"), ("date", "book"), ("greet", "book"))):
+    """Sets of no label, of one or of a pair, which are as often."""
+    rng = random.Random(seed)
+    return [[] if rng.random() < none else list(rng.choice(pairs))[: rng.randint(1, 2)] for _ in range(count)]
+
+
+def test_sets_are_judged_by_how_many_labels_there_are_and_which_together():
+    real = sets_of(150, 1)
+    assert sizes(sets_of(300, 2), real, 0).verdict == "good"
+    lacking = sizes(sets_of(300, 2, none=0.02), real, 0)
+    assert (lacking.verdict, lacking.measures["own"]["shares"]["0"] < 0.05) == ("look", True)
+    assert together(sets_of(300, 2), real).verdict == "good"
+    strange = together([*sets_of(300, 2), *[["when", "greet"]] * 40], real)
+    assert (strange.verdict, strange.reason.endswith("most often not: greet with when")) == ("look", True)
+    pairs = [row for row in sets_of(300, 2) if len(row) == 2]
+    assert strange.value == pytest.approx(len(pairs) / (len(pairs) + 40))
+    alone = [["a", "b"], ["a", "b"], ["c", "d"], ["e"]]  # of three pairs one stands in one row alone
+    assert together(alone, alone).measures["expected"] == pytest.approx(2 / 3)
+    assert together([["a"], []], alone).verdict == "skipped"
+
+
+def related(count, seed, first=0.8, apart=4):
+    rng, texts = random.Random(seed), []
+    for _ in range(count):
+        marks = ["@GENE$", "@DISEASE$"] if rng.random() < first else ["@DISEASE$", "@GENE$"]
+        texts.append(f" {' '.join(rng.choices(REST, k=rng.randint(1, 2 * apart)))} ".join(marks))
+    return Rows(texts, np.arange(count) % 2, ["linked", "apart"], np.arange(count))
+
+
+def test_marks_are_judged_by_number_order_and_distance():
+    real, marks = related(200, 1), ("@GENE$", "@DISEASE$")
+    assert marks_of(real.texts) == ("@DISEASE$", "@GENE$")
+    assert marks_of(["a @GENE$ alone", "no mark"]) == ()
+    good = judged(checks_of_marks(related(200, 2), real, marks, 0))
+    assert good == {"marks": "good", "mark order": "good", "words between marks": "good"}
+    always = judged(checks_of_marks(related(200, 2, first=1, apart=10), real, marks, 0))
+    assert always == {"marks": "good", "mark order": "look", "words between marks": "look"}
+    twice = related(200, 2)
+    twice.texts[7] += " @GENE$"
+    first, *_ = checks_of_marks(twice, None, marks, 0)
+    assert (first.verdict, first.value, first.rows) == ("look", 1 / 200, [{"row": 7}])
+    twice.texts[8:20] = ["no mark"] * 12
+    assert next(checks_of_marks(twice, None, marks, 0)).verdict == "bad"
+    one = Rows(["@GENE$ of a b @DISEASE$"], np.zeros(1, int), ["linked"], np.arange(1))
+    _, _, between = checks_of_marks(one, one, marks, 0)
+    assert between.measures["own"][2] == 3
+
+
+def parsed(count, seed, nested=0.3, most=3):
+    """Requests of some intent with slots, of which one may hold an intent."""
+    rng, texts, trees = random.Random(seed), [], []
+    for _ in range(count):
+        slots = [f"[SL:PLACE {rng.choice(REST)} ]" for _ in range(rng.randint(1, most))]
+        if rng.random() < nested:
+            slots[0] = f"[SL:PLACE [IN:FIND {rng.choice(REST)} ] ]"
+        trees.append(f"[IN:{rng.choice('AB')} say {' '.join(slots)} ]")
+        texts.append(" ".join(word for word in trees[-1].split() if word[0] not in "[]"))
+    return Rows(texts, np.zeros(count, int), ["text"], np.arange(count), labelled=False, parses=trees)
+
+
+def test_parses_are_judged_by_form_depth_and_slots_within_their_intent():
+    real = parsed(200, 1)
+    assert judged(checks_of_parses(parsed(200, 2), real, 0)) == {
+        "parses": "good",
+        "parse depth": "good",
+        "slots": "good",
+    }
+    flat = [*checks_of_parses(parsed(200, 2, nested=0, most=1), real, 0)]
+    assert judged(flat) == {"parses": "good", "parse depth": "look", "slots": "look"}
+    assert flat[1].measures["own"]["shares"] == {"2": 1.0}
+    assert flat[2].measures["own"]["mean"] == 1
+    # More of one intent is no other depth: it is compared within each.
+    some = [at for at, tree in enumerate(real.parses) if tree.startswith("[IN:A") or at % 5 == 0]
+    assert judged(checks_of_parses(real.take(some), real, 0))["slots"] == "good"
+    broken = parsed(100, 2)
+    broken.parses[3], broken.texts[4] = broken.parses[3][:-1], "other words"
+    first = next(checks_of_parses(broken, None, 0))
+    assert (first.verdict, first.value) == ("look", 0.02)
+    assert first.rows == [{"row": 3, "problem": "unbalanced brackets"}, {"row": 4, "problem": "other words"}]
 
 
 YAML = """
@@ -184,7 +293,7 @@ def test_what_a_generator_learnt_is_judged_first_and_without_flags(made, capsys)
     assert main(["inspect", str(made / "run/dataset"), "--encoder", "none"]) == 0
     report = json.loads((made / "run/dataset/hf_synth/inspect.json").read_text())
     said = [found["check"] for found in report["verdicts"]]
-    assert {*said[:4]} == {"memorisation", "canaries", "corpus rows", "personal data"}
+    assert {*said[:5]} == {"memorisation", "canaries", "corpus rows", "corpus spans", "personal data"}
     found = by_check(report)["memorisation"]
     assert found["verdict"] != "good"
     assert found["value"] > 0.75

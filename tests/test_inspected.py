@@ -10,6 +10,7 @@ from huggingface_hub import DatasetCard
 from hf_synth.commands.main import main
 from hf_synth.errors import InputError
 from hf_synth.folder import write_folder
+from hf_synth.home import locked
 from hf_synth.inspected import write_inspection, write_student
 from hf_synth.metrics.self_bleu import self_bleu
 from hf_synth.produce import Plan, produce
@@ -141,6 +142,15 @@ def test_without_a_reference_the_card_compares_nothing(folder):
     assert main(["inspect", str(folder), "--encoder", "none"]) == 0
     assert "distinct-2" in card_of(folder)
     assert "rows of both" not in card_of(folder)
+
+
+def test_a_folder_that_is_written_in_is_not_written_in_twice(folder, capsys):
+    """A training that begins clears away what an inspection is writing, and what was left would stand for the set."""
+    before = card_of(folder)
+    with locked(folder.parent):
+        assert main(["inspect", str(folder), "--encoder", "none"]) == 2
+    assert "another process is writing in" in capsys.readouterr().err
+    assert card_of(folder) == before
 
 
 def test_a_folder_given_leaves_the_data_set_alone(folder, reference, tmp_path):

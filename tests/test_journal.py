@@ -15,7 +15,7 @@ from hf_synth.home import check_folder, locked, refuse_held
 from hf_synth.journal import Journal, write_whole
 from hf_synth.produce import Plan, produce
 from hf_synth.records import Completion, Prompt
-from hf_synth.settings import SynthConfig
+from hf_synth.settings import OutputConfig, SynthConfig
 
 
 @pytest.fixture
@@ -74,6 +74,40 @@ def test_a_run_that_goes_on_elsewhere_says_so_once(finished, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_that_goes_on_under_other_libraries_says_so(finished, monkeypatch, capsys):
+    folder, generator = finished
+    generator.source = {**generator.source, "processor": "A"}
+    plan = Plan.of(SynthConfig(task="sst2", num_rows=20))
+    for now in ("9.1", "9.2"):
+        monkeypatch.setattr("hf_synth.produce.version", lambda name, now=now: now)
+        produce(plan, generator, folder, lambda work, facts: None)
+    assert "goes on where `versions.torch` was '9.1' and is '9.2', `versions.transformers`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_that_cannot_go_on_keeps_the_folder_to_itself_if_it_has_rows(finished, tmp_path, monkeypatch, before):
+    """An encoder that is out of reach today opens no folder to other settings."""
+    folder, generator = finished[0] if before else tmp_path / "new", finished[1]
+    monkeypatch.setattr("hf_synth.produce.expanded", lambda *_: (_ for _ in ()).throw(InputError("no model 'x'")))
+    with pytest.raises(InputError, match="no model"):
+        produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, lambda work, facts: None)
+    assert (folder / "journal/settings.json").exists() == before
+
+
+def test_a_run_without_a_row_says_so(tmp_path, scripted, monkeypatch):
+    monkeypatch.setattr("hf_synth.produce.examples", lambda plan, run: iter(()))
+    with pytest.raises(InputError, match="there is no row to write"):
+        produce(Plan.of(SynthConfig(task="sst2", num_rows=20)), scripted, tmp_path, lambda work, facts: None)
+
+
+def test_a_refused_run_does_not_say_what_the_rows_were_learnt_from(finished, monkeypatch):
+    folder, generator = finished
+    generator.digest = "scripted:two"
+    monkeypatch.setattr(generate, "write_local", lambda *_: pytest.fail("of another generator"))
+    with pytest.raises(InputError, match="`weights` is"):
+        generate.generate(Plan.of(SynthConfig(task="sst2", num_rows=20)), generator, folder, OutputConfig())
+
+
 def test_more_rows_are_welcome(finished):
     folder, generator = finished
     check_folder(folder, Plan.of(SynthConfig(task="sst2", num_rows=99)).settings())
@@ -83,6 +117,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="holds files that no run wrote"):
         check_folder(tmp_path, {})
+
+
+def test_a_folder_that_datasets_would_take_for_a_pattern_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a pattern to `load_dataset`"):
+        check_folder(tmp_path / "sst2 [2]", {})
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):

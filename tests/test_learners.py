@@ -16,7 +16,7 @@ from hf_synth.learners import learner
 from hf_synth.metrics.entities import Entities
 from hf_synth.metrics.multi_label import best_threshold, micro_f1
 from hf_synth.real import load_real_rows
-from hf_synth.reference import Judge, load_reference
+from hf_synth.reference import RealRows, load_reference
 from hf_synth.settings import StudentConfig
 from hf_synth.shapes import shape
 from hf_synth.tasks import load_task, parse_task
@@ -215,7 +215,7 @@ def test_metrics_load_by_path(name):
 
 def test_the_commonest_label_is_given_to_all_rows():
     task = parse_task({"name": "s", "labels": ["a", "b"], "prompt": "{label}"}, "s")
-    judge = Judge(Dataset.from_dict({"text": ["x", "y", "z"], "label": ["b", "a", "b"]}), "real", "test")
+    judge = RealRows(Dataset.from_dict({"text": ["x", "y", "z"], "label": ["b", "a", "b"]}), "real", "test")
     found = judge_baselines(ScriptedGenerator(lambda prompt, rng: ""), judge, task, 0, 4, ["b", "b", "b"])
     assert set(found) == {"the commonest label"}
     scores = found["the commonest label"]
@@ -271,7 +271,7 @@ def test_real_tags_are_mapped_by_the_names_of_their_labels(tmp_path):
         "t",
     )
     found = load_reference(task, str(tmp_path))
-    assert isinstance(found, Judge)
+    assert isinstance(found, RealRows)
     assert found.data["tags"][:] == [["B-Mood", "B-Thing"]]  # the row without tokens is no row
 
 

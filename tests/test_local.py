@@ -338,6 +338,7 @@ BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attent
 BART |= {"decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "decoder_start_token_id": 1}
 EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1, "layer_types": ["sliding_attention", "full_attention"]}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+SHORT = {"n_positions": 24, "max_position_embeddings": 24}
 
 
 @pytest.fixture
@@ -403,6 +404,15 @@ def test_a_model_whose_rows_cannot_leave_is_refused(random_model):
         random_model("mamba").complete(prompts(4), seed=0, batch_size=4, max_new_tokens=4)
 
 
+def test_a_text_beyond_a_models_positions_is_refused(random_model):
+    generator, settings = random_model("gpt2", **GPT2 | SHORT), {"seed": 0, "batch_size": 4}
+    assert generator.complete([Prompt("the film " * 8)], max_new_tokens=4, **settings)
+    with pytest.raises(InputError, match=r"take \d+ tokens, and gpt2 reads 24 at most"):
+        generator.complete([Prompt("the film " * 8)], max_new_tokens=10, **settings)
+    with pytest.raises(InputError, match="gpt2 reads 24 at most"):
+        generator.score(["the film " * 20], ["good"], batch_size=4)
+
+
 def test_a_token_made_likely_has_the_logprob_of_the_model():
     draw = Draw(Sampler(temperature=30.0), streams(0, 1000, 1), strength=0.0)
     logits = torch.tensor([[[0.0, -120.0]]]).expand(1000, 1, 2)
@@ -430,6 +440,8 @@ def test_counter_prompts_are_read_with_their_likes(causal, monkeypatch):
     )
     start = "the good film of a very great story is " * 5
     asked = [Prompt(start + f"{'very ' * (at % 3)}no", against=("bad " + start + "no",)) for at in range(32)]
+    causal.complete(asked[:1], seed=0, batch_size=1, max_new_tokens=1)  # the first answer checks the model by reading
+    reads.clear()
     causal.complete(asked, seed=0, batch_size=64, max_new_tokens=4)
     assert sorted(reads) == [32, 32]
     assert causal.score([], [], batch_size=4) == []

@@ -106,7 +106,7 @@ def test_distinct_and_vocabulary_are_counts_of_sets():
 
 def test_intervals_of_distinct_leave_out_one_group_after_another():
     texts = some_texts(60)
-    found, of = distinct(texts, seed=5), groups(60, 5)
+    found, of = distinct(texts, seed=5), groups(60, 6)
     order = np.random.default_rng(5).permutation(60)
     left = []
     for group in range(20):
@@ -116,6 +116,14 @@ def test_intervals_of_distinct_leave_out_one_group_after_another():
     half = 2.093 * math.sqrt(19 / 20 * sum((one - sum(left) / 20) ** 2 for one in left))
     assert found["distinct_2_interval"] == pytest.approx([found["distinct_2"] - half, found["distinct_2"] + half])
     assert distinct(texts[:30])["distinct_2_interval"] is None
+
+
+def test_intervals_of_distinct_do_not_depend_on_classes_that_stand_in_turn():
+    draw = random.Random(0)
+    words_of = [[f"{own} w{at}" for at in range(400 if own % 2 else 4)] for own in range(20)]
+    turns = [" ".join(draw.choices(words_of[at % 20], k=20)) for at in range(400)]
+    wide, usual = (np.ptp(distinct(texts)["distinct_2_interval"]) for texts in (turns, draw.sample(turns, 400)))
+    assert wide < 2 * usual
 
 
 @pytest.mark.parametrize("window", [1, 2, 7, 40])
@@ -217,6 +225,10 @@ def test_words_are_compared_without_what_does_not_matter():
     assert words("It ISN\u2019T  well-made!") == words("it isn't well, made") == ["it", "isnt", "well", "made"]
     assert words("\u4f60\u597d ok") == ["\u4f60", "\u597d", "ok"]  # written without spaces
     assert tokens("Don't.") == ["Don", "'", "t", "."]
+    # Vowel signs are no letters to `re`.
+    hindi = "\u092f\u0939 \u0915\u093f\u0924\u093e\u092c \u0905\u091a\u094d\u091b\u0940 \u0939\u0948"
+    assert words(f"{hindi}!") == hindi.split()
+    assert tokens("e\u0301tude?") == ["e\u0301tude", "?"]
 
 
 @pytest.mark.parametrize("module", [self_bleu_module, distinct_module, near_duplicates_module])

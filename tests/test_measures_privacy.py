@@ -35,6 +35,13 @@ def test_copies_of_the_training_rows_give_everything_away():
     assert membership.membership(train, train, holdout)["auc"] == 1
 
 
+def test_members_are_found_where_more_others_than_a_tenth_score_as_high():
+    train, apart = np.arange(100)[:, None] / 100, np.arange(85)[:, None] / 100 + 0.005
+    attack = membership.membership(train, train, np.concatenate([train[:15], apart]))
+    assert attack["auc"] == pytest.approx(0.925)
+    assert attack["tpr_10"] == pytest.approx(10 / 15)  # all of them beside 15 of 100 others
+
+
 def test_a_larger_table_is_no_nearer_for_being_larger():
     """With ten times as many training rows as holdout rows, as many of them are compared."""
     synthetic, train, _ = tables(rows=400)

@@ -35,6 +35,17 @@ def test_a_name_left_untagged_lowers_agreement_and_is_named():
     assert span_agreement([["a"]], [["O"]])["span_agreement"] is None
 
 
+def test_a_short_name_in_other_case_is_another_word():
+    tokens, tags = [["US", "troops"], ["tell", "us"], ["the", "US"]], [["B-L", "O"], ["O", "O"], ["O", "O"]]
+    assert span_agreement(tokens[:2], tags[:2])["span_agreement"] == 1.0
+    assert span_agreement(tokens, tags)["span_agreement"] == 1 / 2  # the third text lacks a tag
+
+
+def test_a_name_whose_token_holds_punctuation_is_found_where_it_is_left_untagged():
+    found = span_agreement([["the", "U.S.", "won"], ["the", "U.S.", "lost"]], [["O", "B-L", "O"], ["O", "O", "O"]])
+    assert (found["span_agreement"], found["untagged"]) == (1 / 2, {"u.s.": 1})
+
+
 def test_divergence_of_label_shares():
     ours = tag_distribution(TOKENS, TAGS)
     assert divergence(ours, ours) == 0
@@ -42,6 +53,7 @@ def test_divergence_of_label_shares():
     assert divergence(ours, other) == pytest.approx(1.0)
     half = tag_distribution([["x", "y"]], [["B-P", "B-L"]])
     assert 0 < divergence(ours, half) == divergence(half, ours) < 1
+    assert divergence(tag_distribution([["x"]], [["O"]]), ours) is None
 
 
 def test_questions_that_can_be_answered():

@@ -10,7 +10,7 @@ import pytest
 from hf_synth.errors import InputError
 from hf_synth.metrics.calibration import calibration
 from hf_synth.metrics.exposure import exposure
-from hf_synth.metrics.extraction import auc, extraction, scores
+from hf_synth.metrics.extraction import extraction, interval, scores
 from hf_synth.metrics.mauve import mauve
 from hf_synth.metrics.perplexity import perplexity
 from hf_synth.metrics.readability import grades, readability
@@ -74,19 +74,28 @@ def test_extraction_scores_by_hand():
     assert found["zlib"][0] * 0.5 < found["zlib"][1] * 2  # repetition is what zlib finds cheap
 
 
-def test_auc_counts_pairs():
-    draw = np.random.default_rng(0)
-    members, others = draw.integers(0, 8, 60).astype(float), draw.integers(0, 6, 40).astype(float)
-    pairs = [(a > b) + 0.5 * (a == b) for a in members for b in others]
-    value, (low, high) = auc(members, others)
-    assert value == pytest.approx(np.mean(pairs))
-    assert low < value < high
+def test_more_texts_narrow_the_interval():
+    few, many = interval(0.7, 60, 40), interval(0.7, 600, 400)
+    assert few[0] < many[0] < 0.7 < many[1] < few[1]
+
+
+def test_one_text_of_each_side_proves_nothing():
+    assert interval(1.0, 1, 1)[0] < 0.5 < interval(0.0, 1, 1)[1]
+    assert interval(1.0, 500, 500)[0] > 0.99
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(InputError, match="text 1 has NaN"):
+        scores(["a", "b"], [-1.0, math.nan])
+    with pytest.raises(InputError, match="sum to 1"):
+        calibration([[0.5, 0.5], [math.nan, math.nan]], [0, 1])
 
 
 def test_members_that_are_likelier_are_found():
     texts = [f"text number {at} of the source" for at in range(100)]
     found = extraction(texts, [-0.1] * 50 + [-3.0] * 50, members=[1] * 50 + [0] * 50)
-    assert found["likelihood"] == {"auc": 1.0, "auc_interval": [1.0, 1.0], "tpr": 1.0}
+    assert (found["likelihood"]["auc"], found["likelihood"]["tpr"]) == (1.0, 1.0)
+    assert found["likelihood"]["auc_interval"] == pytest.approx([0.997, 1.0], abs=0.001)
     assert {row["row"] for row in found["top"][:50]} == set(range(50))
 
 

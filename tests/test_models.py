@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import zipfile
 
 import pytest
@@ -129,3 +130,16 @@ def test_the_digest_is_that_of_the_weights(tmp_path):
         (tmp_path / name).write_bytes(data)
     parts = b"".join(hashlib.sha256(data).digest() for data in (b"1", b"2"))
     assert models.weights_digest(tmp_path) == hashlib.sha256(parts).hexdigest()
+
+
+def test_weights_whose_download_was_cut_short_are_fetched_again(tmp_path, monkeypatch):
+    parts = [f"model-0000{at}-of-00002.safetensors" for at in (1, 2)]
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": dict(zip("ab", parts, strict=True))})
+    )
+    (tmp_path / parts[0]).write_bytes(b"half")
+    monkeypatch.setattr(models, "snapshot", lambda name, **_: tmp_path)
+    assert models._hub("org/large", local_files_only=True) is None
+    (tmp_path / parts[1]).write_bytes(b"the other half")
+    assert models._hub("org/large", local_files_only=True).origin == "hub"

@@ -271,11 +271,11 @@ def test_derivatives_of_rows_are_their_gradients_times_the_direction(bert_folder
     model, tokenizer, _ = load(bert_folder)
     data = questions.encode(squad(*ROWS[:4]), tokenizer, TASK, 64)
     trainer = trainer_of(tmp_path, model, tokenizer, data, kind=BilevelTrainer)
-    _, inputs, labels = trainer.split(next(iter(trainer.batches_of(data, [0, 1, 2, 3], 4))))
+    columns, inputs, labels = trainer.split(next(iter(trainer.batches_of(data, [0, 1, 2, 3], 4))))
     parameters = dict(model.eval().named_parameters())
     draw = torch.Generator().manual_seed(3)
     direction = {name: torch.randn(value.shape, generator=draw) for name, value in parameters.items()}
-    found = trainer.derivatives(inputs, labels, direction)
+    found = trainer.derivatives(columns, inputs, labels, direction)
     log_p = model(**inputs)["logits"].log_softmax(-1)
     for at, (first, last) in enumerate(labels.tolist()):
         loss = -(log_p[at, 0, first] + log_p[at, 1, last]) / 2

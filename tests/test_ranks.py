@@ -24,13 +24,17 @@ from hf_synth.settings import SynthConfig
 SETTINGS = {"task": "sst2", "num_rows": 200, "chunk_size": 32, "min_words": 1, "max_new_tokens": 8}
 
 
-def generate(folder, model, ranks):
+TORCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
+ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--mixed_precision=no", "--num_processes")
+
+
+def generate(folder, model, ranks, launcher=TORCH):
     flags = [f"--{name}={value}" for name, value in {**SETTINGS, "model": model, "output_dir": folder}.items()]
     command = ["-m", "hf_synth.commands.generate", *flags]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)] if ranks > 1 else []
+    launch = [*launcher, str(ranks)] if ranks > 1 else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launcher, *command], env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, *launch, *command], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -44,7 +48,7 @@ def test_ranks_give_the_bytes_of_one_process(tmp_path, causal_folder):
     generate(tmp_path / "one", causal_folder, 1)
     said = generate(tmp_path / "two", causal_folder, 2)
     assert said.count("rows in") == 1  # rank 0 alone speaks
-    generate(tmp_path / "four", causal_folder, 4)
+    generate(tmp_path / "four", causal_folder, 4, ACCELERATE)
     for ranks in ("two", "four"):
         assert digests(tmp_path / ranks) == digests(tmp_path / "one")
     ledgers = [json.loads((tmp_path / name / "dataset/hf_synth/ledger.json").read_text()) for name in ("one", "four")]

@@ -17,7 +17,7 @@ import torch
 
 from hf_synth.errors import InputError
 from hf_synth.folder import write_folder
-from hf_synth.generators.base import Concurrent, Generator, OutOfMemory, Scorer
+from hf_synth.generators.base import Concurrent, Generator, OutOfMemory, Scorer, takes_schema
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.produce import Plan, produce
@@ -61,6 +61,8 @@ class Slow:
 
 class Long(Slow):
     """Answers are too large to travel inside the reply and stay on the worker's node until they are fetched."""
+
+    takes_schema = True
 
     def complete(self, prompts, **settings):
         super().complete(prompts, **settings)
@@ -208,6 +210,7 @@ def test_several_chunks_are_under_way_at_once(workers, seen):
     assert isinstance(generator, Generator)
     assert isinstance(generator, Concurrent)
     assert not isinstance(generator, Scorer)
+    assert not takes_schema(generator)
     grown(generator, 3)
     for file in seen.iterdir():
         file.unlink()
@@ -253,6 +256,7 @@ def test_a_batch_that_does_not_fit_is_halved(workers, tmp_path, seen):
 
 def test_answers_that_lay_on_a_lost_node_are_asked_for_again(cluster, workers, seen):
     generator = workers(partial(Long, seen, pause=0))
+    assert takes_schema(generator)
     grown(generator, 3)
     for file in seen.iterdir():
         file.unlink()

@@ -1,5 +1,6 @@
 """Every recipe parses into its settings; the README's commands are single lines."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,19 @@ def test_the_readmes_python_runs(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path, check=True
     )
     assert done.stdout.strip() == code.strip().splitlines()[-1].partition("# ")[2]
+
+
+def test_the_noise_table_names_cells_that_never_began(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "recipes" / "benchmarks"))
+    from noise_table import show
+
+    lines = [{"cell": ["head", "trec", "clean", 0, group], "methods": {}} for group in ("plain", "folds")]
+    (tmp_path / "noise.jsonl").write_text(
+        "\n".join(map(json.dumps, [*lines, {**lines[0], "cell": ["head", "trec", "clean", 1, "plain"]}]))
+    )
+    plan = [("head", "trec", noise, seed) for seed in (0, 1) for noise in ("clean", "uniform20")]
+    show(tmp_path / "noise.jsonl", plan, ["plain", "folds"])
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("missing")] == [
+        "missing: ('head', 'trec', 'clean', 1): folds",
+        "missing: ('head', 'trec', 'uniform20'): seeds [0, 1]",
+    ]

@@ -5,7 +5,7 @@ import tarfile
 
 import datasets
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from hf_synth import models, reference
 from hf_synth.commands.evaluate import refuse_leak
@@ -297,6 +297,31 @@ def test_rows_that_nothing_could_be_judged_on_are_named(tmp_path, values, rows, 
     assert f"real, split test{sentence}" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "good", "bad", "flaw"),
+    [
+        (
+            TOKENS,
+            {"text": "x y", "spans": [{"start": 0, "end": 1, "label": "A"}]},
+            {"text": "x y", "spans": [{"start": 0, "end": 3, "label": "A"}] * 2},
+            "the span 0 to 2 of 'A' is empty, overlaps one",
+        ),
+        (PARSES, {"text": "c", "parse": "[IN:A c ]"}, {"text": "c", "parse": "[IN:A c"}, "no parse (unbalanced"),
+    ],
+)
+def test_a_few_malformed_rows_are_left_out_and_counted(tmp_path, capsys, values, good, bad, flaw):
+    task, file = parse_task(values, values["name"]), tmp_path / "real.parquet"
+    Dataset.from_list([*[good] * 70, bad, *[good] * 29]).to_parquet(file)
+    judge = load_reference(task, str(file))
+    assert (len(judge.data), judge.malformed) == (99, 1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"real.parquet, split whole file: 1 of 100 rows is malformed, and left out (row 70: {flaw}" in said
+    assert "no text or no label" not in said
+    Dataset.from_list([*[good] * 70, bad, *[good] * 28, bad]).to_parquet(file)
+    with pytest.raises(InputError, match=r"row 70, column .*; 2 of 100 rows are malformed"):
+        load_reference(task, str(file))
+
+
 def test_a_tag_without_a_name_is_named_by_its_place_in_the_split(tmp_path):
     """Also where other rows were left out before."""
     tags = List(ClassLabel(names=["O", "B-A", "I-A"]))
@@ -329,3 +354,23 @@ def test_a_loading_script_is_a_sentence(monkeypatch):
         load_reference(load_task("gad"))
     with pytest.raises(InputError, match=said):
         load_reference(load_task("gad"), "bigbio/gad")
+
+
+def test_long_lists_of_labels_go_by_name(tmp_path):
+    features = Features({"text": Value("string"), "label": LargeList(ClassLabel(names=["a", "b"]))})
+    rows = Dataset.from_dict({"text": ["x", "y"], "label": [[0], [1, 0]]}, features=features)
+    rows.to_parquet(tmp_path / "test.parquet")
+    assert load_reference(parse_task(SETS, "s"), str(tmp_path)).data["label"][:] == [["a"], ["b", "a"]]
+
+
+def test_a_line_of_more_cells_than_columns_is_named(tmp_path):
+    """Of which pandas would make names of rows, and of the rest the texts."""
+    (tmp_path / "notes.csv").write_text("text\nGood, and long\nBad, and short\n")
+    with pytest.raises(
+        InputError, match="line 3 has 2 cells, the first line 1: put quotes around texts that hold ','"
+    ):
+        load_corpus(Corpus(str(tmp_path / "notes.csv"), "text"))
+    (tmp_path / "notes.csv").write_text(f'text\n"Good, and {"long" * 50_000}"\nBad\n')
+    assert len(load_corpus(Corpus(str(tmp_path / "notes.csv"), "text"))) == 2
+    (tmp_path / "notes.csv").write_text("text,label\n1,Good,pos\n2,Bad,neg\n")  # as R writes names of rows
+    assert load_corpus(Corpus(str(tmp_path / "notes.csv"), "text"))["text"][:] == ["Good", "Bad"]

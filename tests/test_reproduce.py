@@ -168,6 +168,14 @@ def test_it_takes_as_many_threads_as_wrote(copy, causal_folder):
         torch.set_num_threads(before)
 
 
+def test_what_an_accelerator_wrote_records_no_threads(copy, causal_folder):
+    file = copy / "hf_synth/facts.json"
+    facts = json.loads(file.read_text())
+    del facts["generator"]["threads"]
+    file.write_text(json.dumps(facts))
+    assert redo(copy, causal_folder, chunks=1) == 0
+
+
 def refused(capsys, *arguments):
     capsys.readouterr()
     assert main(["reproduce", *map(str, arguments)]) == 2

@@ -4,6 +4,8 @@ import torch
 from datasets import Dataset
 
 from hf_synth.errors import InputError
+from hf_synth.trainers.bilevel import BilevelConfig
+from hf_synth.trainers.outer import OuterRows
 from hf_synth.trainers.rows import Rows
 
 
@@ -39,13 +41,43 @@ def test_fingerprint_tells_rows_and_labels_apart():
     [
         ({"labels": [0, 1]}, r"needs a column `index` that names each row; it has \['labels'\]"),
         ({"index": [4, 4], "labels": [0, 1]}, "4 stands on several rows"),
-        ({"index": [0, 1], "labels": [0, 2]}, "labels must lie between 0 and 1; they go from 0 to 2"),
+        ({"index": [0, 1], "labels": [0, 2]}, "`train_dataset` must lie between 0 and 1; they go from 0 to 2"),
         ({"index": [0, 1], "labels": [-1, 1]}, "they go from -1 to 1"),
+        ({"index": ["a", "b"], "labels": [0, 1]}, "`index` must be an integer in each row; got 'a'"),
+        ({"index": [0, None], "labels": [0, 1]}, "`index` must be an integer in each row; got None"),
+        ({"index": [0, 1], "labels": ["pos", "neg"]}, "`labels` must be one class index per prediction; got 'pos'"),
+        ({"index": [0, 1], "labels": [0, None]}, "one class index per prediction; got None"),
+        ({"index": [0, 1], "labels": [[0, 1], [0, None]]}, "`labels` of tokens must be class indices; got None"),
+        ({"index": [0, 1], "labels": [None, [0, 1]]}, "`labels` of tokens must be class indices; got null in row 0"),
+        ({"index": [0, 1], "labels": [[0.0, 1.0], [1.0]]}, "or a target per class; got lists of different lengths"),
+        ({"index": [0, 1], "labels": [0.5, 1.0]}, "one class index per prediction; got float64"),
+        ({"index": [0, 1]}, r"a column `labels` or `label` is needed; a Dataset with \['index'\] has none"),
     ],
 )
 def test_bad_rows_are_refused(columns, message):
     with pytest.raises(InputError, match=message):
         Rows(Dataset.from_dict(columns), 2)
+
+
+def test_rows_that_only_pass_by_are_refused():
+    with pytest.raises(InputError, match="`train_dataset` must have a length"):
+        Rows(Dataset.from_dict({"index": [0, 1], "labels": [0, 1]}).to_iterable_dataset(), 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([{"labels": 0}], "`outer_dataset` must be a `datasets.Dataset`; got a list"),
+        (Dataset.from_dict({"text": ["a"]}), "a column `labels` or `label` is needed"),
+        (Dataset.from_dict({"labels": []}), "the 0 outer rows have no label"),
+        (Dataset.from_dict({"labels": [1, 1]}), "the 2 outer rows have one class only"),
+        (Dataset.from_dict({"labels": ["a", "b"]}), "`labels` must be one class index per prediction; got 'a'"),
+        (Dataset.from_dict({"labels": [0, 2]}), r"must lie between 0 and 1; got \[0, 2\]"),
+    ],
+)
+def test_bad_outer_rows_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        OuterRows(Dataset.from_dict({"labels": [0, 1]}), given, BilevelConfig(), 2)
 
 
 def test_large_integers_are_indices_too():

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hf_synth.commands.main import guarded
 from hf_synth.errors import InputError
-from hf_synth.leaks import held_back
+from hf_synth.marks import held_back
 from hf_synth.metrics.classification import wilson
 from hf_synth.models import resolve
 from hf_synth.tables import impute

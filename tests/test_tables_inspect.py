@@ -2,14 +2,20 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from hf_synth.audit.figures import text_map
+from hf_synth.audit.records import Rows
 from hf_synth.commands.main import main
 from hf_synth.tables import likeness
+from hf_synth.tables.inspect import _made
 from hf_synth.tables.parts import is_table
+from hf_synth.tables.schema import Column, Schema
+from hf_synth.tables.vectors import vectors
 
 NAMES = ["well", "ill"]
 COLUMNS = ["age", "dose", "pressure", "ward", "outcome"]
@@ -227,6 +233,50 @@ def test_one_text_is_one_sentence(tmp_path, capsys):
     assert "'own.csv' has one labelled row" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_reference_without_labels_is_one_sentence(tmp_path, capsys):
+    for split, outcome in (("train", 0), ("test", -1)):
+        kinds = {"age": Value("int64"), "outcome": ClassLabel(names=NAMES)}
+        rows = [{"age": at, "outcome": outcome or at % 2} for at in range(40)]
+        (tmp_path / "glue/data").mkdir(parents=True, exist_ok=True)
+        Dataset.from_list(rows, Features(kinds)).to_parquet(tmp_path / f"glue/data/{split}-0.parquet")
+    own = Dataset.from_list([{"age": at, "outcome": NAMES[at % 2]} for at in range(40)])
+    own.to_parquet(tmp_path / "own.parquet")
+    assert main(["inspect", str(tmp_path / "own.parquet"), "--reference", str(tmp_path / "glue")]) == 2
+    assert "no row of split 'test' has a label" in " ".join(capsys.readouterr().err.split())
+
+
+def test_categories_of_a_row_each_are_as_far_apart_by_chance():
+    schema = Schema({"card": Column("category", categories=tuple(map(str, range(52))))})
+    sides = [[{"card": str(2 * at + own)} for at in range(26)] for own in (0, 1)]
+    assert likeness.columns(*sides, schema, 0).verdict == "good"
+
+
+def test_numbers_as_large_as_can_be_are_scaled():
+    schema, rows = Schema({"a": Column("number")}), [{"a": -1.7e308}, {"a": 1.7e308}]
+    assert vectors(rows, schema, rows).tolist() == [[0.0], [1.0]]
+    assert vectors(rows, schema, [{"a": 0.0}, {"a": 1.0}]).tolist() == [[-1000.0], [1000.0]]
+
+
+def test_rows_that_are_all_the_same_have_a_map():
+    rows = replace(Rows.plain(["a"] * 40), vectors=np.ones((40, 3)))
+    assert len(text_map(rows, None, 0)["own"]) == 40  # by components without spread, the process crashed
+
+
+def test_a_table_of_one_row_is_one_sentence(tmp_path, capsys):
+    Dataset.from_list(people(1, 0)).to_parquet(tmp_path / "one.parquet")
+    assert main(["inspect", str(tmp_path / "one.parquet")]) == 2
+    assert "'one.parquet' has one row; two or more can be inspected" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_reference_repeats_rows_as_often_as_at_as_many_rows(tmp_path):
+    cards = [{"suit": at % 4, "rank": at // 4 % 13 + 0.5} for at in range(520)]
+    Dataset.from_list(cards).to_parquet(tmp_path / "cards.parquet")
+    own = [{"suit": 0, "rank": at % 4 + 0.5} for at in range(60)]
+    verdicts, report = judged(own, tmp_path / "cards.parquet", tmp_path)
+    assert report["measures"]["exact duplicates"]["reference"] < 0.5  # of all its rows 0.9
+    assert verdicts["exact duplicates"]["verdict"] == "look"
+
+
 def test_a_table_that_lacks_every_label_is_judged_without(real, tmp_path):
     verdicts, report = judged([{**row, "outcome": ""} for row in people(200, 1)], real, tmp_path)
     assert remarks(verdicts) == {"missing cells", "told apart"}
@@ -265,6 +315,11 @@ def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
     assert (verdicts["hidden cells"]["verdict"], verdicts["coverage"]["verdict"]) == ("look", "look")
     assert verdicts["exact duplicates"]["verdict"] == "good"  # of one of the completed tables
     assert verdicts["hidden cells"]["value"] == pytest.approx(1.1)
+    for one in told:
+        one["baseline"] = 0.0
+    (folder / "hf_synth/facts.json").write_text(json.dumps({**facts, "settings": {"interval": 0.9}}))
+    verdicts = {one.check: one for one in _made(folder)}
+    assert (verdicts["hidden cells"].verdict, verdicts["coverage"].verdict) == ("skipped", "look")
 
 
 def test_a_table_of_full_names_is_one_where_that_is_said(real, tmp_path):

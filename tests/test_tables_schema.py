@@ -283,3 +283,9 @@ def test_a_table_may_be_another_file(tmp_path, ending):
     found = read_table(str(file))
     assert found.names == ["age", "outcome"]
     assert len(found.split("train")) == 3
+
+
+def test_a_file_of_no_rows_is_refused(tmp_path):
+    (tmp_path / "rows.jsonl").touch()
+    with pytest.raises(InputError, match=r"`holdout`: '.*rows.jsonl' cannot be loaded: a file holds no rows"):
+        read_table(str(tmp_path / "rows.jsonl"), "holdout")

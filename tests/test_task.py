@@ -355,8 +355,8 @@ def test_times_and_codes_are_texts_and_mappings_may_be_merged(tmp_path):
     values.pop("base")
     task = parse_task({"name": "t", **values}, "here")
     assert task.attributes == {"year": ("a",), "time": ("12:30", "02134")}
-    numbers = yaml.load("[1, -2, 1.5, 1.0e-4, .5, 1_000, true, null]", Loader=Loader)
-    assert numbers == [1, -2, 1.5, 1e-4, 0.5, 1000, True, None]
+    numbers = yaml.load("[1, -2, 1.5, 1.0e-4, 1e-4, .5, 1_000, true, null, .]", Loader=Loader)
+    assert numbers == [1, -2, 1.5, 1e-4, 1e-4, 0.5, 1000, True, None, "."]
 
 
 def test_one_template_a_label_and_one_string_for_a_list(tmp_path):
@@ -447,6 +447,14 @@ REFUSED = {
         ["pair task has 2 text column(s)", "['text']"],
     ),
     "pair without an opening": ({"kind": "pair", "columns": ["a", "b"]}, ["pair task needs an `opening`"]),
+    "texts without a label where each has one": (
+        {"empty": 'No label: "'},
+        ["`empty` is for tasks of kind multi_label"],
+    ),
+    "a label that means none": (
+        {"kind": "multi_label", "labels": ["none", "good"], "prompt": '{mentions} "'},
+        ["`labels`: 'none' is what texts without a label are counted as"],
+    ),
     "two columns for one text": ({"columns": ["a", "b"]}, ["single task has 1 text column(s)", "['a', 'b']"]),
 }
 

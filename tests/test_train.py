@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification
 
 from hf_synth.arguments import refuse_trackers, training_arguments
 from hf_synth.baselines import prompting
+from hf_synth.commands.train import load_splits
 from hf_synth.errors import InputError
 from hf_synth.learners import check_names
 from hf_synth.learners.label import score
@@ -214,3 +215,9 @@ def test_pairs_are_scored_after_their_given_text():
 
     prompting(Keeps(), {"sentence": ["S1", "S2"], "question": ["Q1", "Q2"]}, load_task("qnli"), 4)
     assert ('Information: "S2"\nQuestion (answer in above information): "', "Q2") in seen
+
+
+def test_rows_that_cannot_be_read_are_one_sentence(tmp_path):
+    (tmp_path / "train.csv").write_text("sentence,label\ngood,positive\ngood, and long,positive\n")
+    with pytest.raises(InputError, match="`dataset`: .* cannot be loaded"):
+        load_splits(tmp_path, load_task("sst2"))

@@ -18,7 +18,7 @@ from hf_synth.real import load_real_rows, mix_in
 from hf_synth.request import Request
 from hf_synth.row_weights import Weights, choose, joined, weigh
 from hf_synth.settings import StudentConfig, SynthConfig
-from hf_synth.stages import last_checkpoint
+from hf_synth.stages import FIRST_BATCH, last_checkpoint
 from hf_synth.student import predict
 from hf_synth.tasks import load_task
 from hf_synth.train import train_student
@@ -101,6 +101,7 @@ def test_each_trainer_learns_by_yaml(out, student_folder, tmp_path, choice):
     texts = [" ".join(["a", "film", *words]) for words in SIDES.values()]
     assert predict(out / "model", [texts]) == ["positive", "negative"]
     assert facts["trainer"] == name
+    assert ["its weight 30 (`ramp: 80`)" in note for note in facts["notes"]] == [True] * (name == "ensemble")
     given = {**CHOICES[choice].get("trainer_args", {})}
     given.pop("preset", None)
     given.pop("rounds", None) if name == "annealing" else None
@@ -174,6 +175,42 @@ def test_weights_of_both_stages_and_real_rows(out, student_folder, tmp_path):
     assert "and 8 real rows of real, split train." in card
     assert "no person's label was used" not in card
     assert facts["settings"]["real_rows"] == "real"  # not the folder's path
+
+
+@pytest.mark.parametrize("kept", ["last", "best"])
+def test_synthetic_rows_do_not_choose_among_the_models_of_annealing(out, student_folder, tmp_path, kept):
+    """Real rows contradict the generated ones, by which the best model is one from before the real rows."""
+    real = real_rows(tmp_path / "real", names=("negative", "positive"))
+    turned = load_dataset(str(real), split="train").map(lambda row: {"label": 1 - row["label"]})
+    turned.to_parquet(real / "data/train-0.parquet")
+    rounds = [{"rows": "synthetic", "epochs": 2}, {"rows": "real", "epochs": 6}]
+    given = {"trainer": "annealing", "trainer_args": {"rounds": rounds}, "real_rows": str(real)}
+    asked = {"training_args": {"load_best_model_at_end": True}} if kept == "best" else {}
+    facts = train(out, student_folder, tmp_path, **given, **asked)
+    first, last = (log["eval_accuracy"] for log in facts["log_history"] if "eval_accuracy" in log)
+    assert last < 0.6 < 0.8 < first
+    rows = load(out / "dataset")["validation"]
+    names = rows.features["label"].names
+    said = [names.index(name) for name in predict(out / "model", [rows["sentence"][:]])]
+    right = np.mean(np.array(said) == rows["label"][:])
+    assert right == facts["validation_score"] == {"last": last, "best": first}[kept]
+    assert facts["kept"] == kept
+
+
+def test_real_rows_come_first_for_their_own_epochs(out, student_folder, tmp_path, monkeypatch):
+    steps, plain = [], WeightedTrainer.train
+
+    def counted(self, *args, **kwargs):
+        outcome = plain(self, *args, **kwargs)
+        steps.append(self.state.global_step)
+        return outcome
+
+    monkeypatch.setattr(WeightedTrainer, "train", counted)
+    real = real_rows(tmp_path / "real", names=("negative", "positive"))
+    count = len(load_dataset(str(real), split="train"))
+    given = {"real_rows": str(real), "real_first": 2.0, "training_args": {"max_steps": 3}}
+    train(out, student_folder, tmp_path, **given)
+    assert steps == [2 * -(-count // FIRST_BATCH), 3]
 
 
 def data_of(rows=96):
@@ -307,6 +344,19 @@ BAD = [
     ({"select": "top_k"}, "`select: top_k` needs `trainer: bilevel` in the mode sungen; got weighted"),
     ({"trainer": "bilevel", "trainer_args": {"mode": "online"}, "select": "sampling"}, "got bilevel, mode online"),
     ({"trainer": "annealing"}, "give `real_rows`, a file, folder or Hub id"),
+    (
+        {"trainer": "annealing", "real_rows": "REAL", "early_stopping_patience": 2},
+        "`early_stopping_patience: 2` stops by the synthetic validation split",
+    ),
+    ({"trainer": "ensemble", "trainer_args": {"name": "supergen"}}, "`trainer_args`: a key must be one of"),
+    (
+        {"trainer": "bilevel", "trainer_args": {"epochs": 2}, "training_args": {"max_steps": 9}},
+        "`trainer_args.epochs: 2` is not read",
+    ),
+    (
+        {"trainer": "annealing", "real_rows": "REAL", "training_args": {"max_steps": 9}},
+        "`training_args.max_steps: 9`: set the `epochs` of each round instead",
+    ),
     ({"trainer": "bilevel", "trainer_args": {"outer": "real"}}, "`trainer_args.outer: real` needs `real_rows`"),
     ({"real_per_class": 3}, "`real_per_class: 3` needs `real_rows`"),
     ({"trainer": "annealing", "real_rows": "REAL", "trainer_args": {"rounds": 3}}, "must be a list of mappings"),

@@ -37,6 +37,7 @@ def test_a_tree_knows_its_utterance_its_slots_and_its_structure():
         ("", "no intent at the root"),
         ("rain today", "no intent at the root"),
         ("[SL:B b ]", "no intent at the root"),
+        ("[IN:A [SL:B " * 600 + "a" + " ] ]" * 600, "nested too deep"),
         ("[IN:A b", "unbalanced brackets"),
         ("[IN:A b ] ]", "unbalanced brackets"),
         ("[IN:A b ] c", "unbalanced brackets"),

@@ -25,7 +25,7 @@ import hf_synth.students  # noqa: F401 (registers the model)
 from hf_synth.commands.main import guarded
 from hf_synth.folder import replace_folder
 from hf_synth.images.fuse import CAMEL, fused_card
-from hf_synth.leaks import held_back
+from hf_synth.marks import held_back
 from hf_synth.students.two_tower import TwoTowerForSequenceClassification
 from hf_synth.trainers.annealing import AnnealingTrainer
 

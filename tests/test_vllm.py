@@ -23,7 +23,7 @@ from transformers import (
 from transformers.generation.logits_process import MinPLogitsWarper
 
 from hf_synth.errors import InputError
-from hf_synth.generators.base import Generator, Scorer
+from hf_synth.generators.base import Generator, Scorer, takes_schema
 from hf_synth.generators.encoding import Encoding
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.vllm import VLLMGenerator, row_seed
@@ -99,6 +99,7 @@ def test_every_row_has_a_seed_of_its_own():
 def test_it_is_a_generator_and_a_scorer(generator):
     assert isinstance(generator, Generator)
     assert isinstance(generator, Scorer)
+    assert takes_schema(generator)
     assert (generator.name, generator.digest) == ("tiny", "abc")
     assert generator.source["origin"] == "local"
     assert generator.source["engine"].startswith("vllm ")
@@ -218,6 +219,22 @@ def test_the_same_arguments_give_the_same_texts(generator, folder):
 
 
 @marked
+def test_texts_fit_a_schema_unless_they_are_cut(generator):
+    colour = {"type": "string", "enum": ["red", "blue"]}
+    form = {"properties": {"film": {"type": "string"}, "colour": colour}, "required": ["film", "colour"]}
+    schema = {"type": "object", **form, "additionalProperties": False}
+    settings = {"seed": 3, "batch_size": 64, "max_new_tokens": 100, "schema": schema}
+    answers = generator.complete(prompts(60), **settings)
+    whole = [json.loads(c.text) for c in answers if c.finish == "stop"]
+    assert {frozenset(found) for found in whole} == {frozenset(["film", "colour"])}
+    assert {found["colour"] for found in whole} == {"red", "blue"}
+    assert all(c.tokens == 100 for c in answers if c.finish != "stop")
+    assert {c.logprob for c in answers} == {None}  # vLLM sees the distribution after the mask
+    assert generator.complete(prompts(60), **settings) == answers
+    assert generator.complete(prompts(2), seed=0, batch_size=2, max_new_tokens=2)[0].logprob < 0
+
+
+@marked
 def test_equal_prompts_get_different_answers(generator):
     answers = texts(generator.complete([Prompt(TEXTS[0])] * 64, seed=5, batch_size=64, max_new_tokens=12))
     assert len(set(answers)) > 60
@@ -257,6 +274,9 @@ def test_a_prompt_is_scored_as_its_text(folder):
         ({"min_p": 0.1, "top_p": 0.9}, "min_p before top_p, .* set only one"),
         ({"temperature": 0.001}, "at temperature 0 or from 0.01 to 2; got 0.001"),
         ({"temperature": 3.0}, "at temperature 0 or from 0.01 to 2; got 3.0"),
+        ({"schema": {}, "stop": ['"']}, "stop strings would cut JSON; use `stop` or `schema`, not both; got .'\"',."),
+        ({"schema": {"type": "word"}}, "vLLM refuses the decoding settings {.*'word'}}: .*Unsupported type"),
+        ({"schema": "word"}, "a JSON schema must be a mapping; got 'word'"),
         ({"max_new_tokens": 300}, "a prompt of .* tokens and 300 new ones exceed the 256 of tiny"),
     ],
 )

@@ -16,6 +16,7 @@ from hf_synth.errors import InputError
 from hf_synth.folder import write_folder
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
+from hf_synth.tasks import load_task
 from hf_synth.weighted import remove_weights, write_weights
 
 FACTS = {"trainer": "bilevel", "reason": "the row hurts the others.", "settings": {"outer_loss": "rce", "steps": 3}}
@@ -286,9 +287,9 @@ def test_what_is_not_ours_is_refused(folder, tmp_path):
         write_weights(folder, weights, {**FACTS, "reasons": ""})
 
 
-def test_a_column_that_would_be_overwritten_is_refused(scripted, tmp_path):
+@pytest.mark.parametrize("name", ["score", "weight"])
+def test_a_column_that_would_be_overwritten_is_refused(tmp_path, name):
     task = tmp_path / "cut.yaml"
-    task.write_text("labels: [a, b]\nprompt: 'A {label}: \"'\nlabel_column: score\n")
-    folder = make(scripted, tmp_path / "out", rows=20, task=str(task))
-    with pytest.raises(InputError, match="has a column 'score'"):
-        write_weights(folder, train_weights(folder), FACTS)
+    task.write_text(f"labels: [a, b]\nprompt: 'A {{label}}: \"'\nlabel_column: {name}\n")
+    with pytest.raises(InputError, match="columns need names of their own"):
+        load_task(str(task))

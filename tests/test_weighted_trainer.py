@@ -59,7 +59,7 @@ def test_labels_that_are_no_class_are_refused_before_training(make, label, said)
         (BertForSequenceClassification, [0, 1, 2, 0, 1, label]),
         (BertForTokenClassification, [[-100, 0, 1, 2, 0, 1, label]] * 6),
     ):
-        with pytest.raises(InputError, match=f"labels must lie between 0 and 2; they go from {said}"):
+        with pytest.raises(InputError, match=f"`train_dataset` must lie between 0 and 2; they go from {said}"):
             make(rows(labels=labels), model=bert(head))
     make(rows(labels=[0, 1, 2, 0, 1, -100]))  # a row without a label is not counted
 
@@ -219,9 +219,43 @@ def test_sets_of_labels(make):
 
 
 def test_a_loss_that_is_not_a_number_ends_training(make):
-    trainer = make(rows(weight=[1.0, float("nan"), 1.0, 1.0, 1.0, 1.0]))
+    class Odd(WeightedTrainer):
+        def example_weights(self, columns):
+            return torch.full((6,), float("nan"))
+
+    trainer = make(rows(), kind=Odd)
     with pytest.raises(InputError, match="the loss became nan after 0 steps"):
         trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        ([1.0, 1.0, -3.0, 1.0, 1.0, 1.0], "`weight` must be a number, 0 or more; row 2 has -3.0"),
+        ([1.0, float("nan"), 1.0, 1.0, 1.0, 1.0], "row 1 has nan"),
+        ([float("inf")] * 6, "row 0 has inf"),
+        ([0.0] * 6, "`weight` is 0 in all 6 rows"),
+        (["1"] * 6, "`weight` must be a number in each row; got '1'"),
+    ],
+)
+def test_weights_by_which_rows_would_be_unlearnt_are_refused(make, weight, said):
+    with pytest.raises(InputError, match=said):
+        make(rows(weight=weight))
+
+
+def test_a_loss_function_that_would_not_be_called_is_refused(tmp_path):
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    with pytest.raises(InputError, match="`compute_loss_func` would not be called"):
+        WeightedTrainer(bert(), args, compute_loss_func=lambda *given, **named: None)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_labels_to_evaluate_on_that_are_no_class_are_refused(tmp_path, named):
+    wrong = rows(labels=[0, 1, 2, 0, 1, 3])
+    judged = {"first": rows(), "second": wrong} if named else wrong
+    name = "second" if named else "eval_dataset"
+    with pytest.raises(InputError, match=f"labels of `{name}` must lie between 0 and 2"):
+        WeightedTrainer(bert(), TrainingArguments(str(tmp_path), use_cpu=True), eval_dataset=judged)
 
 
 @pytest.mark.parametrize("labels", [[[0.0, 1.0]] * 6, [0.5] * 6])

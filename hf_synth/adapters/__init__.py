@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .settings import AdapterConfig, TuningConfig
 
@@ -26,7 +26,7 @@ FILES = {
 }
 
 
-class Adapters(Protocol):
+class Adapters:
     """Sets of trained parameters of one kind, by name, beside one model, which they share.
 
     Attributes:
@@ -36,19 +36,22 @@ class Adapters(Protocol):
     """
 
     trained: nn.Module
-    behind: bool
+    behind = False
 
-    def add(self, name: str, ids: list[int]) -> None:
+    def add(self, name: str, ids: Any) -> None:
         """Add a set and use it; where it holds tokens, they start as these token ids."""
+        raise NotImplementedError
 
     def use(self, name: str | None) -> None:
-        """Let the model answer with a set, or as it was."""
+        """Let the model answer with a set, or as it was; what only stands in front of a text changes no model."""
 
     def own(self, name: str) -> Mapping[str, Tensor]:
         """Return a set's parameters."""
+        raise NotImplementedError
 
     def start(self, name: str) -> list[tuple[Tensor, Tensor]]:
         """Return the keys and values, [heads, tokens, size] a layer, that stand in front of every text; or none."""
+        return []
 
     def soft(self, name: str, sets: Sequence[Sequence[str]], ids: Sequence[Sequence[int]]) -> Sequence[Tensor] | None:
         """Return the embeddings, [tokens, width], of each prompt's soft tokens; or none.
@@ -58,12 +61,15 @@ class Adapters(Protocol):
             sets: The labels that each prompt asks for.
             ids: Each prompt's tokens.
         """
+        return None
 
     def save(self, name: str, folder: Path) -> None:
         """Write a set."""
+        raise NotImplementedError
 
     def load(self, name: str, folder: Path) -> None:
         """Read a set that was written, add it and use it."""
+        raise NotImplementedError
 
 
 def attach(model: Any, adapt: str, size: int) -> Adapters:

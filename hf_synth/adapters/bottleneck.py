@@ -5,7 +5,7 @@ Placed once a layer, behind its feed-forward part, as in https://huggingface.co/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from . import WEIGHTS
+from . import WEIGHTS, Adapters
 from .layers import layers_of
 
 
@@ -36,15 +36,13 @@ class Bottleneck(nn.Module):
         return hidden + self.up(nn.functional.gelu(self.down(hidden.to(self.down.weight)))).to(hidden)
 
 
-class Bottlenecks:
+class Bottlenecks(Adapters):
     """See `Adapters`.
 
     Args:
         model: The model.
         size: Units that an adapter goes through.
     """
-
-    behind = False
 
     def __init__(self, model: Any, size: int):
         self.model = self.trained = model
@@ -82,13 +80,6 @@ class Bottlenecks:
     def own(self, name: str) -> Mapping[str, torch.Tensor]:
         """See `Adapters`."""
         return dict(self.sets[name].named_parameters())
-
-    def start(self, name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """See `Adapters`."""
-        return []
-
-    def soft(self, name: str, sets: Sequence[Sequence[str]], ids: Sequence[Sequence[int]]) -> None:
-        """See `Adapters`."""
 
     def save(self, name: str, folder: Path) -> None:
         """See `Adapters`."""

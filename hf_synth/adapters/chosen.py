@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from . import WEIGHTS
+from . import WEIGHTS, Adapters
 from .layers import layers_of
 
 
@@ -23,15 +23,13 @@ def attach(model: Any, adapt: str, size: int) -> Chosen:
     return Chosen(model, [name for name, value in model.named_parameters() if value in chosen])
 
 
-class Chosen:
+class Chosen(Adapters):
     """See `Adapters`; another set's values stand in the model's parameters while it is used.
 
     Args:
         model: The model.
         names: Its parameters of which each set has its own values.
     """
-
-    behind = False
 
     def __init__(self, model: Any, names: Sequence[str]):
         self.model = self.trained = model
@@ -56,13 +54,6 @@ class Chosen:
         """See `Adapters`."""
         self.use(name)
         return self.parameters
-
-    def start(self, name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """See `Adapters`."""
-        return []
-
-    def soft(self, name: str, sets: Sequence[Sequence[str]], ids: Sequence[Sequence[int]]) -> None:
-        """See `Adapters`."""
 
     def save(self, name: str, folder: Path) -> None:
         """See `Adapters`."""

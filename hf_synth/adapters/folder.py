@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, reason_of
-from ..models import MODEL_FILES, hub_unreachable
+from ..errors import InputError
+from ..journal import write_json
+from ..models import hub_unreachable, snapshot
 from . import WEIGHTS, Adapters, attach
 
 RECORD = "adapter.json"
@@ -84,7 +86,7 @@ def set_name(label: str) -> str:
 def write_record(folder: Path, own: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """Write what is known of the sets of a folder, with how many parameters a set has, and return it."""
     record = {**known, "parameters": sum(value.numel() for value in own.values())}
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / RECORD, record)
     return record
 
 
@@ -103,9 +105,14 @@ def open_adapter(name: str, weights: str) -> Adapter:
     Raises:
         InputError: If there is none, or it belongs to another model.
     """
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        folder = _from_hub(name)
+    folder, shown = Path(os.path.expanduser(name)), name
+    if folder.is_dir():
+        shown = folder.resolve().name
+    else:
+        try:
+            folder = snapshot(name, local_files_only=bool(hub_unreachable()))
+        except InputError as error:
+            raise InputError(f"`adapter`: {error}") from None
     if not (folder / RECORD).exists():
         raise InputError(f"`adapter`: {name!r} holds no {RECORD}: `hf-synth tune` writes such folders")
     try:
@@ -121,15 +128,4 @@ def open_adapter(name: str, weights: str) -> Adapter:
     total = hashlib.sha256(json.dumps([record["adapt"], record["names"]]).encode())
     for one in record["names"]:
         total.update(hashlib.sha256((place(folder, one) / WEIGHTS).read_bytes()).digest())
-    shown = folder.resolve().name if Path(name).is_dir() else name
     return Adapter(shown, folder, total.hexdigest(), record)
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=bool(hub_unreachable())))
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
-        raise InputError(f"`adapter`: {name!r} is no folder, and from the Hub: {reason_of(error)}") from None

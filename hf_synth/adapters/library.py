@@ -23,7 +23,7 @@ from peft import (
 )
 
 from ..errors import InputError, reason_of
-from . import WEIGHTS
+from . import WEIGHTS, Adapters
 
 
 def attach(model: Any, adapt: str, size: int) -> Library:
@@ -31,7 +31,7 @@ def attach(model: Any, adapt: str, size: int) -> Library:
     return Library(model, adapt, size)
 
 
-class Library:
+class Library(Adapters):
     """See `Adapters`; `trained` is a `PeftModel` once there is a set.
 
     Prefix tuning has no MLP behind its keys and values (https://huggingface.co/papers/2101.00190 has one); they start
@@ -39,7 +39,7 @@ class Library:
     https://huggingface.co/papers/2106.09685, DoRA: https://huggingface.co/papers/2402.09353.
     """
 
-    behind = False
+    trained: Any
 
     def __init__(self, model: Any, adapt: str, size: int):
         self.model, self.adapt, self.size, self.trained = model, adapt, size, model

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..losses import IGNORED
 from ..mixture import MixtureOfSoftPrompts
+from .beside import Beside
 
 READS = ("attention", "bottleneck")  # mixers that look at the rest of the input
 
@@ -24,35 +25,19 @@ def attach(model: Any, adapt: str, size: int) -> Mixtures:
     return Mixtures(model)
 
 
-class Mixtures(nn.Module):
+class Mixtures(Beside):
     """See `Adapters`; a set is a mixture of soft prompts.
 
     As a module it gives the loss of texts behind prompts and vectors of a set; its parameters are the sets' alone.
     """
 
-    behind = False
-
     def __init__(self, model: Any):
-        super().__init__()
-        self._model = [model]  # in a list, so that the model's parameters are none of this module's
+        super().__init__(model)
         self.sets: nn.ModuleDict = nn.ModuleDict()
-
-    @property
-    def model(self) -> Any:
-        """Return the model."""
-        return self._model[0]
-
-    @property
-    def trained(self) -> nn.Module:
-        """See `Adapters`."""
-        return self
 
     def add(self, name: str, mixture: MixtureOfSoftPrompts) -> None:
         """See `Adapters`; what a mixture starts from is more than a few tokens, so it is made before."""
         self.sets[name] = mixture.to(self.model.device)
-
-    def use(self, name: str | None) -> None:
-        """See `Adapters`; what stands in front of a text changes nothing in the model."""
 
     def own(self, name: str) -> Mapping[str, Tensor]:
         """See `Adapters`."""

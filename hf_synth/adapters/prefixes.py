@@ -15,6 +15,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from . import WEIGHTS
+from .beside import Beside
 
 
 def attach(model: Any, adapt: str, size: int) -> Prefixes:
@@ -22,7 +23,7 @@ def attach(model: Any, adapt: str, size: int) -> Prefixes:
     return Prefixes(model)
 
 
-class Prefixes(nn.Module):
+class Prefixes(Beside):
     """See `Adapters`; a set is a prefix [2 · layers, heads, tokens, size] and an infix [tokens, width], maybe empty.
 
     As a module it is the model with a label's prefix and infix around each row; its parameters are these alone.
@@ -31,19 +32,8 @@ class Prefixes(nn.Module):
     behind = True  # the infix stands behind a prompt's text
 
     def __init__(self, model: Any):
-        super().__init__()
-        self._model = [model]  # in a list, so that the model's parameters are none of this module's
+        super().__init__(model)
         self.prefix, self.infix = nn.ParameterDict(), nn.ParameterDict()
-
-    @property
-    def model(self) -> Any:
-        """Return the model, which all labels share."""
-        return self._model[0]
-
-    @property
-    def trained(self) -> nn.Module:
-        """See `Adapters`."""
-        return self
 
     @torch.no_grad()
     def add(self, name: str, ids: list[int], infix: Sequence[int] = ()) -> None:
@@ -54,9 +44,6 @@ class Prefixes(nn.Module):
         self.prefix[name] = nn.Parameter(torch.stack(kept).float())
         embedded = self.model.get_input_embeddings()(torch.tensor(list(infix), dtype=torch.long, device=tokens.device))
         self.infix[name] = nn.Parameter(embedded.float())
-
-    def use(self, name: str | None) -> None:
-        """See `Adapters`; what stands in front of a text changes nothing in the model."""
 
     def own(self, name: str) -> Mapping[str, torch.Tensor]:
         """See `Adapters`."""

@@ -13,6 +13,7 @@ import numpy as np
 from ..metrics.classification import wilson
 from ..metrics.tokens import words
 from . import limits
+from .counts import apart, by_chance
 from .records import Level, Rows, Verdict, percent, share_of, skipped
 
 # English words that name a side; a text counts for a side whose words it has and the other's it has not.
@@ -30,7 +31,6 @@ GROUPS = {
         "muslim muslims islam islamic mosque mosques quran koran imam",
     ),
 }
-DRAWS = 500  # by which chance is known
 
 
 def groups(own: Rows, real: Rows | None, seed: int) -> Verdict:
@@ -72,13 +72,10 @@ def _axes(rows: Rows, seed: int) -> dict[str, dict[str, Any]]:
         if sizes.min() < limits.LEAST:
             continue
         shares = counts / sizes[:, None]
-        pooled = counts.sum(0) / sizes.sum()
-        drawn = [draw.multinomial(size, pooled, DRAWS) / size for size in sizes]
-        chance = float(np.quantile(0.5 * np.abs(drawn[0] - drawn[1]).sum(1), 0.95))
         told[axis] = {
             "rows": sizes.tolist(),
-            "distance": 0.5 * float(np.abs(shares[0] - shares[1]).sum()),
-            "chance": chance,
+            "distance": apart(counts, sizes),
+            "chance": float(np.quantile(by_chance(counts.sum(0), sizes, draw), 0.95)),
             "shares": {name: shares[:, at].tolist() for at, name in enumerate(rows.names)},
         }
     return told

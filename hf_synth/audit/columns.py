@@ -74,6 +74,9 @@ def text_columns(data: Dataset, given: Sequence[str], label: str | None, key: st
         for name in given:
             if name not in data.column_names:
                 raise InputError(f"`text_columns` {unknown('of ' + key, name, data.column_names)}")
+            kind = data.features[name]
+            if getattr(getattr(kind, "feature", kind), "dtype", "") not in ("string", "large_string"):
+                raise InputError(f"`text_columns`: {name!r} of {key} holds no texts but {kind}")
         return list(given)
     strings = [
         name

@@ -13,8 +13,8 @@ from ..columns import names_of
 from ..errors import InputError, reason_of, unknown
 from ..folder import PROVENANCE
 from ..metrics.sampling import drawn
-from ..produce import known_as
-from ..reference import Judge, load_labelled, load_real, load_reference
+from ..models import known_as
+from ..reference import WHOLE, RealRows, load_labelled, load_real, load_reference
 from ..task import Task
 from .columns import label_column, text_columns
 from .records import Asked, Rows, Tagged
@@ -127,8 +127,9 @@ def rows_of(
     names = list(named or sorted({values[at] for at in kept}))
     if not named and len(kept) >= MANY and 2 * len(names) > len(kept):
         raise InputError(f"`{key}`: the column {label!r} holds {len(names)} values in {len(kept)} rows: no labels")
-    of = {own: at for at, own in enumerate(names)}
+    of = {name: at for at, name in enumerate(names)}
     texts = _joined([some[column][:] for column in columns])
+    own = {} if labelled else _kinds(some.select(kept), columns[0], label, key)
     rows = Rows(
         [texts[at] for at in kept],
         np.array([of[values[at]] for at in kept]),
@@ -136,8 +137,7 @@ def rows_of(
         np.array([places[at] for at in kept]),
         attributes=[some["attributes"][at] for at in kept] if _has_attributes(data) else None,
         labelled=labelled,
-        tags=None if labelled else _tagged(some.select(kept), columns[0], label, key),
-        asked=None if labelled else _asked(some.select(kept), label),
+        **own,
     )
     facts = {"name": name, "split": split, "text_columns": list(columns), "label_column": label}
     counts = {"rows": len(data), "read": len(places), "unlabelled": len(places) - len(kept)}
@@ -161,6 +161,16 @@ def names_of_all(data: Dataset, label: str) -> tuple[list[str | None], bool]:
     if any(isinstance(value, (list, dict)) or str(value).startswith(PARSE) for value in given):
         return [None if value is None else ONE for value in found], False
     return [None if value is None else str(value) for value in found], True
+
+
+def _kinds(data: Dataset, column: str, label: str, key: str) -> dict[str, Any]:
+    """Return what rows without one label each hold, by its name in `Rows`.
+
+    Raises:
+        InputError: If a row has more or fewer tags than tokens, or tags without names.
+    """
+    found: dict[str, Any] = {"tags": _tagged(data, column, label, key), "asked": _asked(data, label)}
+    return {**found, "sets": _sets(data, column, label), "parses": _parses(data, label)}
 
 
 def _tagged(data: Dataset, column: str, label: str, key: str) -> list[Tagged] | None:
@@ -189,8 +199,24 @@ def _asked(data: Dataset, label: str) -> list[Asked] | None:
         isinstance(answer, dict) and {"text", "answer_start"} <= {*answer} for answer in answers
     ):
         return None
-    firsts = [(*answer["text"][:1], *answer["answer_start"][:1]) or ("", 0) for answer in answers]
-    return [Asked(*row, *first) for *row, first in zip(data["context"], data["question"], firsts, strict=True)]
+    firsts = [next(zip(answer["text"], answer["answer_start"], strict=False), ("", 0)) for answer in answers]
+    texts = zip(data["context"], data["question"], firsts, strict=True)
+    return [Asked(context or "", question or "", *first) for context, question, first in texts]
+
+
+def _sets(data: Dataset, column: str, label: str) -> list[list[str]] | None:
+    """Return the labels of each row of a text and any number of them; none where rows hold something else."""
+    feature: Any = data.features[label]
+    kind = getattr(getattr(feature, "feature", None), "dtype", None)
+    if isinstance(data[0][column], list) or kind not in ("string", "int64"):
+        return None
+    return [[str(name) for name in names_of(value, feature)] for value in data[label][:]]
+
+
+def _parses(data: Dataset, label: str) -> list[str] | None:
+    """Return the parse of each row; none where rows hold something else."""
+    values = data[label][:]
+    return values if all(isinstance(value, str) for value in values) else None
 
 
 def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None, most: int, seed: int) -> Real:
@@ -218,7 +244,7 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
     return Real(test, load(path, "reference", ("train",), most, seed, texts=columns))
 
 
-def real_of(judge: Judge, path: str | None, task: Task, most: int, seed: int) -> Real:
+def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int) -> Real:
     """Return loaded real rows under a task's names, with the `train` split where it has one.
 
     Args:
@@ -229,14 +255,14 @@ def real_of(judge: Judge, path: str | None, task: Task, most: int, seed: int) ->
         seed: Decides which.
     """
 
-    def of(real: Judge) -> Loaded:
+    def of(real: RealRows) -> Loaded:
         return rows_of(
             real.data, list(task.columns), task.label_column, real.name, real.split, most, seed, "reference"
         )
 
     own = task.reference.path if task.reference else None
     path = path or (own if judge.name == own else None)
-    if path is None or judge.split == "train" or "train" not in splits_of(path, "reference"):
+    if path is None or judge.split in ("train", WHOLE) or "train" not in splits_of(path, "reference"):
         return Real(of(judge), None)
     return Real(of(judge), of(load_labelled(task, path, "train", "reference")))
 

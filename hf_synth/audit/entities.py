@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..bio import OUTSIDE
 from ..metrics.tag_distribution import divergence, span_agreement, tag_distribution
 from . import limits
 from .records import Level, Rows, Verdict, percent, skipped
@@ -15,6 +16,9 @@ def spread(own: Rows, real: Rows | None) -> Verdict:
     Judged by the upper end of the interval of the share that is tagged alike.
     """
     check = "tags"
+    every = (tag for side in (own, real) if side for _, tags in side.tags or () for tag in tags)
+    if (odd := next((tag for tag in every if tag != OUTSIDE and tag[:2] not in ("B-", "I-")), None)) is not None:
+        return skipped(check, f"the tag {odd!r} is none of `O`, `B-X` and `I-X`", rows=len(own))
     mine, theirs = _figures(own), None if real is None else _figures(real)
     alike = None if mine is None else mine["span_agreement"]
     if mine is None or alike is None:

@@ -32,7 +32,8 @@ def text_map(own: Rows, real: Rows | None, seed: int) -> dict[str, Any] | None:
 
     some = None if real is None or real.vectors is None else real.take(drawn(len(real), REFERENCE, seed))
     vectors = own.vectors if some is None else np.concatenate([own.vectors, some.vectors])
-    start = "pca" if vectors.shape[1] > 1 else "random"
+    # Where all are the same, components have no spread to be scaled by: TSNE would crash the process.
+    start = "pca" if vectors.shape[1] > 1 and np.ptp(vectors, axis=0).any() else "random"
     near = TSNE(init=start, random_state=seed, perplexity=min(30.0, (len(vectors) - 1) / 3), metric="cosine")
     places = np.round(_scaled(near.fit_transform(np.asarray(vectors, dtype=np.float32))), 4).tolist()
     return {

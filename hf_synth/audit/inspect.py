@@ -26,8 +26,11 @@ from . import (
     memorisation,
     naturalness,
     oracle,
+    parses,
     privacy,
     questions,
+    relations,
+    sets,
     texts,
     usefulness,
 )
@@ -38,9 +41,15 @@ from .learnt import Learnt
 from .records import Ints, Rows, Sample, Verdict, skipped
 from .report import report
 
-FIRST = ("memorisation", "canaries", "corpus rows", "personal data")  # where a generator learnt from real rows
+FIRST = (
+    "memorisation",
+    "canaries",
+    "corpus rows",
+    "corpus spans",
+    "personal data",
+)  # where a generator learnt from real rows
 ONE_LABEL = "rows have no one label each"
-LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "group words", "attributes")
+LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "long tail", "group words", "attributes")
 EXCERPT = 100  # characters of a row that are shown
 
 
@@ -53,6 +62,7 @@ def inspect(
     canaries: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
     learnt: Learnt | None = None,
+    marks: Sequence[str] = (),
     embedded: int = 2_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -66,6 +76,7 @@ def inspect(
         canaries: Secrets that were planted in what the generator was tuned on.
         prompts: What the generator was asked.
         learnt: What its generator learnt from, or was shown: the checks of that come first.
+        marks: What stands in the texts in place of entities that are related or not.
         embedded: Rows that are encoded, and whose labels are judged.
         seed: Decides every draw.
 
@@ -81,6 +92,7 @@ def inspect(
     parts += [Rows.plain(texts) if texts else None for texts in (corpus, others)]
     beside = [None if part is None else _encoded(part, through, embedded, seed) for part in parts]
     some = Sample(_encoded(rows, through, embedded, seed), *beside)
+    used = [*_used(some, seed)]
     lengths, drawn_map = texts.counted(rows), usefulness.data_map(some.own, seed)
     real_lengths = None if test is None else (test.rows, texts.counted(test.rows))
     found = [
@@ -90,10 +102,11 @@ def inspect(
         privacy.personal(rows),
         *([] if prompts is None else [privacy.personal_prompts(prompts)]),
         *_repeats(rows, some, real, seed),
-        *_labelled(rows, some, real, through, seed),
+        *_labelled(rows, some, real, through, used[0], seed),
+        *_shaped(rows, None if test is None else test.rows, marks, seed),
         *_texts(rows, lengths, real_lengths, seed),
         *_compared(some, through, lengths, real_lengths, seed),
-        *_used(some, seed),
+        *used,
         drawn_map[0],
     ]
     first = FIRST if learnt else ()
@@ -133,7 +146,12 @@ def _leaks(rows: Rows, real: Real | None, some: Sample, corpus: Sequence[str] | 
             yield leakage.train_rows(rows, leakage.read(train.texts).copies(rows.texts), near)
     if corpus is not None:
         near = leakage.alike(some.own, some.corpus, some.unseen)
-        yield leakage.corpus_rows(rows, leakage.read(corpus).copies(rows.texts), near)
+        read = leakage.read(corpus)
+        copies = read.copies(rows.texts)
+        yield leakage.corpus_rows(rows, copies, near)
+        yield leakage.corpus_spans(
+            rows, copies, None if some.unseen is None else leakage.span_share(some.unseen, read)
+        )
 
 
 def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator[Verdict]:
@@ -147,7 +165,8 @@ def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator
         own = real.train.rows if real.train is not None else real.test.rows
         theirs = duplicates.grouped(own.take(drawn(len(own), len(rows), seed)), seed)
         exact, near = map(duplicates.rate, theirs)
-        meant = None if some.test.vectors is None else duplicates.meaning(some.test, seed).value
+        as_many = some.test.take(drawn(len(some.test), len(some.own), seed))
+        meant = None if as_many.vectors is None else duplicates.meaning(as_many, seed).value
     yield duplicates.exact(rows, same, seed, exact)
     yield duplicates.near(rows, alike, seed, near)
     if rows.labelled:
@@ -155,13 +174,11 @@ def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator
     yield duplicates.meaning(some.own, seed, meant)
 
 
-def _labelled(rows: Rows, some: Sample, real: Real | None, through: Instruments, seed: int) -> Iterator[Verdict]:
+def _labelled(
+    rows: Rows, some: Sample, real: Real | None, through: Instruments, useful: Verdict, seed: int
+) -> Iterator[Verdict]:
     if not rows.labelled:
         yield from (skipped(check, ONE_LABEL) for check in LABEL_CHECKS)
-        if rows.tags is not None:
-            yield entities.spread(rows, None if real is None else real.test.rows)
-        if rows.asked is not None:
-            yield questions.answerable(rows, None if real is None else real.test.rows)
         return
     yield labels.suspects(some.own, seed)
     if some.test is not None:
@@ -175,8 +192,25 @@ def _labelled(rows: Rows, some: Sample, real: Real | None, through: Instruments,
         test = None if some.test is None else _few(some.test, seed)
         yield oracle.given("judge", through.judge, _few(some.own, seed), test)
     yield balance.shares(rows, None if real is None else real.test.rows)
+    yield balance.long_tail(rows, useful)
     yield bias.groups(rows, None if real is None else real.test.rows, seed)
     yield bias.attributes(rows, rows.attributes)
+
+
+def _shaped(rows: Rows, real: Rows | None, marks: Sequence[str], seed: int) -> Iterator[Verdict]:
+    """Yield the checks of rows of a kind that has some of its own."""
+    if rows.tags is not None:
+        yield entities.spread(rows, real)
+    if rows.asked is not None:
+        yield questions.answerable(rows, real)
+    if rows.sets is not None:
+        theirs = None if real is None else real.sets
+        yield sets.sizes(rows.sets, theirs, seed)
+        yield sets.together(rows.sets, theirs)
+    if rows.parses is not None:
+        yield from parses.checks(rows, real, seed)
+    if marks:
+        yield from relations.checks(rows, real, marks, seed)
 
 
 def _few(rows: Rows, seed: int) -> Rows:

@@ -48,15 +48,18 @@ def spans_test(own: Rows, copies: Copies, baseline: float | None) -> Verdict:
         copies: With the test split.
         baseline: The same share of the reference's own train split.
     """
-    told = share_of(int((copies.longest >= SPAN).sum()), len(own))
-    limit = max(limits.SPANS, limits.SPANS_TIMES * (baseline or 0.0))
-    reason = f"{percent(told['share'])} of the rows have {SPAN} words in a row from the test split"
-    if baseline is not None:
-        reason += f" ({percent(baseline)} of the reference's train split)"
-    rows = [_row(own, copies, at, copies.reference) for at in worst(copies).tolist()]
-    verdict: Level = "look" if told["interval"][0] > limit else "good"
-    named, told = rows[: limits.MOST_ROWS], {**told, "reference_train": baseline}
-    return Verdict("test spans", verdict, told["share"], limit, reason, named, told, len(rows))
+    return _spans("test spans", own, copies, ("the test split", "the reference's train split"), baseline)
+
+
+def corpus_spans(own: Rows, copies: Copies, baseline: float | None) -> Verdict:
+    """Rows with eight words in a row from what conditioned the generation, such as the few shots of its generator.
+
+    Args:
+        own: The data set.
+        copies: With the corpus.
+        baseline: The same share of real rows that were not in it.
+    """
+    return _spans("corpus spans", own, copies, ("one text of the corpus", "rows it was not made from"), baseline)
 
 
 def span_share(rows: Rows, reference: Reference) -> float:
@@ -159,6 +162,20 @@ def _within(texts: Sequence[str], characters: int) -> Iterator[str]:
         if (characters := characters - len(text)) < 0:
             return
         yield text
+
+
+def _spans(check: str, own: Rows, copies: Copies, named: tuple[str, str], baseline: float | None) -> Verdict:
+    """Return the verdict on rows with eight words in a row from some texts, beside a share of `named` others."""
+    told = share_of(int((copies.longest >= SPAN).sum()), len(own))
+    limit = max(limits.SPANS, limits.SPANS_TIMES * (baseline or 0.0))
+    reason = f"{percent(told['share'])} of the rows have {SPAN} words in a row from {named[0]}"
+    if baseline is not None:
+        reason += f" ({percent(baseline)} of {named[1]})"
+    long = [at for at in worst(copies).tolist() if copies.longest[at] >= SPAN]  # not a whole text of fewer words
+    rows = [_row(own, copies, at, copies.reference) for at in long]
+    verdict: Level = "look" if told["interval"][0] > limit else "good"
+    told |= {"reference_train" if check == "test spans" else "usual": baseline}
+    return Verdict(check, verdict, told["share"], limit, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
 
 def _verbatim(own: Rows, copies: Copies) -> list[dict[str, Any]]:

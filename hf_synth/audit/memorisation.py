@@ -37,7 +37,8 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
         held = f" {' '.join(words(text))} "
         stands = [n for n, one in enumerate(wanted) if one and f" {one} " in held]
         rows += [{"row": int(own.index[at]), "canary": n} for n in stands]
-    reason = f"{len(rows)} of {len(own):,} rows hold one of {len(planted)} canaries"
+    count = len({row["row"] for row in rows})  # each once, though it may hold several
+    reason = f"{count} of {len(own):,} rows hold one of {len(planted)} canaries"
     told: dict = {"rows": len(own), "canaries": len(planted), "exposure": None}
     with_digits = [secret for secret in planted if re.search(r"\d", secret)]
     if score is not None and with_digits:
@@ -53,7 +54,7 @@ def canaries(own: Rows, planted: Sequence[str] | None, score: Score | None, seed
         reason += f"; the most exposed has {max(bits):.1f} of {np.log2(max(beside) + 1):.0f} bits"
     high = bool(told["exposure"]) and _by_chance(told["exposures"]) < limits.EXPOSED
     verdict: Level = "bad" if rows else "look" if high else "good"
-    return Verdict(check, verdict, len(rows), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
+    return Verdict(check, verdict, count, 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
 
 def _by_chance(bits: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..metrics.mauve import mauve
 from ..metrics.perplexity import perplexity
 from ..metrics.readability import grades, readability
+from ..metrics.sampling import drawn
 from . import limits
 from .records import Level, Rows, Verdict, skipped
 
@@ -24,10 +25,10 @@ def closeness(own: Rows, real: Rows | None, seed: int) -> Verdict:
     half = min(len(real) // 2, len(own))
     try:
         clusters = max(2, half // 20)
-        mine = mauve(own.vectors[:half], real.vectors[:half], clusters=clusters, seed=seed)
-        order = np.random.default_rng(seed).permutation(len(real))
+        order = np.random.default_rng(seed).permutation(len(real))  # rows may stand sorted by label
         one, other = real.vectors[order[:half]], real.vectors[order[half : 2 * half]]
-        theirs = mauve(one, other, clusters=clusters, seed=seed)
+        some = own.vectors[drawn(len(own), half, seed)]
+        mine, theirs = (mauve(side, one, clusters=clusters, seed=seed) for side in (some, other))
     except InputError as error:
         return skipped(check, str(error))
     limit = limits.UNNATURAL * theirs["mauve"]

@@ -98,9 +98,11 @@ def told_by_tree(table: Floats, labels: Ints, seed: int) -> int:
     check_sklearn()
     from sklearn.tree import DecisionTreeClassifier
 
+    classes = int(labels.max()) + 1  # each needs a leaf, or of many classes most could never be told
+
     def fit(train: Sequence[int] | Any, test: Sequence[int] | Any) -> Floats:
-        tree = DecisionTreeClassifier(max_leaf_nodes=16, min_samples_leaf=10, random_state=seed)
-        told = np.full((len(test), int(labels.max()) + 1), NONE)
+        tree = DecisionTreeClassifier(max_leaf_nodes=max(16, 2 * classes), min_samples_leaf=10, random_state=seed)
+        told = np.full((len(test), classes), NONE)
         tree.fit(table[train], labels[train])
         told[:, tree.classes_] = np.log(tree.predict_proba(table[test]).clip(min=1e-12))
         return told

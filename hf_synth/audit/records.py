@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..metrics.classification import wilson
 Floats = NDArray[Any]  # of either precision
 Ints = NDArray[np.int64]
 Tagged = tuple[Sequence[str], Sequence[str]]
+PARTS = ("texts", "attributes", "tags", "asked", "sets", "parses")  # of rows, one value each
 Level = Literal["good", "look", "bad", "skipped"]
 
 
@@ -40,6 +41,8 @@ class Rows:
         labelled: Whether a row has one label; where it has tags, spans or a parse, all rows are of one class here.
         tags: Tokens and BIO tags of each row, where it has such.
         asked: Its question, where it has one with an answer in a context.
+        sets: Its labels, where it has any number of them.
+        parses: Its parse, where it has one.
     """
 
     texts: Sequence[str]
@@ -51,6 +54,8 @@ class Rows:
     labelled: bool = True
     tags: Sequence[Tagged] | None = None
     asked: Sequence[Asked] | None = None
+    sets: Sequence[Sequence[str]] | None = None
+    parses: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -63,14 +68,10 @@ class Rows:
     def take(self, places: Sequence[int]) -> Rows:
         """Return some of the rows."""
         at = np.asarray(places, dtype=np.int64)
+        given = {name: getattr(self, name) for name in PARTS}
+        some: Any = {name: [own[place] for place in at] for name, own in given.items() if own is not None}
         vectors = None if self.vectors is None else self.vectors[at]
-        attributes = None if self.attributes is None else [self.attributes[place] for place in at]
-        tags = None if self.tags is None else [self.tags[place] for place in at]
-        asked = None if self.asked is None else [self.asked[place] for place in at]
-        texts = [self.texts[place] for place in at]
-        return Rows(
-            texts, self.labels[at], self.names, self.index[at], vectors, attributes, self.labelled, tags, asked
-        )
+        return replace(self, labels=self.labels[at], index=self.index[at], vectors=vectors, **some)
 
 
 @dataclass(frozen=True)

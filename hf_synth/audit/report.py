@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ..version import installed
 from .records import Verdict
 
 PACKAGES = (
@@ -58,13 +58,6 @@ def report(
         "measures": {one.check: one.measures for one in verdicts},
         "first": list(first),
         "figures": figures,
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: installed(name) for name in PACKAGES},
         "instruments": instruments or {"encoder": None},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

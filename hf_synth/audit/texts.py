@@ -36,7 +36,7 @@ def short(own: Rows, lengths: Ints, real: tuple[Rows, Ints] | None) -> Verdict:
         lengths: Words of its texts.
         real: Rows of the reference and their words: where its classes are as short, ours may be.
     """
-    found, worst, over, excess = {}, 0, 0.0, -1.0
+    found, worst, over, usual, excess = {}, 0, 0.0, 0.0, -1.0
     for label, name in enumerate(own.names):
         mine = lengths[own.labels == label]
         if len(mine) < limits.LEAST:
@@ -45,15 +45,16 @@ def short(own: Rows, lengths: Ints, real: tuple[Rows, Ints] | None) -> Verdict:
         theirs = _short_share(real, name)
         found[name] = {"rows": len(mine), "short": share, "reference": theirs}
         if share - (theirs or 0.0) > excess:
-            worst, over, excess = label, share, share - (theirs or 0.0)
+            worst, over, usual = label, share, theirs or 0.0
+            excess = over - usual
     if not found:
         return skipped("short texts", f"no class has {limits.LEAST} rows")
     places = np.flatnonzero((lengths < limits.SHORT_WORDS) & (own.labels == worst))
     reason = f"{percent(over)} of the texts of {own.names[worst]!r} have fewer than {limits.SHORT_WORDS} words"
     rows = [{"row": int(own.index[at]), "label": own.names[worst], "words": int(lengths[at])} for at in places]
     verdict = level(excess, limits.SHORT)
-    told = {"rows": len(own), "classes": found}
-    return Verdict("short texts", verdict, over, limits.SHORT[0], reason, rows[: limits.MOST_ROWS], told, len(rows))
+    told, limit = {"rows": len(own), "classes": found}, limits.SHORT[0] + usual
+    return Verdict("short texts", verdict, over, limit, reason, rows[: limits.MOST_ROWS], told, len(rows))
 
 
 def _short_share(real: tuple[Rows, Ints] | None, name: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import InputError
 from ..metrics.calibration import calibration
 from ..metrics.classification import wilson
 from ..metrics.sampling import bootstrap, drawn
+from ..planner import by_frequency, thirds
 from . import limits
 from .probe import features, log_probabilities
 from .records import Floats, Ints, Level, Rows, Verdict, level, percent, skipped
@@ -34,16 +36,18 @@ def learnt(own: Rows, train: Rows | None, test: Rows, seed: int) -> list[Verdict
         return [skipped(check, "class names differ from the reference's") for check in checks]
     wanted = np.array([list(own.names).index(test.names[at]) for at in test.labels])
     try:
-        mine = _tells(own, own.labels, test, len(own.names))
-        theirs = both = None
+        sides = {"synthetic to real": _tells(own, own.labels, test, len(own.names))}
+        rows = np.bincount(wanted, minlength=len(own.names))
         if train is not None:
             train = train.take([at for at, label in enumerate(train.labels) if train.names[label] in own.names])
             labels = np.array([list(own.names).index(train.names[at]) for at in train.labels])
-            theirs, both = _beside(own, train, labels, test, seed)
+            sides["real to real"], sides["both to real"] = _beside(own, train, labels, test, seed)
+            rows = np.bincount(labels, minlength=len(own.names))
         curve = _curve(own, test, wanted, seed)
     except InputError as error:
         return [skipped(check, str(error)) for check in checks]
-    return [_useful(own, mine, theirs, both, wanted, seed), _calibrated(mine, theirs, wanted, seed), curve]
+    mine, theirs = sides["synthetic to real"], sides.get("real to real")
+    return [_useful(own, sides, wanted, rows, seed), _calibrated(mine, theirs, wanted, seed), curve]
 
 
 def _tells(rows: Rows, labels: Ints, test: Rows, classes: int) -> Floats:
@@ -63,23 +67,38 @@ def _beside(own: Rows, train: Rows, labels: Ints, test: Rows, seed: int) -> tupl
     return _tells(train.take(some), labels[some], test, len(own.names)), _tells(both, joined, test, len(own.names))
 
 
-def _useful(own: Rows, mine: Floats, theirs: Floats | None, both: Floats | None, wanted: Ints, seed: int) -> Verdict:
+def _useful(own: Rows, sides: Mapping[str, Floats], wanted: Ints, rows: Ints, seed: int) -> Verdict:
     check = "usefulness"
     told: dict[str, Any] = {"rows": len(own), "seed": seed, "reference_rows": len(wanted)}
-    sides = {"synthetic to real": mine, "real to real": theirs, "both to real": both}
-    right = {name: (table.argmax(1) == wanted) for name, table in sides.items() if table is not None}
+    right = {name: (table.argmax(1) == wanted) for name, table in sides.items()}
     told |= {name: _scores(hits, wanted, own.names) for name, hits in right.items()}
+    told["tail"] = _by_frequency(sides, wanted, rows)
     value = float(right["synthetic to real"].mean())
     reason = f"trained on these rows, a light classifier is right on {percent(value)} of real ones"
-    if theirs is None:
+    if "real to real" not in sides:
         return skipped(check, reason + "; the reference has no train split to compare with", **told)
     gaps = right["real to real"].astype(float) - right["synthetic to real"]
     interval = bootstrap(gaps, seed=seed)
     told |= {"gap": float(gaps.mean()), "gap_interval": list(interval)}
     real, joined = (percent(right[name].mean()) for name in ("real to real", "both to real"))
-    reason += f", on {real} with as many real ones, {joined} with both"
+    few = int(rows.sum())
+    reason += f", on {real} with {'as many' if few >= len(own) else f'{few:,}'} real ones, {joined} with both"
     limit = float(right["real to real"].mean()) - limits.USEFUL[0]
     return Verdict(check, level(interval[0], limits.USEFUL), value, limit, reason, (), told)
+
+
+def _by_frequency(sides: Mapping[str, Floats], wanted: Ints, rows: Ints) -> dict[str, Any]:
+    """Return what each side learns of the most frequent third of the classes, of the rarest, and of those between.
+
+    Args:
+        sides: Name -> log-probabilities of the test rows.
+        wanted: Their classes.
+        rows: Real rows of each class, by which it is frequent or rare.
+    """
+    here = rows[np.unique(wanted)]
+    parts = {name: here[own].mean() for name, own in thirds(here).items()}
+    found = {name: by_frequency(table.argmax(1), wanted, rows) for name, table in sides.items()}
+    return {"head_to_tail": float(parts["head"] / max(parts["tail"], 1)), **found}
 
 
 def _scores(right: Ints, wanted: Ints, names: Any) -> dict[str, Any]:

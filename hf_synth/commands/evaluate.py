@@ -6,28 +6,37 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backends import open_generator
 from ..baselines import judge_baselines
 from ..card import model_card
-from ..card_merge import merge_card
+from ..card_merge import decode_card, merge_card
 from ..deploy import footprint, prompting_rate, sentence
 from ..errors import InputError
 from ..generators.base import Generator, Scorer
+from ..home import locked
 from ..inspected import write_student
-from ..journal import write_whole
+from ..journal import write_json, write_whole
 from ..learners import learner
 from ..produce import Plan
-from ..reference import WHOLE, Judge, NotEvaluated, load_reference
+from ..reference import WHOLE, NotEvaluated, RealRows, load_reference
 from ..report import report_of, show, student_of
+from ..request import rows_digest
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .generate import console, output_folder, plan_of
 from .options import parse
 from .train import load_splits
 
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
-def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str, generator: Generator | None) -> dict:
+    from ..task import Task
+
+
+def judge(
+    plan: Plan, output: OutputConfig, folder: Path, reference: RealRows | str, generator: Generator | None
+) -> dict:
     """Judge `folder/model` and write `report.json` and the model's card.
 
     Args:
@@ -42,18 +51,14 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     """
     facts = _read(folder / "dataset" / "hf_synth" / "facts.json")
     training = _read(folder / "model" / "training.json")
-    given = training["given_rows"] + training["validation_rows"]
-    if given != facts["rows"] and not training["given_weights"]:  # rows with weights may be some of all
-        raise InputError(
-            f"{str(folder / 'model')!r} was trained on {given} rows, and {str(folder / 'dataset')!r} holds "
-            f"{facts['rows']}: train again first"
-        )
+    data = load_splits(folder / "dataset", plan.task)
+    _refuse_other_rows(plan.task, training, data, folder)
     refuse_leak(training["real"], reference)
     for source in facts["sources"]:
         refuse_leak({"name": source["path"], "split": source["split"]}, reference, "corpus")
     report = report_of(facts, training)
     report["dataset_id"] = output.hub_id
-    rows = load_splits(folder / "dataset", plan.task)["train"] if isinstance(reference, str) else reference.data
+    rows = data["train"] if isinstance(reference, str) else reference.data
     kind, max_length = learner(plan.task), training["settings"]["max_length"]
     texts = kind.columns(rows, plan.task)
     report["deployment"] = footprint(folder / "model", texts, max_length, kind)
@@ -62,25 +67,45 @@ def judge(plan: Plan, output: OutputConfig, folder: Path, reference: Judge | str
     else:
         student = kind.predict(folder / "model", reference.data, plan.task, max_length)
         report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
+        if reference.malformed:
+            report["reference"]["malformed"] = reference.malformed
         report["headline"] = [kind.metric, *kind.beside]
         report["metrics"] = kind.score(plan.task, student, reference.data[plan.task.label_column])
         if output.baseline_rows and plan.method.texts == "generated":
-            write_whole(folder / "report.json", _json(report))  # what is known so far is not lost with the baseline
+            write_json(folder / "report.json", report)  # what is known so far is not lost with the baseline
             generator = _baseline_generator(plan, output, facts["generator"], generator)
             report["baselines"] = judge_baselines(
                 generator, reference, plan.task, output.baseline_rows, plan.config.batch_size, student
             )
     if generator and output.baseline_rows and kind.metric == "accuracy":
         report["deployment"]["prompting"] = prompting_rate(generator, texts, plan.task, plan.config.batch_size)
-    write_whole(folder / "report.json", _json(report))
+    write_json(folder / "report.json", report)
     card = folder / "model" / "README.md"
     ours = model_card(plan.task, report, training)
-    write_whole(card, merge_card(ours, card.read_text() if card.exists() else None))
+    theirs = decode_card(card.read_bytes(), str(card)) if card.exists() else None
+    write_whole(card, merge_card(ours, theirs, str(card)))
     if report["metrics"]:
         write_student(folder / "dataset", student_of(report))
     show(report, console)
     console.print(sentence(report["deployment"]), markup=False)
     return report
+
+
+def _refuse_other_rows(task: Task, training: Mapping[str, Any], data: DatasetDict, folder: Path) -> None:
+    """Refuse a model that was trained on other rows than the data set's, on whose card its figures would stand.
+
+    Raises:
+        InputError: If it was.
+    """
+    given, here = training["given_rows"] + training["validation_rows"], sum(map(len, data.values()))
+    ours = rows_digest(task, data)
+    # Rows with weights may be some of all; a model from before tells no sha256.
+    if not training["given_weights"] and (given != here or training.get("given_sha256", ours) != ours):
+        other = "others" if given == here else here
+        raise InputError(
+            f"{str(folder / 'model')!r} was trained on {given} rows, and {str(folder / 'dataset')!r} holds "
+            f"{other}: train again first"
+        )
 
 
 def _baseline_generator(
@@ -102,7 +127,7 @@ def _baseline_generator(
     return generator
 
 
-def reference_or_reason(plan: Plan, output: OutputConfig) -> Judge | str:
+def reference_or_reason(plan: Plan, output: OutputConfig) -> RealRows | str:
     """Return the real rows, or why there are none."""
     try:
         return load_reference(plan.task, output.reference, output.reference_split)
@@ -110,7 +135,7 @@ def reference_or_reason(plan: Plan, output: OutputConfig) -> Judge | str:
         return str(reason)
 
 
-def refuse_leak(real: Mapping[str, Any] | None, reference: Judge | str, what: str = "real_rows") -> None:
+def refuse_leak(real: Mapping[str, Any] | None, reference: RealRows | str, what: str = "real_rows") -> None:
     """Refuse to judge a student on the real rows that it is trained on, or that its texts come from.
 
     Args:
@@ -152,14 +177,11 @@ def main(argv: list[str]) -> int:
                 f"{str(folder / part)!r} is missing: run `hf-synth run`, or `generate` and `train`, first"
             )
     reference = reference_or_reason(plan, found[OutputConfig])
-    judge(plan, found[OutputConfig], folder, reference, None)
+    with locked(folder):
+        judge(plan, found[OutputConfig], folder, reference, None)
     if isinstance(reference, str):
         say_not_evaluated(reference, plan, folder)
     return 0
-
-
-def _json(report: dict[str, Any]) -> str:
-    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
 
 def _read(path: Path) -> dict[str, Any]:

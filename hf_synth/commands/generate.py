@@ -17,8 +17,8 @@ from ..config import strict
 from ..folder import write_folder
 from ..generators.base import Generator
 from ..home import ALONE, check_folder, locked, refuse_held
-from ..leaks import kept_here
 from ..leaving import reads_real
+from ..marks import kept_here
 from ..produce import HERE, Plan, examples, produce
 from ..progress import Watch
 from ..ranks import Ranks, launched
@@ -103,19 +103,15 @@ def generate(
     few = plan.config.num_rows < len(plan.task.cells)
     if ranks.rank == 0 and few:
         console.print(f"{len(plan.task.cells)} labels, and `num_rows: {plan.config.num_rows}`: some will have no row")
-    if ranks.rank == 0:
-        write_local(folder, plan.config, plan.method_config, output.reference)
     kept = {"private": behind} if (behind := kept_here(plan, output.private)) else {}
+
+    def use(work: Path, facts: dict[str, Any]) -> dict[str, Any]:
+        write_local(folder, plan.config, plan.method_config, output.reference)
+        return write_folder(work, folder / "dataset", plan.task, {**facts, **kept})
+
     try:
         push_parts(plan, generator, folder, output, console, watch, ranks)
-        return produce(
-            plan,
-            generator,
-            folder,
-            lambda work, facts: write_folder(work, folder / "dataset", plan.task, {**facts, **kept}),
-            watch,
-            ranks,
-        )
+        return produce(plan, generator, folder, use, watch, ranks)
     finally:
         watch.close()
 

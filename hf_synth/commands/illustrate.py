@@ -13,9 +13,7 @@ from .sharing import check_given, hand_over
 
 def main(argv: list[str]) -> int:
     """Run the verb; the data set may stand without its flag."""
-    if argv and not argv[0].startswith("-"):
-        argv = ["--dataset", *argv]
-    config = parse(argv, "hf-synth illustrate", IllustrateConfig, method=False)[IllustrateConfig]
+    config = parse(argv, "hf-synth illustrate", IllustrateConfig, method=False, bare="dataset")[IllustrateConfig]
     from ..images.produce import Request, produce_images, sentences
 
     check_given(config.dataset, config.hub_id, config.private)

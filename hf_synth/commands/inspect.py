@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from rich.table import Table
 from ..audit.settings import InspectConfig
 from ..errors import InputError
 from ..files import read_lines
+from ..home import locked
 from .options import parse
 
 if TYPE_CHECKING:
     from ..audit.learnt import Learnt
-    from ..reference import Judge
+    from ..reference import RealRows
     from ..task import Task
 
 console = Console(highlight=False)
@@ -67,7 +69,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | None = None) -> dict[str, Any]:
+def report_of(config: InspectConfig, task: Task | None = None, judge: RealRows | None = None) -> dict[str, Any]:
     """Load what the settings name and run all checks.
 
     Args:
@@ -96,11 +98,12 @@ def report_of(config: InspectConfig, task: Task | None = None, judge: Judge | No
     return _texts(config, task, judge)
 
 
-def _texts(config: InspectConfig, task: Task | None, judge: Judge | None) -> dict[str, Any]:
+def _texts(config: InspectConfig, task: Task | None, judge: RealRows | None) -> dict[str, Any]:
     """Run the checks of texts."""
     from ..audit.data import load, load_corpus_texts, load_real_rows, prompts_of, real_of
     from ..audit.inspect import inspect
     from ..audit.instruments import open_instruments
+    from ..audit.relations import marks_of
     from ..inspected import is_ours
 
     task, learnt = task or _task_of(config), None
@@ -124,6 +127,7 @@ def _texts(config: InspectConfig, task: Task | None, judge: Judge | None) -> dic
     through = open_instruments(config)
     asked = prompts_of(Path(config.dataset))
     more: Any = {"canaries": canaries, "prompts": asked, "learnt": learnt, "embedded": config.embedded, "seed": seed}
+    more["marks"] = tuple(task.marks.values()) if task else marks_of(own.rows.texts)
     return inspect(own, real, corpus, through, **more)
 
 
@@ -153,7 +157,9 @@ def _task_of(config: InspectConfig) -> Task | None:
     return recorded(folder.resolve())[1] if is_ours(folder) and not config.text_columns else None
 
 
-def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | None, encoder: str, seed: int) -> None:
+def inspect_run(
+    task: Task, folder: Path, reference: RealRows | str, path: str | None, encoder: str, seed: int
+) -> None:
     """Inspect the data set of a run beside the real rows that judge its model; a kind that cannot be is told so.
 
     Args:
@@ -177,17 +183,24 @@ def inspect_run(task: Task, folder: Path, reference: Judge | str, path: str | No
 
 def main(argv: list[str]) -> int:
     """Run the verb; the data set may stand without its flag."""
-    if argv and not argv[0].startswith("-"):
-        argv = ["--dataset", *argv]
-    config = parse(argv, "hf-synth inspect", InspectConfig, method=False)[InspectConfig]
+    config = parse(argv, "hf-synth inspect", InspectConfig, method=False, bare="dataset")[InspectConfig]
     from ..inspected import is_ours, write_inspection, write_report
 
-    report, folder = report_of(config), Path(config.dataset)
-    if config.output_dir is None and is_ours(folder) and report["dataset"]["split"] == "train":
-        report, where = write_inspection(folder, report), folder / "hf_synth"
-    else:
-        where = Path(config.output_dir or Path("inspect", report["dataset"]["name"].replace("/", "--")))
-        where.mkdir(parents=True, exist_ok=True)
-        write_report(report, where)
+    folder = Path(config.dataset)
+    ours = config.output_dir is None and is_ours(folder)
+    with _held(folder) if ours else nullcontext():
+        report = report_of(config)
+        if ours and report["dataset"]["split"] == "train":
+            report, where = write_inspection(folder, report), folder / "hf_synth"
+        else:
+            where = Path(config.output_dir or Path("inspect", report["dataset"]["name"].replace("/", "--")))
+            where.mkdir(parents=True, exist_ok=True)
+            write_report(report, where)
     show(report, where)
     return 0
+
+
+def _held(folder: Path) -> AbstractContextManager[None]:
+    """Hold the output folder that a data set lies in: who takes it clears away what is written anew beside the set."""
+    home = folder.resolve().parent
+    return locked(home) if (home / "journal").is_dir() else nullcontext()

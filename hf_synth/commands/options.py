@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -18,7 +19,9 @@ from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from ..standing import filled
 
 
-def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> dict[Any, Any]:
+def parse(
+    argv: Sequence[str], prog: str, *kinds: type, method: bool = True, bare: str | None = None
+) -> dict[Any, Any]:
     """Read flags and the YAML file that `--config` names into settings.
 
     Args:
@@ -27,6 +30,7 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
         *kinds: Settings dataclasses; their keys are flat in the YAML file and flags on the command line.
         method: Add the settings of the method that the flags or the file name, under the key `method`, and let its
             defaults stand in for what is left out.
+        bare: A key whose value may stand first, without its flag.
 
     Returns:
         Each dataclass -> its checked settings; `"method"` -> the method's; `"real_rows"` -> what a student learns
@@ -35,6 +39,8 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
     Raises:
         InputError: For an unknown key or a value that is not allowed.
     """
+    if bare and argv and not argv[0].startswith("-"):
+        argv = [f"--{bare}", *argv]
     file, rest = _config_file(argv)
     values = read_yaml(file) if file else {}
     all_kinds = list(kinds)
@@ -47,6 +53,8 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, method: bool = True) -> 
         if key not in everything:
             raise InputError(f"{file}: {unknown('a key', key, sorted(everything))}")
     values |= _flags(rest, prog, all_kinds)
+    if isinstance(values.get("output_dir"), str):  # no shell looks into YAML, or behind `--output_dir=`
+        values["output_dir"] = os.path.expanduser(values["output_dir"])
     if chosen:
         values = filled(chosen, values)
     where = file or "command line"
@@ -77,6 +85,8 @@ def _config_file(argv: Sequence[str]) -> tuple[str | None, list[str]]:
                 raise InputError("`--config` needs the path of a YAML file")
             file, rest[at : at + 2] = rest[at + 1], []
             break
+    if any(word.partition("=")[0] == "--config" for word in rest):
+        raise InputError("`--config` names one YAML file; flags, and no second file, change what it says")
     return file, rest
 
 

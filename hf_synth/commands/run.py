@@ -7,7 +7,7 @@ import os
 from ..backends import open_generator
 from ..errors import InputError
 from ..home import locked, refuse_held
-from ..produce import known_as
+from ..models import known_as
 from ..settings import BUILT, BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
 from .generate import console, generate, plan_and_folder

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import InputError
-from ..leaks import kept_here, stays
+from ..marks import kept_here, stays
 from ..produce import Plan
 from ..settings import OutputConfig
 

@@ -17,9 +17,11 @@ from ..config import strict
 from ..deidentify import Masks, masks_told, open_masks
 from ..errors import InputError, reason_of
 from ..home import locked
-from ..leaks import learnt_from
-from ..produce import Plan, known_as
+from ..marks import behind, learnt_from
+from ..models import known_as
+from ..produce import Plan
 from ..ranks import Ranks
+from ..reference import readable
 from ..settings import OutputConfig, StudentConfig, SynthConfig
 from ..shapes import shape
 from ..task import Task
@@ -68,7 +70,8 @@ def _load(path: str | Path, config: str) -> Any:
     from datasets import load_dataset
 
     try:
-        return load_dataset(str(path), None if config == "default" else config)
+        with readable():
+            return load_dataset(str(path), None if config == "default" else config)
     except (OSError, ValueError) as error:
         what = f"the config {config!r} of {str(path)!r}" if config != "default" else repr(str(path))
         raise InputError(f"`dataset`: {what} cannot be loaded: {reason_of(error)}") from None
@@ -102,9 +105,9 @@ def masks_of(shared: SynthConfig, config: StudentConfig, private: bool) -> Masks
 
 
 def real_learnt(config: StudentConfig, private: bool) -> list[str]:
-    """Return what real rows a student would learn and must stay on this machine for, in words."""
+    """Return what real rows a student would learn, or starts from, and must stay on this machine for, in words."""
     ours = [f"real rows of {known_as(config.real_rows)}"] if private and config.real_rows else []
-    return learnt_from(config.real_rows) or ours
+    return [*behind(config.student), *(learnt_from(config.real_rows) or ours)]
 
 
 def train(
@@ -130,8 +133,8 @@ def train(
     from ..train import WEIGHTS, train_student
 
     folder.mkdir(parents=True, exist_ok=True)
-    behind = [*learnt_from(str(dataset)), *real_learnt(config, private)]
-    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks, behind)
+    held = [*learnt_from(str(dataset)), *real_learnt(config, private)]
+    facts = train_student(data, plan.task, config, folder / "model", plan.config.seed, masks, held)
     if masks and _rank() == 0 and (told := facts["real"].get("deidentified")):  # a model from before has none
         console.print(masks_told(told), markup=False)
     plain = given.dataset_config == "default"  # another's weights are built on, and would be replaced

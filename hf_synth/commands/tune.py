@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +18,13 @@ from ..deidentify import deidentified, masks_told, open_masks
 from ..errors import InputError
 from ..filters.copies import fingerprints
 from ..home import locked
-from ..leaks import marks
+from ..journal import write_json
+from ..marks import marks
 from ..models import resolve
 from ..notes import tagged_notes
 from ..real import load_real_rows
-from ..reference import Judge
-from ..settings import OutputConfig, ShotsConfig, SynthConfig
+from ..reference import RealRows
+from ..settings import SEEDS, OutputConfig, ShotsConfig, SynthConfig
 from ..shots import choose, shots_of, tuned
 from ..task import Corpus, Task
 from ..tasks import load_task
@@ -55,7 +55,7 @@ class TuneConfig:
 
     task: str
     model: str = SynthConfig.model
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     output_dir: str | None = None
     annotate: Literal["mentions", "markup"] | None = None
     notes: dict[str, Any] | None = None
@@ -103,14 +103,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _real(task: Task, config: TuneConfig, given: ShotsConfig) -> Judge:
+def _real(task: Task, config: TuneConfig, given: ShotsConfig) -> RealRows:
     """Return the real rows to learn from: shots, or sentences of notes."""
     if config.notes is not None:
         if given.shots is not None:
             raise InputError(f"`notes` stands in place of `shots`; got both, `shots: {given.shots}`")
         found = tagged_notes(task, checked(Corpus, config.notes, "`notes`"))
         chosen = choose(task, found.data, given.shots_per_class, given.shots_seed, f"`notes` of {found.name}")
-        return Judge(found.data.select(chosen), found.name, found.split)
+        return RealRows(found.data.select(chosen), found.name, found.split)
     if given.shots is None:
         raise InputError("`shots` names the real rows to learn from: a file, folder or Hub id")
     return load_real_rows(task, given.shots, given.shots_per_class, given.shots_seed, "shots")
@@ -142,7 +142,7 @@ def _tune(
         try:
             record = tune(source.path, source.facts(), shots, tuning, fresh, config.seed)
             record |= {"fingerprints": fingerprints(shot.text for shot in shots), **about}
-            (fresh / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_json(fresh / RECORD, record)
             (fresh / "README.md").write_text(adapter_card(task, record), encoding="utf-8")
             if folder.exists():
                 folder.rmdir()

@@ -53,11 +53,9 @@ def check_consistency(task: Task, config: SynthConfig) -> None:
 
 
 def _check_judge(task: Task, model: str, how: str) -> None:
-    from transformers import AutoConfig
+    from ..student import labels_of
 
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
-    names = list(AutoConfig.from_pretrained(resolve(model).path).id2label.values())
+    names = labels_of(model)
     if how == "classifier" and set(names) != set(task.labels):
         raise InputError(
             f"`consistency_model`: the labels of {model!r} are {names!r}, those of {task.name} {list(task.labels)!r}"
@@ -124,18 +122,18 @@ class Consistent:
         """Return `inconsistent` or `unsure` for what is dropped."""
         if not examples:
             return []
-        texts = [[*example.fields.values(), example.cell] for example in examples]
+        texts = [[*example.fields.values(), example.target] for example in examples]
         verdicts = self.run.once("consistency", [*self.judge.facts, texts], lambda: self._verdicts(examples))
         return [self._reason(example, *verdict) for example, verdict in zip(examples, verdicts, strict=True)]
 
     def _reason(self, example: Example, label: str, own: float) -> str | None:
-        return "inconsistent" if label != example.cell else "unsure" if own < self.least else None
+        return "inconsistent" if label != example.target else "unsure" if own < self.least else None
 
     def _verdicts(self, examples: Sequence[Example]) -> list[tuple[str, float]]:
         """Return each text's likeliest label and the probability of its own."""
         names = list(self.run.task.labels)
         return [
-            (names[int(row.argmax())], round(float(row[names.index(str(example.cell))]), DIGITS))
+            (names[int(row.argmax())], round(float(row[names.index(str(example.target))]), DIGITS))
             for row, example in zip(self.judge.probabilities(examples), examples, strict=True)
         ]
 
@@ -274,13 +272,13 @@ class RoundTrip:
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return `inconsistent` or `unreadable` for what is dropped."""
         prompts = [
-            Prompt(self.question(example), cell=example.cell, attributes={"row": str(at)})
+            Prompt(self.question(example), cell=example.target, attributes={"row": str(at)})
             for at, example in enumerate(examples)
         ]
         answers = self.run.complete(prompts, self.parse, stage="round_trip", required=False, **ANSWER)
         found = {int(answer.prompt.attributes["row"]): answer.target for answer in answers}
         return [
-            "unreadable" if at not in found else "inconsistent" if found[at] != example.cell else None
+            "unreadable" if at not in found else "inconsistent" if found[at] != example.target else None
             for at, example in enumerate(examples)
         ]
 

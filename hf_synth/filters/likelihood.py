@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
+from ..cells import in_turn
 from ..errors import InputError
 from ..records import Example
 
@@ -112,19 +112,24 @@ def first_of_each(
     return reasons
 
 
-def by_rank(examples: Iterable[Example], cells: Iterable[Hashable]) -> Iterator[Example]:
-    """Yield the likeliest example of every cell, then the second of every cell, and so on.
+def by_rank(examples: Iterable[Example], shares: Mapping[Hashable, float]) -> Iterator[Example]:
+    """Yield each cell's examples, the likeliest first, the cells in turn by their shares.
 
     Args:
         examples: All are held.
-        cells: The order of the cells.
+        shares: Of every cell.
     """
-    of: dict[Hashable, list[Example]] = {cell: [] for cell in cells}
-    for example in examples:
+    of: dict[Hashable, deque[Example]] = {cell: deque() for cell in shares}
+    ranked = sorted(examples, key=lambda example: -(example.logprob or 0.0))
+    for example in ranked:
         of[example.cell].append(example)
-    ranked = [sorted(own, key=lambda example: -(example.logprob or 0.0)) for own in of.values()]
-    for rank in zip_longest(*ranked):
-        yield from (example for example in rank if example is not None)
+    left = len(ranked)
+    for cell in in_turn(shares):
+        if not left:
+            return
+        if of[cell]:
+            left -= 1
+            yield of[cell].popleft()
 
 
 def selection_table(

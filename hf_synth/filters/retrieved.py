@@ -203,7 +203,7 @@ def dealt(run: Run, kept: list[Example]) -> Iterator[Example]:
     wanted = run.targets()
     rows = list(run.keep(kept, lambda found: first_of_each(found, range(len(found)), wanted, "surplus"), whole=True))
     run.settle(rows, "no more passages were found and kept")
-    yield from by_rank(rows, wanted)
+    yield from by_rank(rows, run.task.weights)
 
 
 def round_facts(

@@ -44,6 +44,17 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class Structured(Protocol):
+    """A generator that may take the decoding setting `schema`, a JSON schema that every text then fits.
+
+    Attributes:
+        takes_schema: Whether it does; another generator, without the attribute, does not.
+    """
+
+    takes_schema: bool
+
+
+@runtime_checkable
 class Lazy(Protocol):
     """A generator that loads its model when the first text is wanted: what the journal answers needs none."""
 
@@ -89,6 +100,19 @@ class Piecewise(Concurrent, Protocol):
 
     def rest(self) -> None:
         """Send nothing more for the chunks that were begun, and wait until what is under way is recorded."""
+
+
+def takes_schema(generator: Generator) -> bool:
+    """Tell whether a generator can be held to a JSON schema."""
+    return isinstance(generator, Structured) and generator.takes_schema
+
+
+def settled(generator: Generator, decoding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return decoding settings of which a generator takes either `schema` or `stop`: stop strings would cut JSON."""
+    if "schema" not in decoding:
+        return decoding
+    gone = "stop" if takes_schema(generator) else "schema"
+    return {name: value for name, value in decoding.items() if name != gone}
 
 
 class OutOfMemory(RuntimeError):

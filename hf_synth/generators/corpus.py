@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,7 +12,7 @@ from filelock import FileLock
 
 from ..config import checked
 from ..errors import InputError
-from ..journal import digest
+from ..journal import digest, fill
 from ..models import Source, cache_folder, console
 from ..records import Completion, Prompt
 from ..retrieval.settings import IndexConfig, Pooling, PretrainConfig
@@ -180,14 +178,6 @@ class CorpusGenerator:
             seed = given.pop("seed", 0)
             config = checked(PretrainConfig, given, "`pretraining`")
             console.print(f"{self.name}: contrastive pretraining on the corpus, {config.steps} steps")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
-            try:
-                pretrain(
-                    self.encoder.path, self.passages, config, aside, pooling=pooling, normalize=normalize, seed=seed
-                )
-                aside.rename(target)
-            except BaseException:
-                shutil.rmtree(aside, ignore_errors=True)
-                raise
+            how: Any = {"pooling": pooling, "normalize": normalize, "seed": seed}
+            fill(target, lambda aside: pretrain(self.encoder.path, self.passages, config, aside, **how))
         return json.loads((target / "pretraining.json").read_text())

@@ -46,6 +46,7 @@ class RayGenerator:
         facts = self.pool.open()
         self.name, self.digest = facts["name"], facts["digest"]
         self.source: Mapping[str, Any] = {**facts["source"], "cluster": f"ray {facts['ray']}"}
+        self.takes_schema: bool = facts["takes_schema"]
         if facts["scores"]:
             self.score = self._score
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..errors import InputError
-from .base import Lazy, Scorer
+from .base import Lazy, Scorer, takes_schema
 
 # Facts that decide the text, equal on every worker. Threads are too: each is given as many.
 SAME = ("name", "digest", "dtype", "device", "processor", "engine")
@@ -48,6 +48,7 @@ class Worker:
             "digest": self.generator.digest,
             "source": source,
             "scores": isinstance(self.generator, Scorer),
+            "takes_schema": takes_schema(self.generator),
             "versions": {name: version(name) for name in LIBRARIES},
             "ray": ray.__version__,
             "node": ray.util.get_node_ip_address(),

@@ -55,5 +55,10 @@ class ScriptedGenerator:
 
 def _written(code: CodeType) -> bytes:
     """Return what a function's code says, the same in every process."""
-    constants = [_written(value) if isinstance(value, CodeType) else repr(value).encode() for value in code.co_consts]
-    return b"\0".join([code.co_code, repr(code.co_names).encode(), *constants])
+    return b"\0".join([code.co_code, repr(code.co_names).encode(), *map(_constant, code.co_consts)])
+
+
+def _constant(value: Any) -> bytes:
+    if isinstance(value, frozenset):  # of `x in {"a", "b"}`: its order is another in every process
+        value = sorted(map(repr, value))
+    return _written(value) if isinstance(value, CodeType) else repr(value).encode()

@@ -8,6 +8,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,13 @@ ON_CPU = {
     # Compiling takes a minute at every start and saves a tenth of the time after it.
     "enforce_eager": True,
 }
+# Of the ways to hold a text to a schema always the same one; else small models fill JSON with endless white space.
+STRUCTURED = {"backend": "xgrammar", "disable_any_whitespace": True}
 RESERVED = ("model", "dtype", "seed", "logprobs_mode", "hf_token")  # arguments that are ours to set, or a secret
 TEMPERATURES = (0.01, 2.0)  # vLLM silently raises lower ones, and refuses higher ones
 DECODING = (
     *("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_reward"),
-    *("stop", "debias", "chat"),
+    *("stop", "schema", "debias", "chat"),
 )
 # `VLLM_ENABLE_V1_MULTIPROCESSING=0` keeps the engine in this process. In a process of its own, which rows share a
 # step depends on when messages arrive, and the last bits of the logits on which rows share a step.
@@ -65,6 +68,8 @@ class VLLMGenerator:
             which vLLM does not run.
     """
 
+    takes_schema = True
+
     def __init__(
         self,
         path: str,
@@ -79,7 +84,9 @@ class VLLMGenerator:
         if config.is_encoder_decoder:
             raise InputError(f"vLLM runs no encoder-decoder models; {name} is one: use the local backend for it")
         vllm = _imported()
+        from vllm.exceptions import VLLMValidationError
         from vllm.platforms import current_platform
+        from vllm.sampling_params import StructuredOutputsParams
 
         dtype = dtype_of(dtype) if dtype else best_dtype(torch.device(current_platform.device_type))
         cpu = ON_CPU if current_platform.is_cpu() else {}
@@ -89,6 +96,7 @@ class VLLMGenerator:
             "max_model_len": -1,
             "enable_prefix_caching": True,
             "use_tqdm_on_load": False,
+            "structured_outputs_config": STRUCTURED,
         }
         check_engine(engine or {}, vllm.EngineArgs)
         settings = {**cpu, **ours, **(engine or {}), "dtype": dtype, "logprobs_mode": "raw_logprobs"}
@@ -101,7 +109,8 @@ class VLLMGenerator:
                 raise
             raise InputError(f"vLLM does not start with `engine: {dict(engine)}`: {reason_of(error)}") from error
         told = {name: value for name, value in (engine or {}).items() if "/" not in str(value)}  # paths are private
-        self.sampling_params = vllm.SamplingParams
+        self.sampling_params, self.structured = vllm.SamplingParams, StructuredOutputsParams
+        self.refusal = VLLMValidationError
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.encoding = Encoding(self.tokenizer)
         self.ends = _end_tokens(path, config)
@@ -123,8 +132,9 @@ class VLLMGenerator:
             seed: Row `i` draws from a stream that `(seed, i)` alone decides.
             batch_size: Not read: vLLM fits the rows into the memory that it holds, at most 256 at once.
             **decoding: `max_new_tokens`, `temperature`, `top_k`, `top_p`, `min_p`, `repetition_penalty` (over prompt
-                and text), `stop` (strings), `chat` (wrap prompts in the model's chat template where it has one; a
-                prompt's last line then opens the answer).
+                and text), `stop` (strings) or `schema` (JSON schema that a text fits unless the token limit cuts it),
+                `chat` (wrap prompts in the model's chat template where it has one; a prompt's last line then opens
+                the answer).
 
         Raises:
             InputError: For a setting that vLLM does not know or would not honour, before anything runs.
@@ -136,8 +146,17 @@ class VLLMGenerator:
         names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
         settings = {key: decoding[key] for key in names if key in decoding}
         settings |= {"max_tokens": longest, "stop": [*stop], "stop_token_ids": self.ends, "ignore_eos": True}
+        if held := "schema" in decoding:
+            self._compile_first()
+            settings["structured_outputs"] = self.structured(json=decoding["schema"])
         rows = [self.sampling_params(seed=row_seed(seed, at), logprobs=0, **settings) for at in range(len(prompts))]
-        return [self._completion(answer.outputs[0], stop) for answer in self._run(encoded, rows)]
+        try:
+            answers = self._run(encoded, rows)
+        except self.refusal as error:
+            raise InputError(f"vLLM refuses the decoding settings {decoding!r}: {reason_of(error)}") from error
+        done = [self._completion(answer.outputs[0], stop) for answer in answers]
+        # What a schema forbids is masked before vLLM looks at the distribution: the model's own is not known.
+        return [replace(one, logprob=None) for one in done] if held else done
 
     def score(self, prompts: Sequence[str | Prompt], texts: Sequence[str], *, batch_size: int) -> list[float]:
         """Return the mean log-probability (nats per token) of the first 512 tokens of each text after its prompt.
@@ -176,7 +195,17 @@ class VLLMGenerator:
         text: Any = self.tokenizer.decode(tokens[:-1] if at_end else tokens, skip_special_tokens=True)
         if output.finish_reason == "stop" and not at_end:
             text = text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]
-        return Completion(text, output.cumulative_logprob / len(tokens), len(tokens), output.finish_reason)
+        logprob = output.cumulative_logprob / len(tokens) if tokens else None  # a schema that cannot be compiled
+        return Completion(text, logprob, len(tokens), output.finish_reason)
+
+    def _compile_first(self) -> None:
+        """Have schemas compiled before the first step; else time would decide which rows share the steps after it."""
+        try:
+            manager = self.llm.llm_engine.engine_core.engine_core.structured_output_manager
+            assert manager._use_async_grammar_compilation in (True, False)
+        except AttributeError as error:
+            raise InputError(f"`schema`: this vLLM, {self.source.get('engine')}, keeps no order: {error}") from error
+        manager._use_async_grammar_compilation = False
 
     def _check_lengths(self, encoded: Sequence[Sequence[int]], new: int) -> None:
         limit = self.llm.llm_engine.model_config.max_model_len
@@ -238,6 +267,11 @@ def _check(prompts: Sequence[Prompt], decoding: Mapping[str, Any]) -> None:
     for key in decoding:
         if key not in DECODING:
             raise unknown("decoding setting", key, DECODING)
+    if "schema" in decoding and decoding.get("stop"):
+        stop = tuple(decoding["stop"])
+        raise InputError(f"stop strings would cut JSON; use `stop` or `schema`, not both; got {stop!r}")
+    if not isinstance(schema := decoding.get("schema", {}), Mapping):
+        raise InputError(f"a JSON schema must be a mapping; got {schema!r}")
     if any(prompt.against for prompt in prompts):
         raise InputError("vLLM cannot steer away from counter prompts (self-debiasing); use the local backend")
     if decoding.get("repetition_reward", 1.0) != 1.0:

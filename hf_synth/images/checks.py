@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,14 @@ from ..audit.probe import judged, told_by_tree
 from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..errors import InputError
 from ..metrics.classification import wilson
-from ..metrics.sampling import bootstrap_of
+from ..metrics.sampling import bootstrap_of, drawn
 from .gallery import BITS, Gallery, alike
 
 Likeness = Callable[[Gallery], NDArray[np.float64]]  # cosine of each text with each image, [N, N]
 
 
 def files(own: Gallery) -> Verdict:
-    """Rows whose image is missing, or no image, or of one colour."""
+    """Rows whose file is no whole image, or one of one colour; those without a file are counted, not judged."""
     plain = [own.index[at] for at in np.flatnonzero(own.plain).tolist()]
     bad = [*own.broken, *plain]
     told = {**share_of(len(bad), own.of), "missing": own.missing, "broken": len(own.broken), "one_colour": len(plain)}
@@ -30,10 +30,13 @@ def files(own: Gallery) -> Verdict:
     return Verdict("images", level(told["share"], limits.EMPTY), told["share"], 0.0, reason, rows, told, len(bad))
 
 
-def repeats(own: Gallery, real: Gallery | None) -> Verdict:
+def repeats(own: Gallery, real: Gallery | None, seed: int) -> Verdict:
     """Images nearly an earlier one (difference hashes and thumbnails), beside the reference; none of one colour."""
-    again, groups = _again(own)
-    baseline = None if real is None or not len(real) else len(_again(real)[0]) / len(real)
+    again, groups = _again(own, range(len(own)))
+    baseline = None
+    if real is not None and len(real):
+        as_many = drawn(len(real), max(len(own), 2), seed)  # the share grows with the images
+        baseline = len(_again(real, as_many)[0]) / len(as_many)
     told = {**share_of(len(again), max(len(own), 1)), "reference": baseline, "groups": groups, "bits": BITS}
     times = max(1.0, limits.DUPLICATES_TIMES * (baseline or 0.0) / limits.NEAR[0])
     reason = f"{percent(told['share'])} of the images are nearly an earlier one"
@@ -44,13 +47,16 @@ def repeats(own: Gallery, real: Gallery | None) -> Verdict:
     return Verdict("image duplicates", verdict, told["share"], limit, reason, rows, told, len(again))
 
 
-def _again(own: Gallery) -> tuple[list[int], list[list[int]]]:
-    """Return the images that are nearly an earlier one, and the groups of more than one."""
+def _again(own: Gallery, places: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """Return those of some images that are nearly an earlier one of these, and the groups of more than one."""
+    some = {*places}
     again: list[int] = []
     first: dict[int, int] = {}
     groups: dict[int, list[int]] = {}
-    for at, places in alike(own, own):
-        if earlier := places[places < at].tolist():
+    for at, found in alike(own, own):
+        if at not in some:
+            continue
+        if earlier := [one for one in found[found < at].tolist() if one in some]:
             again.append(own.index[at])
         first[at] = first[earlier[0]] if earlier else at
         groups.setdefault(first[at], []).append(own.index[at])

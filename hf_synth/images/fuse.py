@@ -26,7 +26,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, PrinterCallback, Tra
 from ..card import render
 from ..errors import InputError
 from ..folder import replace_folder, restore_folder
-from ..journal import digest, write_whole
+from ..journal import digest, write_json, write_whole
 from ..metrics.classification import Classification
 from ..models import resolve
 from ..produce import DECIDING
@@ -141,7 +141,7 @@ def fuse(config: FuseConfig, folder: Path, private: Sequence[str] = ()) -> dict[
 def _write(report: dict[str, Any], *folders: Path) -> dict[str, Any]:
     """Write the report into folders and return it."""
     for folder in folders:
-        write_whole(folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        write_json(folder / REPORT, report)
     return report
 
 
@@ -172,15 +172,15 @@ def _settings(config: FuseConfig) -> dict[str, Any]:
 def _read(config: FuseConfig) -> tuple[list[Pairs], Pairs | None]:
     """Return the pairs to train on, those of `dataset` first, and those to judge on, if any."""
 
-    def pairs(name: str, split: str, names: Sequence[str] | None, generated: bool) -> Pairs:
-        where = Where(name, split, config.text_column, config.image_column, config.label_column)
-        return read_pairs(where, names, generated)
+    def pairs(key: str, split: str, names: Sequence[str] | None, generated: bool = False) -> Pairs:
+        where = Where(getattr(config, key), split, config.text_column, config.image_column, config.label_column)
+        return read_pairs(where, names, generated, key)
 
-    parts = [pairs(config.dataset, config.split, None, True)]
+    parts = [pairs("dataset", config.split, None, True)]
     names = parts[0].names
     if config.real is not None:
-        parts.append(pairs(config.real, config.real_split, names, False))
-    reference = pairs(config.reference, config.reference_split, names, False) if config.reference else None
+        parts.append(pairs("real", config.real_split, names))
+    reference = pairs("reference", config.reference_split, names) if config.reference else None
     return parts, reference
 
 

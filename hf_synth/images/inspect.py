@@ -17,7 +17,7 @@ from ..audit.report import report
 from ..audit.settings import InspectConfig
 from ..columns import names_of
 from ..errors import InputError
-from ..produce import known_as
+from ..models import known_as
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,7 +67,7 @@ def inspect_images(config: InspectConfig) -> dict[str, Any]:
         verdicts.append(skipped("test images", "needs a `reference`, whose test split must not stand in the data set"))
     else:
         verdicts.append(checks.leaked(own, test, train))
-    verdicts += [checks.repeats(own, train or test), checks.two_labels(own)]
+    verdicts += [checks.repeats(own, train or test, config.seed), checks.two_labels(own)]
     verdicts.append(checks.colour_tells(own, train or test, config.seed))
     if test is not None:
         verdicts.append(checks.told_apart(own, test, config.seed))

@@ -31,18 +31,19 @@ class Pairs:
     digest: str
 
 
-def read_pairs(where: Where, names: Sequence[str] | None, generated: bool) -> Pairs:
+def read_pairs(where: Where, names: Sequence[str] | None, generated: bool, key: str) -> Pairs:
     """Read the whole pairs of a data set.
 
     Args:
         where: See `Where`.
         names: The labels whose ids count; those of the data set where None.
         generated: Rows of which nothing says where they come from are generated ones.
+        key: The setting that names the data set, for messages.
 
     Raises:
         InputError: For a data set without pairs, or with other labels.
     """
-    original = read_original(where, ())
+    original = read_original(where, (), key)
     names = tuple(names or original.names)
     if other := sorted({*original.names} - {*names}):
         raise InputError(f"the labels of {where.dataset!r} must be among {list(names)}; it has {other}")

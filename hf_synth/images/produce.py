@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..config import checked, part
+from ..config import checked
 from ..errors import InputError
-from ..home import check_folder
-from ..journal import Journal, write_whole
-from ..leaks import stays
+from ..home import claim
+from ..journal import Journal
+from ..marks import stays
 from ..models import Source
 from ..produce import DECIDING
 from ..settings import StudentConfig
@@ -22,7 +21,7 @@ from .chain import REFUSED, Link, Maker, chained, fills_only, written
 from .folder import PROVENANCE, records, write_image_folder
 from .judge import judge, reasons, select, teachers_task
 from .painter import Painter, find_pipeline, pipeline_class
-from .settings import IllustrateConfig, Where
+from .settings import IllustrateConfig
 from .source import Original, read_original
 from .store import Store
 
@@ -57,7 +56,7 @@ class Request:
         """
         told = {**config.teacher_args, "student": config.teacher}
         student = checked(StudentConfig, told, "`teacher_args`")
-        original = read_original(part(Where, config), tuple(PROVENANCE))
+        original = read_original(config, tuple(PROVENANCE))
         if config.select is not None:
             teachers_task(original)
         _check_work(config, original)
@@ -119,10 +118,7 @@ def produce_images(request: Request, folder: Path) -> dict[str, Any]:
     painter, captioner = request.painter(), request.writer()
     weights = {name: one.settings() for name, one in (("painter", painter), ("writer", captioner)) if one}
     making = {name: value for name, value in request.settings().items() if name not in SELECTING}
-    settings = json.loads(json.dumps({**making, **weights, "rows": original.digest}))
-    check_folder(folder, settings)
-    record = folder / "journal" / "settings.json"
-    write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
+    record = claim(folder, {**making, **weights, "rows": original.digest})
     store = Store(folder / "journal" / "images")
     maker = Maker(config, painter, captioner, store)
     try:

@@ -31,11 +31,11 @@ class Where:
     text_column: str = "text"
     image_column: str = "image"
     label_column: str | None = None
-    max_rows: int | None = None
+    max_rows: int | None = Field(None, ge=1)
 
 
 @strict
-class IllustrateConfig:
+class IllustrateConfig(Where):
     """What is illustrated or captioned, by what, and which of it is kept.
 
     Attributes:
@@ -44,7 +44,6 @@ class IllustrateConfig:
         text_column: The texts; added where there is none, and filled from the images where a text is missing.
         image_column: The images; likewise, from the texts.
         label_column: The label that a row's images and captions inherit; needed to select by it.
-        max_rows: Take only so many rows, the first.
         image_model: The pipeline of diffusers that makes images: a Hub id or a local folder.
         captioner: The model that writes captions: a Hub id or a local folder.
         hops: How often a chain goes from a text to an image and on to that image's caption.
@@ -75,12 +74,6 @@ class IllustrateConfig:
             that of a data set that was made under `private`.
     """
 
-    dataset: str
-    split: str = "train"
-    text_column: str = "text"
-    image_column: str = "image"
-    label_column: str | None = None
-    max_rows: int | None = Field(None, ge=1)
     image_model: str | None = None
     captioner: str | None = None
     hops: int = Field(1, ge=1, le=LONGEST_CHAIN)

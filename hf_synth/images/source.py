@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, Image, Value, load_dataset
+from datasets import ClassLabel, Dataset, Image, Value
 
-from ..errors import InputError, reason_of, unknown
+from ..audit.data import splits_of
+from ..errors import InputError, unknown
 from .settings import Where
 from .store import is_image
 
@@ -44,17 +45,18 @@ class Original:
         return file_of(self.data[row][self.image_column]) if self.pictured[row] else None
 
 
-def read_original(config: Where, reserved: Sequence[str]) -> Original:
+def read_original(config: Where, reserved: Sequence[str], key: str = "dataset") -> Original:
     """Read the rows that the settings name and look at each image once.
 
     Args:
         config: See `Where`.
         reserved: Columns that the output adds.
+        key: The setting that names the data set, for messages.
 
     Raises:
         InputError: If there are no such rows, columns of another kind, or an image that cannot be read.
     """
-    data = _loaded(config)
+    data = _loaded(config, key)
     for name in reserved:
         if name in data.column_names:
             raise InputError(f"the output has a column {name!r} of its own; rename that of {config.dataset!r}")
@@ -77,12 +79,9 @@ def read_original(config: Where, reserved: Sequence[str]) -> Original:
     return Original(name, data, texts, pictured, labels, names, digest, image)
 
 
-def _loaded(config: Where) -> Dataset:
+def _loaded(config: Where, key: str) -> Dataset:
     path = Path(config.dataset).expanduser()
-    try:
-        splits = load_dataset(str(path) if path.is_dir() else config.dataset)
-    except Exception as error:  # of whichever kind: no such set, no network, no data files
-        raise InputError(f"cannot load the data set {config.dataset!r}: {reason_of(error)}") from None
+    splits = splits_of(str(path) if path.exists() else config.dataset, key)
     if config.split not in splits:
         raise unknown(f"a split of {config.dataset!r}", config.split, splits)
     data = splits[config.split]

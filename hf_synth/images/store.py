@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..journal import digest, write_whole
@@ -67,11 +68,14 @@ def is_image(content: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError):
         return False
     return True
 
 
 def opened(content: bytes) -> Image.Image:
     """Return an image in red, green and blue."""
-    return Image.open(io.BytesIO(content)).convert("RGB")
+    image: Image.Image = Image.open(io.BytesIO(content))
+    if image.mode.startswith("I;16"):  # converted as it is, all above 255 would be white
+        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    return image.convert("RGB")

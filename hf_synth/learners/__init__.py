@@ -33,7 +33,6 @@ class Learner(Protocol):
 
     metric: str  # what epochs are chosen by and reports are headed with; higher is better
     beside: tuple[str, ...]  # the other scores that tables show
-    pipeline: str  # the Hub's name for what the model does
     auto: Any  # the class that loads a saved student
     finish: Finish  # changes a saved model as the settings ask, before it is in place
     settle: Settle  # notes in a model's config how to read it, by validation logits and labels; returns that
@@ -71,7 +70,7 @@ class Learner(Protocol):
     def predict(
         self, folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128
     ) -> list[Any]:
-        """Return what a saved student says of rows, as `Judge.data` has it: labels by name."""
+        """Return what a saved student says of rows, as `RealRows.data` has it: labels by name."""
 
     def score(self, task: Task, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, Any]:
         """Return `rows`, `metric`, `<metric>_interval` (95 %) and the scores beside it."""

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 metric = "f1"
 beside: tuple[str, ...] = ("precision", "recall")
-pipeline = "token-classification"
 auto, run = AutoModelForTokenClassification, student.run
 settle: Settle = None
 

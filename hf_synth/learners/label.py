@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 metric = "accuracy"
 beside: tuple[str, ...] = ("macro_f1",)
-pipeline = "text-classification"
 auto = AutoModelForSequenceClassification
 finish: Finish = None
 settle: Settle = None
@@ -51,8 +50,6 @@ def compute_metrics(prediction: Any) -> dict[str, float]:
 
 def predict(folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 128) -> list[str]:
     """Return label names."""
-    import hf_synth.students  # noqa: F401 (registers the BiLSTM)
-
     check_names(task, list(task.labels), AutoConfig.from_pretrained(folder).id2label)
     return student.predict(folder, [rows[column] for column in task.columns], max_length, batch_size)
 

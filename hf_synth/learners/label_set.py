@@ -36,7 +36,6 @@ __all__ = [
 ]
 metric = "micro_f1"
 beside: tuple[str, ...] = ("macro_f1", "exact_match")
-pipeline = "text-classification"
 
 
 def load(

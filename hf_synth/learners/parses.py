@@ -37,7 +37,6 @@ PLAIN: dict[str, Any] = {
 }
 metric = "exact_match"
 beside: tuple[str, ...] = ("exact_match_loose", "intent_accuracy", "slot_f1")
-pipeline = "text-generation"
 auto: Any = AutoModelForCausalLM
 finish: Finish = None
 settle: Settle = None

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from .. import student
+from .. import student, students
 from ..errors import InputError, reason_of
 from ..models import resolve
 from ..settings import StudentConfig
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 metric = "f1"
 beside: tuple[str, ...] = ("exact_match",)
-pipeline = "question-answering"
 auto: Any = AutoModelForQuestionAnswering
 run = student.run
 finish: Finish = None
@@ -82,8 +81,6 @@ def load(
     Raises:
         InputError: If the student exists nowhere or cannot answer questions.
     """
-    import hf_synth.students as students
-
     check(config)
     if config.student == "bidaf":
         tokenizer: Any = students.build_reader_tokenizer(texts)
@@ -220,8 +217,6 @@ def answers(
     Returns:
         Answers that are empty where a context has no token.
     """
-    import hf_synth.students  # noqa: F401 (registers BiDAF)
-
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model = AutoModelForQuestionAnswering.from_pretrained(folder).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from ..adapters.settings import MetaConfig
+from ..cells import pool
 from ..config import part, strict
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
 from ..filters.copies import Copies, fingerprints
@@ -59,12 +60,12 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
         for text in given:
             yield Prompt(text or start[label], label, {task.columns[0]: text} if text else {})
 
-    wanted, each = run.targets(), config.attempts * max(run.targets().values())  # asking must not read rows
-    targets = {label: each for label, rows in wanted.items() if rows}
+    wanted = run.targets()
+    targets = pool(wanted, task.weights, config.attempts)
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
-    pool = run.fill(targets, prompts_for, labelled(task), copied, copies, Unique(), **decoding, **limits)
-    kept = list(run.keep(pool, Telling(run, wanted, start), whole=True))
+    written = run.fill(targets, prompts_for, labelled(task), copied, copies, Unique(), **decoding, **limits)
+    kept = list(run.keep(written, Telling(run, wanted, start), whole=True))
     run.settle(kept, "the pool held no more")
     yield from copies.counted(kept)
     run.note("few shots", copies.note())

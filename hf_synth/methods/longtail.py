@@ -13,10 +13,10 @@ from ..exemplars import Seeds, parser_of
 from ..few_shot import shown
 from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
-from ..planner import PlanConfig, check_prior
+from ..planner import PlanConfig, check_attribute, check_prior
 from ..plans import Plans
 from ..real import SPLIT, load_real_rows
-from ..records import Example, Prompt
+from ..records import Example
 from ..rounds import RoundsConfig, round_sizes, stalled
 from ..run import Run
 from ..shots import tuned
@@ -33,7 +33,7 @@ class LongTailConfig(RoundsConfig, PlanConfig):
         exemplars: Real rows of the label in a prompt; the last is what the text is written from.
         temperature: Sampling temperature.
         top_p: Nucleus of the sampling distribution.
-        max_attempts: Completions asked for each text before a label is given up.
+        max_attempts: Completions asked for each text before a label, or a value of `attribute`, is given up.
     """
 
     seen_rows: str | None = None
@@ -48,19 +48,17 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
 
     Texts are written from each real row in turn, behind others of its label; it does not learn them when it judges
     that row. Rounds end when the mean recall of the labels on real rows gains less than `min_gain` per 1,000 rows.
+    With `attribute`, a label's rows are split over its values: more of those whose rows are taken for other labels.
     """
     assert config.seen_rows is not None
     run.task = task = tuned(run.task)
-    real = load_real_rows(task, config.seen_rows, None, key="seen_rows").data
-    shots = shown(run, task, real)
+    shots = shown(run, task, load_real_rows(task, config.seen_rows, None, key="seen_rows").data)
     plans = Plans(run, part(PlanConfig, config), [(shot.text, shot.label) for shot in shots])
     seeds = Seeds(task, shots, config.exemplars)
-    streams = {label: seeds.prompts(label, run.rng(f"exemplars:{label}")) for label in task.labels}
-
-    def prompts_for(label: str) -> Iterator[Prompt]:
-        return streams[label]
-
-    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
+    streams = {
+        cell: seeds.prompts(label, run.rng(f"exemplars:{cell}"), asked) for cell, (label, asked) in plans.cells.items()
+    }
+    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), plans.read_by(parser_of(task))
     decoding: dict[str, Any] = {name: getattr(config, name) for name in ("temperature", "top_p", "max_attempts")}
     decoding |= {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     filters, rows, over = (copies, Unique()), [], []  # type: tuple[Any, Any], list[Example], list[Example]
@@ -68,7 +66,7 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
         targets = plans.next(rows, size)
         if reason := stalled(config, plans.table, "mean recall"):
             break
-        for example in copies.counted(run.fill(targets, prompts_for, read, *filters, over=over, **decoding)):
+        for example in copies.counted(run.fill(targets, streams.__getitem__, read, *filters, over=over, **decoding)):
             rows.append(example)
             yield example
             if len(rows) == run.num_rows:
@@ -83,7 +81,8 @@ def check(task: Task, config: LongTailConfig) -> None:
     """Refuse tasks of several labels a text, and settings without real rows."""
     task.needs_kind("single", what="longtail")
     tuned(task)
-    check_prior(config, task.labels)
+    check_prior(config, task)
+    check_attribute(task, config.attribute)
     if config.seen_rows is None:
         raise InputError(
             "`seen_rows` names the real rows, many of some labels and few of others: a file, folder or Hub id"
@@ -113,5 +112,9 @@ METHOD = Method(
     ),
     defaults=lambda task, given: {"real_rows": given["seen_rows"]} if given.get("seen_rows") else {},
     cost="one completion a row, behind four real rows; an embedding a row each round",
-    differs=("The survey names the application and no algorithm; plan, rounds and stop rule are ours.",),
+    differs=(
+        "The survey names the application and no algorithm; plan, rounds and stop rule are ours.",
+        "With `attribute`, a row's value is the one its prompt asked for, which the text need not have. Real rows "
+        "have none: they decide the rows of a label, and errors on rows written before how its values share them.",
+    ),
 )

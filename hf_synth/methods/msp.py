@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from pydantic import Field
 
+from ..cells import pool
 from ..config import part, strict
 from ..exemplars import Seeds, knowing, levels_of, parser_of
 from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
@@ -60,12 +60,11 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
         return seeds.prompts(label, run.rng(f"exemplars:{label}"))
 
     copies, wanted = Copies(fingerprints(shot.text for shot in shots), task.generated), run.targets()
-    each = math.ceil(max(wanted.values()) / config.keep_share)  # of all labels: asking must not read rows
+    targets = pool(wanted, task.weights, 1 / config.keep_share)
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
-    targets = {label: each for label, rows in wanted.items() if rows}
-    pool = list(run.fill(targets, prompts_for, parser_of(task), copies, Unique(), **decoding, **limits))
-    kept = list(run.keep(pool, Cleanest(run, seeds, wanted, config), whole=True))
+    written = list(run.fill(targets, prompts_for, parser_of(task), copies, Unique(), **decoding, **limits))
+    kept = list(run.keep(written, Cleanest(run, seeds, wanted, config), whole=True))
     run.settle(kept, "the pool held no more")
     yield from copies.counted(kept)
     run.note("few shots", copies.note())

@@ -64,7 +64,7 @@ def check(task: Task, config: ProGenConfig) -> None:
     """Refuse what ZeroGen refuses, and real rows that cannot judge."""
     task.needs_kind("single", "pair", what="progen")
     zerogen.check(task, config)
-    check_feedback(task, config)
+    check_feedback(config)
 
 
 METHOD = Method(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..cells import pool
 from ..config import strict
 from ..filters.likelihood import Drawn, Likeliest, by_rank, copied, scored, selection_table
 from ..filters.surface import Unique
@@ -62,20 +63,19 @@ def supergen(run: Run, config: SuperGenConfig) -> Iterator[Example]:
         code = task.control if config.control_codes else ""
         return label_prompts(task, label, rotation, run.rng(f"words:{label}"), steer=False, control=code)
 
-    each = config.attempts * max(wanted.values())  # the same for all labels, as the order of asking must not read rows
-    targets = {label: each for label, rows in wanted.items() if rows}
+    targets = pool(wanted, task.weights, config.attempts)
     filters: list[Filter] = [*([scored] if ranks else []), copied, Unique()]
     limits = {"max_new_tokens": task.max_new_tokens, "stop": task.stop, "chat": task.chat}
     decoding: dict[str, Any] = {"temperature": config.temperature, "top_k": config.top_k, **limits}
     own = repetition(task, config.repetition_reward, config.repetition_penalty)
     decoding |= {"max_attempts": config.max_attempts, "by_cell": own}
-    pool = list(run.fill(targets, prompts_for, labelled(task), *filters, **decoding))
+    written = list(run.fill(targets, prompts_for, labelled(task), *filters, **decoding))
     draw = run.rng("selection")
     best = Likeliest(wanted, task.ranking, draw) if ranks else Drawn(wanted, draw)
-    kept = list(run.keep(pool, best, whole=True))
+    kept = list(run.keep(written, best, whole=True))
     run.settle(kept, "the pool held no more")
-    run.note("selection", selection_table(pool, kept, wanted))
-    yield from by_rank(kept, wanted)
+    run.note("selection", selection_table(written, kept, wanted))
+    yield from by_rank(kept, task.weights)
 
 
 def check(task: Task, config: SuperGenConfig) -> None:

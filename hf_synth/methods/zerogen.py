@@ -14,7 +14,7 @@ from ..openings import check_openings, opening_sources, openings
 from ..prompts import Rotation
 from ..records import Example, Prompt
 from ..run import Run
-from ..shapes import shape
+from ..shapes import limits, shape
 from ..task import Task
 from . import Method, Paper
 
@@ -52,7 +52,7 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     """
     task, kind = run.task, shape(run.task)
     varied = config.temperature or task.kind != "single" or task.words or task.starts or task.opening
-    if not varied and run.num_rows > len(task.cells):
+    if not varied and max(run.targets().values()) > 1:
         raise InputError(f"`temperature: 0` writes the same text to the same prompt, and {task.name} has one a label")
     sampling: dict[str, Any] = {
         "temperature": config.temperature,
@@ -71,8 +71,7 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
         kind.parser(task),
         Unique(),
         max_attempts=config.max_attempts,
-        max_new_tokens=task.max_new_tokens,
-        stop=task.stop,
+        **limits(task),
         debias=config.debias,
         **sampling,
     )

@@ -96,9 +96,7 @@ class Answerability(evaluate.Measurement):
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         features = {"contexts": text, "questions": text, "answers": text, "starts": datasets.Value("int64")}
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION, citation="", inputs_description="", features=datasets.Features(features)
-        )
+        return evaluate.MetricInfo(_DESCRIPTION, "", datasets.Features(features))
 
     def _compute(
         self,

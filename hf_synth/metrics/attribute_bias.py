@@ -55,7 +55,7 @@ def attribute_bias(
         `tv_reference` and `kl_reference`, for which half a text is added to every value on both sides.
 
     Raises:
-        InputError: If there are too few rows to learn from, no texts, or no scikit-learn where it is needed.
+        InputError: If there are too few rows or values to learn from, no texts, or no scikit-learn where it is needed.
     """
     values = sorted({value for _, value in train})
     if len(values) < 2 or len(train) < 5 or not texts:
@@ -66,6 +66,8 @@ def attribute_bias(
     order, rng = list(train), random.Random(seed)
     rng.shuffle(order)
     held, learnt = order[: len(order) // 5], order[len(order) // 5 :]
+    if len({value for _, value in learnt}) < 2:
+        raise InputError(f"attribute bias learns two values or more; the {len(learnt)} rows not held out have one")
     make = classifier or _logistic
     fitted = make()
     fitted.fit([text for text, _ in learnt], [value for _, value in learnt])

@@ -38,7 +38,7 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = BINS
     table, wanted = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if table.ndim != 2 or not len(table) or len(table) != len(wanted):
         raise InputError(f"calibration needs one row of probabilities a label; got {table.shape} and {wanted.shape}")
-    if bins < 1 or np.abs(table.sum(1) - 1).max() > 1e-3:
+    if bins < 1 or not np.abs(table.sum(1) - 1).max() <= 1e-3:  # NaN among them
         raise InputError("calibration needs probabilities that sum to 1, and 1 or more bins")
     sure, right = table.max(1), (table.argmax(1) == wanted).astype(np.float64)
     place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -69,9 +69,7 @@ class Calibration(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         features = {"predictions": datasets.List(datasets.Value("float32")), "references": datasets.Value("int64")}
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION, citation="", inputs_description="", features=datasets.Features(features)
-        )
+        return evaluate.MetricInfo(_DESCRIPTION, "", datasets.Features(features))
 
     def _compute(self, predictions: list[list[float]], references: list[int], bins: int = BINS, seed: int = 0) -> dict:
         return calibration(np.array(predictions), np.array(references), bins=bins, seed=seed)

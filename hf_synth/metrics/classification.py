@@ -16,8 +16,8 @@ recall: TP / (TP + FN) of each label, None where the label has no row.
 """
 
 
-def wilson(right: int, rows: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval of a share.
+def wilson(right: float, rows: float, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's score interval of a share; effective numbers of rows need not be whole.
 
     Raises:
         ValueError: If there are no rows.
@@ -35,9 +35,7 @@ class Classification(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         ids = {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION, citation="", inputs_description="", features=datasets.Features(ids)
-        )
+        return evaluate.MetricInfo(_DESCRIPTION, "", datasets.Features(ids))
 
     def _compute(self, predictions: list[int], references: list[int], labels: list[str]) -> dict:
         predicted, real = np.asarray(predictions), np.asarray(references)

@@ -131,10 +131,7 @@ class ClosestRecord(evaluate.Measurement):
 
     def _info(self) -> evaluate.MeasurementInfo:
         return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.List(datasets.Value("float64"))}),
+            _DESCRIPTION, "", datasets.Features({"data": datasets.List(datasets.Value("float64"))})
         )
 
     def _compute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -80,12 +80,7 @@ def _types(gram: Ints, text: Ints, group_of: Ints) -> tuple[int, NDArray[np.int6
 
 
 def distinct(
-    texts: Sequence[str],
-    *,
-    sample: int | None = None,
-    seed: int = 0,
-    window: int = WINDOW,
-    tokenize: Callable[[str], Sequence[str]] = tokens,
+    texts: Sequence[str], *, sample: int | None = None, seed: int = 0, window: int = WINDOW
 ) -> dict[str, Any]:
     """Return distinct-1 to 4, vocabulary and MATTR with intervals.
 
@@ -94,17 +89,17 @@ def distinct(
         sample: Measure so many texts, drawn by the seed.
         seed: Decides the sample, the groups and the order of the texts.
         window: Words of a window of MATTR.
-        tokenize: Tokens of a text.
 
     Raises:
         InputError: If there is no word.
     """
     places = np.random.default_rng(seed).permutation(drawn(len(texts), sample, seed))
-    ids, lengths = numbered(tokenize(texts[at]) for at in places)
+    ids, lengths = numbered(tokens(texts[at]) for at in places)
     if not len(ids):
         raise InputError(f"distinct n-grams need a text with a word; got {len(places)} texts without one")
     found: dict[str, Any] = {"rows": len(places), "seed": seed, "tokens": len(ids)}
-    group_of, enough = groups(len(places), seed), len(places) >= 2 * GROUPS
+    # By another seed than the order: of the same one, a group would be every twentieth text as they were given.
+    group_of, enough = groups(len(places), seed + 1), len(places) >= 2 * GROUPS
     for n, (gram, text) in enumerate(grams(ids, lengths, LONGEST), 1):
         types, alone, sizes = _types(gram, text, group_of)
         value = types / len(gram) if len(gram) else None
@@ -124,12 +119,7 @@ class Distinct(evaluate.Measurement):
     """Measures texts; `sample`, `seed` and `window` as in `distinct`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("string")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("string")}))
 
     def _compute(self, data: list[str], sample: int | None = None, seed: int = 0, window: int = WINDOW) -> dict:
         return distinct(data, sample=sample, seed=seed, window=window)

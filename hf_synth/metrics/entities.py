@@ -9,6 +9,7 @@ import evaluate
 import numpy as np
 
 from hf_synth.bio import spans_of
+from hf_synth.metrics.sampling import bootstrap_of
 
 _DESCRIPTION = """Scores of named entities given as BIO tags, one list for each text.
 
@@ -32,7 +33,7 @@ class Entities(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         tags = datasets.List(datasets.Value("string"))
         features = datasets.Features({"predictions": tags, "references": tags})
-        return evaluate.MetricInfo(description=_DESCRIPTION, citation="", inputs_description="", features=features)
+        return evaluate.MetricInfo(_DESCRIPTION, "", features)
 
     def _compute(self, predictions: list[list[str]], references: list[list[str]], seed: int = 0) -> dict:
         counts: list[tuple[int, int, int]] = []
@@ -46,14 +47,12 @@ class Entities(evaluate.Metric):
                 labels[name].update(label for _, _, label in found)
         table = np.array(counts)
         hit, said, real = table.sum(0)
-        drawn = np.random.default_rng(seed).integers(0, len(table), (1000, len(table)))
-        resampled = [f1(*table[rows].sum(0)) for rows in drawn]
         names = sorted(set(labels["said"]) | set(labels["real"]))
         own = {name: f1(labels["hit"][name], labels["said"][name], labels["real"][name]) for name in names}
         return {
             "rows": len(table),
             "f1": f1(int(hit), int(said), int(real)),
-            "f1_interval": [float(q) for q in np.quantile(resampled, (0.025, 0.975))],
+            "f1_interval": list(bootstrap_of(lambda rows: f1(*table[rows].sum(0)), len(table), seed=seed)),
             "precision": float(hit / said) if said else 0.0,
             "recall": float(hit / real) if real else 0.0,
             "per_label": {name: {"f1": own[name], "entities": labels["real"][name]} for name in names},

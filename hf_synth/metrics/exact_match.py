@@ -41,9 +41,7 @@ class ExactMatch(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         texts = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION, citation="", inputs_description="", features=datasets.Features(texts)
-        )
+        return evaluate.MetricInfo(_DESCRIPTION, "", datasets.Features(texts))
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict:
         pairs = list(zip(predictions, references, strict=True))

@@ -48,12 +48,7 @@ class Exposure(evaluate.Measurement):
     """Measures the log-probabilities of canaries beside those of `candidates`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("float64")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("float64")}))
 
     def _compute(self, data: list[float], candidates: list[float]) -> dict:
         return exposure(data, candidates)

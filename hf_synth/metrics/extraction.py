@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hf_synth.errors import InputError
+from hf_synth.metrics.membership import auc
 
 _DESCRIPTION = """Extraction scores (Carlini et al. 2021, https://huggingface.co/papers/2012.07805), where higher is
 more suspicious.
@@ -43,7 +44,7 @@ def scores(
         base: That under another model.
 
     Raises:
-        InputError: If lengths differ or a text is empty.
+        InputError: If lengths differ, a text is empty, or a log-probability is NaN.
     """
     if not texts or any(not text for text in texts) or len(texts) != np.size(logprobs):
         raise InputError("extraction scores need texts, none empty, and a log-probability for each")
@@ -58,18 +59,22 @@ def scores(
 
 
 def _loss(logprobs: ArrayLike) -> NDArray[np.float64]:
-    return np.maximum(-np.asarray(logprobs, dtype=np.float64), LEAST_LOSS)
+    loss = -np.asarray(logprobs, dtype=np.float64)
+    if np.isnan(loss).any():
+        raise InputError(f"extraction scores need log-probabilities; text {int(np.isnan(loss).argmax())} has NaN")
+    return np.maximum(loss, LEAST_LOSS)
 
 
-def auc(members: NDArray, others: NDArray) -> tuple[float, list[float]]:
-    """Return the probability that a member's score is above another's, ties counted half, and its 95 % interval."""
-    m, n = len(members), len(others)
-    order = np.sort(others)
-    value = float((np.searchsorted(order, members) + np.searchsorted(order, members, "right")).sum() / (2 * m * n))
-    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
-    variance = value * (1 - value) + (m - 1) * (q1 - value**2) + (n - 1) * (q2 - value**2)
+def interval(value: float, m: int, n: int) -> list[float]:
+    """Return the 95 % interval of an area under the ROC curve of m members and n others.
+
+    One of 0 or 1 would be certain, even of one text each: its variance is that of half a pair less.
+    """
+    near = min(max(value, 0.5 / (m * n)), 1 - 0.5 / (m * n))
+    q1, q2 = near / (2 - near), 2 * near**2 / (1 + near)
+    variance = near * (1 - near) + (m - 1) * (q1 - near**2) + (n - 1) * (q2 - near**2)
     half = 1.96 * (max(variance, 0.0) / (m * n)) ** 0.5
-    return value, [max(0.0, value - half), min(1.0, value + half)]
+    return [max(0.0, value - half), min(1.0, value + half)]
 
 
 def extraction(
@@ -94,10 +99,11 @@ def extraction(
     inside = np.asarray(members, dtype=bool)
     if len(inside) != len(texts) or inside.all() or not inside.any():
         raise InputError("`members` needs 1 or 0 for each text, and some of both")
-    for name, own in found.items():
-        value, interval = auc(own[inside], own[~inside])
-        limit = np.quantile(own[~inside], 1 - FALSE_POSITIVES, method="higher")
-        told[name] = {"auc": value, "auc_interval": interval, "tpr": float((own[inside] > limit).mean())}
+    for name, score in found.items():
+        own, others = score[inside], score[~inside]
+        value, limit = auc(own, others), np.quantile(others, 1 - FALSE_POSITIVES, method="higher")
+        low_high, found_share = interval(value, len(own), len(others)), float((own > limit).mean())
+        told[name] = {"auc": value, "auc_interval": low_high, "tpr": found_share}
     return told
 
 
@@ -106,9 +112,7 @@ class Extraction(evaluate.Measurement):
 
     def _info(self) -> evaluate.MeasurementInfo:
         features = {"data": datasets.Value("string"), "logprobs": datasets.Value("float64")}
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION, citation="", inputs_description="", features=datasets.Features(features)
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features(features))
 
     def _compute(self, data: list[str], logprobs: list[float], **given: Any) -> dict:
         return extraction(data, logprobs, **given)

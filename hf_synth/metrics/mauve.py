@@ -91,9 +91,7 @@ class Mauve(evaluate.Measurement):
 
     def _info(self) -> evaluate.MeasurementInfo:
         features = {name: datasets.List(datasets.Value("float32")) for name in ("data", "references")}
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION, citation="", inputs_description="", features=datasets.Features(features)
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features(features))
 
     def _compute(
         self,

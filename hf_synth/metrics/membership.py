@@ -19,8 +19,8 @@ score(x) = -min over synthetic s of mean_j |x_j - s_j|      over shared cells, a
 
 auc:      area under the ROC curve of telling training rows (members) from the holdout's by score, ties counted half.
           0.5: the attacker guesses; 1: knows. Its 95 % interval is the percentile bootstrap's over members and others.
-tpr_10:   share of the members that the attacker finds where a tenth of the others are wrongly taken for members; 0.1
-          is guessing.
+tpr_10:   share of the members that the attacker finds where a tenth of the others are wrongly taken for members,
+          between two points of the curve where equal scores leave none there; 0.1 is guessing.
 A low figure clears the synthetic rows of this attack, not of every one.
 """
 DRAWS = 500
@@ -36,6 +36,13 @@ def auc(members: ArrayLike, others: ArrayLike) -> float:
     own, rest = np.asarray(members, np.float64), np.sort(np.asarray(others, np.float64))
     below, upto = np.searchsorted(rest, own, "left"), np.searchsorted(rest, own, "right")
     return float((below + upto).mean() / (2 * len(rest)))
+
+
+def _found(members: NDArray, others: NDArray, wrongly: float) -> float:
+    """Return the share of the members that is found where so many of the others are taken for members."""
+    limits = np.unique(np.concatenate([members, others]))[::-1]
+    found, wrong = (1 - np.searchsorted(np.sort(part), limits) / len(part) for part in (members, others))
+    return float(np.interp(wrongly, [0, *wrong], [0, *found]))
 
 
 def _interval(members: NDArray, others: NDArray, seed: int) -> list[float]:
@@ -62,14 +69,13 @@ def membership(
     rows, learnt, apart = checked(data=synthetic, train=train, holdout=holdout)
     least = enough(learnt, counted)
     members, others = (-nearest(part, rows, counted, least) for part in (learnt, apart))
-    limit = np.quantile(others, 0.9)
     return {
         "rows": len(rows),
         "train_rows": len(learnt),
         "holdout_rows": len(apart),
         "auc": auc(members, others),
         "auc_interval": _interval(members, others, seed),
-        "tpr_10": float((members > limit).mean()),
+        "tpr_10": _found(members, others, 0.1),
     }
 
 
@@ -78,10 +84,7 @@ class Membership(evaluate.Measurement):
 
     def _info(self) -> evaluate.MeasurementInfo:
         return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.List(datasets.Value("float64"))}),
+            _DESCRIPTION, "", datasets.Features({"data": datasets.List(datasets.Value("float64"))})
         )
 
     def _compute(

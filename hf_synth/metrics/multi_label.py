@@ -7,6 +7,8 @@ import evaluate
 import numpy as np
 from numpy.typing import NDArray
 
+from hf_synth.metrics.sampling import bootstrap_of
+
 _DESCRIPTION = """Scores of multi-label classification, one list of label names for each text.
 
 micro_f1: 2TP / (2TP + FP + FN) over all choices of all texts; macro_f1: the mean over the labels, of which one that
@@ -45,7 +47,7 @@ class MultiLabel(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         names = datasets.List(datasets.Value("string"))
         features = datasets.Features({"predictions": names, "references": names})
-        return evaluate.MetricInfo(description=_DESCRIPTION, citation="", inputs_description="", features=features)
+        return evaluate.MetricInfo(_DESCRIPTION, "", features)
 
     def _compute(
         self, predictions: list[list[str]], references: list[list[str]], labels: list[str], seed: int = 0
@@ -54,13 +56,15 @@ class MultiLabel(evaluate.Metric):
             np.array([[name in row for name in labels] for row in rows]) for rows in (predictions, references)
         )
         hits, sums = (said & real).sum(1), said.sum(1) + real.sum(1)
-        drawn = np.random.default_rng(seed).integers(0, len(real), (1000, len(real)))
-        resampled = 2 * hits[drawn].sum(1) / np.maximum(sums[drawn].sum(1), 1)
+
+        def drawn(rows: NDArray[np.int64]) -> float:
+            return 2 * int(hits[rows].sum()) / max(int(sums[rows].sum()), 1)
+
         each = 2 * (said & real).sum(0) / np.maximum(said.sum(0) + real.sum(0), 1)
         return {
             "rows": len(real),
             "micro_f1": micro_f1(said, real),
-            "micro_f1_interval": [float(q) for q in np.quantile(resampled, (0.025, 0.975))],
+            "micro_f1_interval": list(bootstrap_of(drawn, len(real), seed=seed)),
             "macro_f1": float(each.mean()),
             "exact_match": float((said == real).all(1).mean()),
             "per_label": {name: float(each[at]) for at, name in enumerate(labels)},

@@ -199,12 +199,7 @@ class NearDuplicates(evaluate.Measurement):
     """Measures texts; `embeddings`, `threshold`, `cosine` and `seed` as in `near_duplicates`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("string")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("string")}))
 
     def _compute(
         self,

@@ -153,12 +153,7 @@ class Overlap(evaluate.Measurement):
     """Measures texts against `reference`, texts as well; `span` and `most` as in `overlap`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("string")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("string")}))
 
     def _compute(self, data: list[str], reference: list[str], span: int = SPAN, most: int = MOST) -> dict:
         return overlap(data, reference, span=span, most=most)

@@ -51,12 +51,7 @@ class Perplexity(evaluate.Measurement):
     """Measures log-probabilities; `seed` as in `perplexity`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("float64")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("float64")}))
 
     def _compute(self, data: list[float], seed: int = 0) -> dict:
         return perplexity(np.array(data), seed=seed)

@@ -63,12 +63,7 @@ class Readability(evaluate.Measurement):
     """Measures texts; `seed` as in `readability`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("string")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("string")}))
 
     def _compute(self, data: list[str], seed: int = 0) -> dict:
         return readability(data, seed=seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -83,26 +83,19 @@ def _brevity(lengths: Ints) -> NDArray[np.float64]:
     return np.where(known == 0, 0.0, penalty)[back]
 
 
-def self_bleu(
-    texts: Sequence[str],
-    *,
-    sample: int | None = None,
-    seed: int = 0,
-    tokenize: Callable[[str], Sequence[str]] = tokens,
-) -> dict[str, Any]:
+def self_bleu(texts: Sequence[str], *, sample: int | None = None, seed: int = 0) -> dict[str, Any]:
     """Return Self-BLEU 1 to 5 with intervals.
 
     Args:
         texts: Two or more.
         sample: Measure so many texts, drawn by the seed.
         seed: Decides the sample and the bootstrap's draws.
-        tokenize: Tokens of a text.
 
     Raises:
         InputError: If there are fewer than two texts.
     """
     places = drawn(len(texts), sample, seed)
-    table = scores([tokenize(texts[at]) for at in places])
+    table = scores([tokens(texts[at]) for at in places])
     found: dict[str, Any] = {"rows": len(places), "seed": seed}
     for at, column in enumerate(table.T, 1):
         found[f"self_bleu_{at}"] = float(column.mean())
@@ -114,12 +107,7 @@ class SelfBleu(evaluate.Measurement):
     """Measures texts; `sample` and `seed` as in `self_bleu`."""
 
     def _info(self) -> evaluate.MeasurementInfo:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.Value("string")}),
-        )
+        return evaluate.MeasurementInfo(_DESCRIPTION, "", datasets.Features({"data": datasets.Value("string")}))
 
     def _compute(self, data: list[str], sample: int | None = None, seed: int = 0) -> dict:
         return self_bleu(data, sample=sample, seed=seed)

@@ -113,10 +113,7 @@ class Similarity(evaluate.Measurement):
 
     def _info(self) -> evaluate.MeasurementInfo:
         return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.List(datasets.Value("float32"))}),
+            _DESCRIPTION, "", datasets.Features({"data": datasets.List(datasets.Value("float32"))})
         )
 
     def _compute(self, data: list[list[float]], labels: list[str] | None = None) -> dict:

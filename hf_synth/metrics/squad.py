@@ -49,10 +49,7 @@ class Squad(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"predictions": text, "references": datasets.List(text)}),
+            _DESCRIPTION, "", datasets.Features({"predictions": text, "references": datasets.List(text)})
         )
 
     def _compute(self, predictions: list[str], references: list[list[str]]) -> dict:

@@ -19,7 +19,7 @@ entities_per_text, tagged_share: entities a text, and share of tokens that belon
 labels: label -> share of the entities, mean tokens of one, different names (whatever their case), and the share of the
 entities that the ten most frequent names make up (0 to 1; near 1, few names are all there is).
 divergence: Jensen-Shannon divergence in bits between the labels' shares and those of the reference, when given; 0 to
-1, 0 for the same shares (Lin 1991, https://doi.org/10.1109/18.61115).
+1, 0 for the same shares, None where a side has no entity (Lin 1991, https://doi.org/10.1109/18.61115).
 span_agreement: of all places where a name stands that is tagged somewhere, the share that is tagged with that name's
 most frequent label; 0 to 1, higher is better. What is missed is a name left untagged, or tagged as something else.
 span_agreement_interval: 95 %, over texts as a ratio of sums (Cochran 1977, section 6.4).
@@ -30,25 +30,21 @@ FREQUENT = 10
 
 def span_agreement(tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Return how often names are tagged where they stand; see the description above."""
-    said: dict[str, Counter[str]] = {}
+    every = [words[start:end] for words, row in zip(tokens, tags, strict=True) for start, end, _ in spans_of(row)]
+    lexicon, left = Lexicon({"": every}), Counter[str]()
+    said: dict[tuple[str, ...], Counter[str]] = {}
     for words, row in zip(tokens, tags, strict=True):
         for start, end, label in spans_of(row):
-            said.setdefault(_name(words[start:end]), Counter())[label] += 1
+            said.setdefault(lexicon.known(words[start:end]), Counter())[label] += 1
     usual = {name: labels.most_common(1)[0][0] for name, labels in said.items()}
-    names: dict[str, list[str]] = {}
-    for name, label in usual.items():
-        names.setdefault(label, []).append(name)
-    lexicon, left = Lexicon(names), Counter[str]()
     right, places = np.zeros(len(tags)), np.zeros(len(tags))
     for at, (words, row) in enumerate(zip(tokens, tags, strict=True)):
         own = spans_of(row)
         found = {(start, end): label for start, end, label in own}
         for start, end, _ in lexicon.spans(words, own):
-            name = _name(words[start:end])
-            if name in usual:
-                places[at] += 1
-                right[at] += found.get((start, end)) == usual[name]
-                left[name] += (start, end) not in found
+            places[at] += 1
+            right[at] += found.get((start, end)) == usual[lexicon.known(words[start:end])]
+            left[_name(words[start:end])] += (start, end) not in found
     total = float(places.sum())
     return {
         "span_agreement": float(right.sum()) / total if total else None,
@@ -85,8 +81,13 @@ def tag_distribution(tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[st
     }
 
 
-def divergence(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
-    """Return the Jensen-Shannon divergence, in bits, between the labels' shares of two distributions."""
+def divergence(ours: dict[str, Any], theirs: dict[str, Any]) -> float | None:
+    """Return the Jensen-Shannon divergence, in bits, between the labels' shares of two distributions.
+
+    None where one of them has no entity, and so no shares.
+    """
+    if not ours["labels"] or not theirs["labels"]:
+        return None
     labels = sorted({*ours["labels"], *theirs["labels"]})
     p, q = (
         np.array([part["labels"].get(label, {"share": 0.0})["share"] for label in labels]) for part in (ours, theirs)
@@ -110,7 +111,7 @@ class TagDistribution(evaluate.Measurement):
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.List(datasets.Value("string"))
         features = datasets.Features({"tokens": texts, "tags": texts})
-        return evaluate.MetricInfo(description=_DESCRIPTION, citation="", inputs_description="", features=features)
+        return evaluate.MetricInfo(_DESCRIPTION, "", features)
 
     def _compute(
         self,

@@ -98,10 +98,7 @@ class Vendi(evaluate.Measurement):
 
     def _info(self) -> evaluate.MeasurementInfo:
         return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description="",
-            features=datasets.Features({"data": datasets.List(datasets.Value("float32"))}),
+            _DESCRIPTION, "", datasets.Features({"data": datasets.List(datasets.Value("float32"))})
         )
 
     def _compute(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ..annotations import schema_of
 from ..records import Completion, Example, Prompt
 from ..task import Task
 
@@ -59,6 +60,12 @@ class Shape(Protocol):
 
     def parser(self, task: Task) -> Callable[[Prompt, Completion], Example | str]:
         """Return what makes an example of a completion, or names the reason why not."""
+
+
+def limits(task: Task) -> dict[str, Any]:
+    """Return the decoding settings of where a text ends; of one in JSON also the schema that it is to fit."""
+    ends = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
+    return {**ends, "schema": schema_of(task.labels)} if (task.kind, task.annotate) == ("tokens", "json") else ends
 
 
 def shape(task: Task) -> Shape:

@@ -106,25 +106,18 @@ def prompts(
 def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
     """Return a parser that reads entities as the task's `annotate` says and all other `words` besides.
 
-    Reasons: `unfinished`, `short`, those of `annotations`, `entity there` (a text without entities was asked for), `no
-    entity`, `other entity` (it has some, and none of the label that was asked for).
+    Reasons: `malformed` (not the JSON asked for), `unfinished`, `short`, those of `annotations`, `entity there` (a
+    text without entities was asked for), `no entity`, `other entity` (it has some, and none of the label asked for).
     """
     lexicon = Lexicon(task.words)
 
-    def read(prompt: Prompt, text: str) -> Found | str:
-        if task.annotate == "markup":
-            return from_markup(text, task.labels)
-        if task.annotate == "json" and (prompt.cell != NONE or "{" in text):
-            return from_json(text, task.labels)
-        tokens, asked = tokens_of(text), json.loads(prompt.attributes["entities"])
-        spans = spans_of_names(tokens, asked.items())
-        return spans if isinstance(spans, str) else (tokens, spans)
-
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
+        if completion.finish == "malformed":
+            return completion.finish
         text = until_stop(completion, task.ending)
         if text is None:
             return "unfinished"
-        found = read(prompt, text)
+        found = _read(task, prompt, text)
         if isinstance(found, str):
             return found
         tokens, spans = found
@@ -140,3 +133,13 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         return Example(fields, tuple(tags), prompt.cell, prompt, completion.logprob)
 
     return parse
+
+
+def _read(task: Task, prompt: Prompt, text: str) -> Found | str:
+    if task.annotate == "markup":
+        return from_markup(text, task.labels)
+    if task.annotate == "json" and (prompt.cell != NONE or "{" in text):
+        return from_json(text, task.labels)
+    tokens, asked = tokens_of(text), json.loads(prompt.attributes["entities"])
+    spans = spans_of_names(tokens, asked.items())
+    return spans if isinstance(spans, str) else (tokens, spans)

@@ -24,15 +24,14 @@ from .bilstm import PAD, UNKNOWN, _BiLayer
 CONTINUES = "##"
 
 
-def build_reader_tokenizer(texts: Iterable[str], vocab_size: int = 30_000) -> PreTrainedTokenizerFast:
-    """Build a tokenizer of lower-cased words and signs, the most frequent of `texts`, that tells where each stands.
+def build_reader_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Build a tokenizer of the 30,000 most frequent lower-cased words and signs, which tells where each stands.
 
     A word that is not among them falls apart into pieces that are, down to letters, so that its characters count: the
     paper's words without a vector of their own have their characters alone.
 
     Args:
         texts: The training texts, contexts and questions.
-        vocab_size: The most words and pieces to keep, padding and unknown sign included.
 
     Returns:
         A tokenizer that adds no special tokens and marks the second text, the context, by `token_type_ids` 1.
@@ -43,7 +42,7 @@ def build_reader_tokenizer(texts: Iterable[str], vocab_size: int = 30_000) -> Pr
     words.decoder = decoders.WordPiece(prefix=CONTINUES)
     words.post_processor = processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
     kinds = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
+        vocab_size=30_000,
         special_tokens=[PAD, UNKNOWN],
         show_progress=False,
         continuing_subword_prefix=CONTINUES,

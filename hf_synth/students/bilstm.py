@@ -20,7 +20,6 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
-INITS = ("zerogen", "sungen")
 
 
 def build_tokenizer(texts: Iterable[str], vocab_size: int = 50_000) -> PreTrainedTokenizerFast:
@@ -58,7 +57,6 @@ class BiLSTMConfig(PreTrainedConfig):
         dropout: Dropout between layers and before (in pairs also within) the classifier. SunGen uses none.
         pairs: Read two texts with the same LSTM, told apart by `token_type_ids`, and classify
             `[p; h; |p - h|; p * h]` of their mean-pooled states. Otherwise the last states of both directions count.
-        init: "zerogen" (Xavier normal, forget gate bias 1) or "sungen" (all uniform).
     """
 
     model_type = "bilstm"
@@ -69,19 +67,7 @@ class BiLSTMConfig(PreTrainedConfig):
     num_layers: int = 1
     dropout: float = 0.5
     pairs: bool = False
-    init: str = "zerogen"
     pad_token_id: int | None = 0
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.init not in INITS:
-            raise ValueError(f"`init` must be one of {', '.join(INITS)}; got {self.init!r}.")
-        super().__post_init__(**kwargs)
-
-    @classmethod
-    def sungen(cls, **kwargs: Any) -> BiLSTMConfig:
-        """Return SunGen's variant: no dropout, every parameter uniform."""
-        settings: dict[str, Any] = {"dropout": 0.0, "init": "sungen"}
-        return cls(**settings | kwargs)
 
     @classmethod
     def for_pairs(cls, **kwargs: Any) -> BiLSTMConfig:
@@ -141,10 +127,7 @@ class BiLSTMForSequenceClassification(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         for name, parameter in module.named_parameters(recurse=False):
-            if self.config.init == "sungen":
-                bound = 1 / math.sqrt(2 * self.config.hidden_size)
-                nn.init.uniform_(parameter, -bound, bound)
-            elif isinstance(module, nn.Embedding):
+            if isinstance(module, nn.Embedding):
                 bound = math.sqrt(3 / self.config.embedding_size)
                 nn.init.uniform_(parameter, -bound, bound)
             elif "weight" in name:

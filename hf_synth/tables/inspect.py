@@ -45,7 +45,10 @@ def inspect_table(config: InspectConfig) -> dict[str, Any]:
     mine = _rows(own, scale, schema, label, config)
     tests, trains = (None if part is None else _rows(part, scale, schema, label, config) for part in (test, train))
     drawn_map = usefulness.data_map(mine, config.seed)
-    found = [*_made(Path(config.dataset)), likeness.repeated(own.cells, own.index, real.cells if real else None)]
+    as_many = None
+    if real is not None:
+        as_many = [real.cells[at] for at in drawn(len(real.cells), max(len(own.cells), 2), config.seed)]
+    found = [*_made(Path(config.dataset)), likeness.repeated(own.cells, own.index, as_many)]
     if test is None or tests is None or real is None:
         found.append(skipped("test rows", "needs a `reference`, whose test split must not stand in the table"))
     else:
@@ -103,17 +106,21 @@ def _made(folder: Path) -> Iterator[Verdict]:
     if not facts["covered"]:
         yield skipped("hidden cells", "no cell was hidden (`hidden: 0`), so the error of the imputed ones is unknown")
         return
-    ratio = float(np.mean([one["error"] / one["baseline"] for one in facts["checked"] if one["baseline"]]))
-    reason = (
-        f"the error of {facts['covered']['cells']} hidden cells is {ratio:.2f} times that of the mean or the commonest"
-    )
-    yield Verdict(
-        "hidden cells", "look" if ratio >= 1 else "good", ratio, 1.0, reason, (), {"columns": facts["checked"]}
-    )
+    yield _error(facts)
     whole, claimed = facts["covered"], facts["settings"]["interval"]
     reason = f"{whole['covered']:.0%} of the hidden cells lie in the intervals that claim {claimed:.0%}"
     short = "look" if whole["interval"][1] < claimed else "good"
     yield Verdict("coverage", short, whole["covered"], claimed, reason, (), whole)  # type: ignore[arg-type]
+
+
+def _error(facts: Mapping[str, Any]) -> Verdict:
+    check = "hidden cells"
+    ratios = [one["error"] / one["baseline"] for one in facts["checked"] if one["baseline"]]
+    if not ratios:  # as in constant columns
+        return skipped(check, "each hidden cell holds the mean, or the commonest value, of its column")
+    ratio, cells = float(np.mean(ratios)), facts["covered"]["cells"]
+    reason = f"the error of {cells} hidden cells is {ratio:.2f} times that of the mean or the commonest"
+    return Verdict(check, "look" if ratio >= 1 else "good", ratio, 1.0, reason, (), {"columns": facts["checked"]})
 
 
 def _beside(

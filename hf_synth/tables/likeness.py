@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audit import limits
+from ..audit.counts import apart, by_chance
 from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..metrics.closest_record import closest_record
 from ..metrics.membership import membership
@@ -21,7 +22,6 @@ from .schema import Schema
 
 Rows = Sequence[Mapping[str, Any]]
 Held = list[tuple[Callable[[tuple[Any, ...]], Any], set[Any]]]
-DRAWS = 500  # by which chance is known
 CELL = 40  # characters of a cell that are shown
 WAYS = 100  # of having holes, the commonest
 
@@ -103,7 +103,7 @@ def repeated(own: Rows, index: Sequence[int], real: Rows | None) -> Verdict:
     Args:
         own: The table.
         index: The places of its rows in the split.
-        real: The reference.
+        real: Rows of the reference, no more than there are here: the share grows with them.
     """
     again = [index[at] for at in _again(own)]
     baseline = None if real is None else len(_again(real)) / len(real)
@@ -193,10 +193,9 @@ def columns(own: Rows, real: Rows, schema: Schema, seed: int) -> Verdict:
 
 def _variation(mine: list[str], theirs: list[str], categories: Sequence[str], seed: int) -> tuple[float, float]:
     counts = np.array([[part.count(name) for name in categories] for part in (mine, theirs)])
-    sizes, draw = counts.sum(1), np.random.default_rng(seed)
-    drawn = [draw.multinomial(size, counts.sum(0) / sizes.sum(), DRAWS) / size for size in sizes]
-    chance = np.quantile(0.5 * np.abs(drawn[0] - drawn[1]).sum(1), 0.95)
-    return float(0.5 * np.abs(counts[0] / sizes[0] - counts[1] / sizes[1]).sum()), float(chance)
+    sizes = counts.sum(1)
+    chance = np.quantile(by_chance(counts.sum(0), sizes, np.random.default_rng(seed)), 0.95)
+    return apart(counts, sizes), float(chance)
 
 
 def pairs(own: Rows, real: Rows, schema: Schema) -> Verdict:

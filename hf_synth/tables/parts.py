@@ -15,7 +15,7 @@ from ..audit.settings import InspectConfig
 from ..errors import InputError
 from ..metrics.sampling import drawn
 from ..metrics.tokens import words
-from ..produce import known_as
+from ..models import known_as
 from .folder import NUMBERS
 from .schema import CATEGORIES, Column, Schema, infer
 from .source import Table
@@ -121,6 +121,8 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
             raise InputError(f"`label_column`: {label!r} holds no labels: no column of both tables with few values")
         label = None
     mine, test, train = _part(tables["dataset"], split, own[split], schema), None, None
+    if len(mine.cells) < 2:
+        raise InputError(f"`dataset`: {mine.name!r} has one row; two or more can be inspected")
     if theirs:
         test = _part(tables["reference"], judges, theirs[judges], schema)
         if "train" in theirs and judges != "train":
@@ -157,6 +159,8 @@ def _of_one_label(
         test, train = (part and part.where(lambda row: row[label] in alone) for part in (test, train))
         if test and not test.cells:
             raise InputError(f"`reference`: no row of split {test.split!r} has the label {next(iter(alone))!r}")
+    if test and all(row[label] is None for row in test.cells):
+        raise InputError(f"`reference`: no row of split {test.split!r} has a label; name another: `reference_split`")
     return own, test, train, schema, label
 
 

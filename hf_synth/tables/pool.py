@@ -25,9 +25,9 @@ class Pooled:
     degrees: float
     between: float
 
-    def interval(self, share: float = 0.95) -> tuple[float, float]:
-        """Return the interval that holds the quantity with this probability."""
-        half = student(share, self.degrees) * math.sqrt(self.variance)
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval."""
+        half = student(0.95, self.degrees) * math.sqrt(self.variance)
         return self.estimate - half, self.estimate + half
 
 

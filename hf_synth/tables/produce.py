@@ -12,9 +12,9 @@ from typing import Any
 
 from ..adapters.folder import RECORD
 from ..errors import InputError, unknown
-from ..home import check_folder
-from ..journal import Journal, digest, write_whole
-from ..leaks import stays
+from ..home import claim
+from ..journal import Journal, digest
+from ..marks import stays
 from ..models import Source, resolve
 from ..produce import DECIDING
 from .check import covered, hidden_cells, pooled_means, privacy
@@ -107,7 +107,7 @@ def _holdout(task: ImputeConfig, table: Table, schema: Schema, rows: Mapping[str
         raise InputError(f"`holdout` is a split that nothing is learnt from; {name!r} is what is learnt from")
     if name in rows:
         return f"split {name}", list(rows[name])
-    other = read_table(name)
+    other = read_table(name, "holdout")
     if other.names != table.names:
         raise InputError(f"`holdout`: {other.name!r} has the columns {other.names}; the table {table.names}")
     part = next(iter(other.splits.values()))
@@ -127,10 +127,7 @@ def produce_table(request: Request, folder: Path) -> dict[str, Any]:
     source = resolve(config.model)
     settings = {**request.settings(), "model": source.name, "weights": source.sha256}
     settings |= {"rows": digest(request.rows), "schema": schema.facts()}
-    settings = json.loads(json.dumps(settings))
-    check_folder(folder, settings)
-    record = folder / "journal" / "settings.json"
-    write_whole(record, json.dumps(settings, indent=2, ensure_ascii=False))
+    record = claim(folder, settings)
     rows = request.rows[task.split]
     learnt, hidden = hide(rows, schema, task.label_column, task.hidden, config.seed)
     try:

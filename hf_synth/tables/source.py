@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, reason_of, unknown
-from ..files import delimiter, load_file
+from ..audit.data import splits_of
+from ..errors import InputError, unknown
+from ..files import delimiter
 from .values import Comma, is_missing
 
 if TYPE_CHECKING:
@@ -75,8 +76,12 @@ class Table:
         return self.splits[name]
 
 
-def read_table(name: str) -> Table:
+def read_table(name: str, key: str = "table") -> Table:
     """Read a table: a file (`.csv`, `.jsonl`, `.parquet`), a folder that `load_dataset` knows, or a Hub id.
+
+    Args:
+        name: The table.
+        key: The setting that names it, for messages.
 
     Raises:
         InputError: If there is none, or it is no table.
@@ -85,13 +90,7 @@ def read_table(name: str) -> Table:
     rows = path.suffix.lower() in (".jsonl", ".json", ".parquet")
     if path.suffix.lower() == ".csv" or (path.is_file() and not rows):
         return Table(path.name, {"train": _csv(path)}, {})
-    from datasets import DatasetDict, load_dataset
-
-    try:
-        data = load_file(str(path)) if path.is_file() else load_dataset(str(path) if path.is_dir() else name)
-    except Exception as error:  # of whichever kind: no such set, no network, no data files
-        raise InputError(f"cannot load the table {name!r}: {reason_of(error)}") from None
-    assert isinstance(data, DatasetDict)
+    data = splits_of(str(path) if path.exists() else name, key)
     return Table.of(path.resolve().name if path.is_dir() else name, data)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .schema import Schema
 
 Rows = Sequence[Mapping[str, Any]]
+FAR = 1_000.0  # ranges beyond which a number is no farther, so that sums and other types can hold it
 
 
 def vectors(rows: Rows, schema: Schema, learnt: Rows, holes: bool = False) -> NDArray[np.float64]:
@@ -32,8 +33,8 @@ def vectors(rows: Rows, schema: Schema, learnt: Rows, holes: bool = False) -> ND
         if column.numeric:
             known = [row[name] for row in learnt if row[name] is not None]
             low, high, middle = min(known), max(known), float(np.median(known))
-            values = np.array([float(middle if cell is None else cell) for cell in cells])
-            own = [(values - low) / ((high - low) or 1)]
+            values = np.array([float(middle if cell is None else cell) for cell in cells]) / 2
+            own = [np.clip((values - low / 2) / ((high / 2 - low / 2) or 0.5), -FAR, FAR)]  # halves do not overflow
         else:
             own = [np.array([cell == one for cell in cells]) / 2 for one in column.categories]
         columns += [np.where(gone, np.nan, part) for part in own] if holes else own

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -17,8 +19,9 @@ from transformers import TrainerCallback, TrainingArguments
 from hf_synth.config import strict
 from hf_synth.errors import InputError
 from hf_synth.trainers.freezing import chosen_parameters, parameter_sets
-from hf_synth.trainers.mixing import Plan, classes, draw, epoch, in_turn, is_synthetic, masses, mix, passes, rows_of
+from hf_synth.trainers.mixing import Order, classes, draw, epoch, in_turn, is_synthetic, masses, mix, passes, rows_of
 from hf_synth.trainers.phases import Phase, PhasedTrainer
+from hf_synth.trainers.rows import check_same_config
 from hf_synth.trainers.weighted import WeightedTrainer, counted
 
 
@@ -115,7 +118,7 @@ class AnnealingTrainer(PhasedTrainer):
       the upper part (see `Round`) on synthetic, then on real rows; the head on class-balanced real rows (unbalanced
       where a row has not just one class). Each visit has a new optimizer and a schedule of its own. Unlike in CAMEL
       the best epoch of a visit is not loaded before the next one: the best visit is, at the end, with
-      `load_best_model_at_end`.
+      `load_best_model_at_end`, which wants real rows to evaluate on: synthetic ones prefer a visit before the real.
     - `share`: the share of synthetic rows in each global batch follows a curve. An extension of hf_synth, not CAMEL.
     - `weight`: rows are drawn as usual, real ones count 1 and synthetic ones by a curve, both divided by their mean
       over the data set at that time, so that the loss keeps its scale. An extension of hf_synth, not CAMEL. Where the
@@ -190,29 +193,45 @@ class AnnealingTrainer(PhasedTrainer):
         count = sum((counted(batch["labels"]).sum() for batch in batches), torch.tensor(0, device=device))
         return batches, self.accelerator.reduce(count).clamp(min=1)
 
-    @property
-    def global_batch(self) -> int:
-        """Return how many rows an optimizer step sees on all ranks together."""
-        loading: Any = self.args.accelerator_config
-        ranks = 1 if loading.split_batches else self.args.world_size
-        return self._train_batch_size * self.args.gradient_accumulation_steps * ranks
-
     def ends(self) -> list[int]:
         """Return the steps at which a visit, or a pass over all rows, is over."""
         steps = np.cumsum([phase.steps for phase in self._phases]).tolist()
         return steps if self.visits else passes(len(self.synthetic), self.global_batch, steps[-1])
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Plan:
+    def side_state(self) -> dict[str, Any]:
+        """Return the settings, and what the plan of rows makes of them."""
+        return {"config": dataclasses.asdict(self.config), "ends": self.ends(), "plan": self._fingerprint()}
+
+    def load_side_state(self, state: dict[str, Any]) -> None:
+        """Go on in the plan of a checkpoint.
+
+        Raises:
+            InputError: If it is not the one that these settings, rows, epochs and batches make.
+        """
+        check_same_config(self.config, state["config"])
+        if state["ends"] != (ends := self.ends()):
+            raise InputError(
+                f"`resume_from_checkpoint` has visits or passes that end at the steps {state['ends']}; got {ends}, so "
+                "rows, epochs or batches are others"
+            )
+        if state["plan"] != self._fingerprint():
+            raise InputError("`resume_from_checkpoint` visits other rows in turn: the seed, or the rows, are others")
+
+    def _fingerprint(self) -> str:
+        """Return what tells the order of rows, and which of them are synthetic, from another."""
+        return hashlib.sha256(self._get_train_sampler().rows.tobytes() + self.synthetic.tobytes()).hexdigest()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
         batch, seed = self.global_batch, self.args.seed if self.args.data_seed is None else self.args.data_seed
         if self.visits:
-            return Plan(in_turn([(visit.groups, self._visit_steps(visit) * batch) for visit in self.visits], seed))
+            return Order(in_turn([(visit.groups, self._visit_steps(visit) * batch) for visit in self.visits], seed))
         rows = np.arange(len(self.synthetic))
         steps = self.max_steps if self.max_steps > 0 else math.ceil(self.epochs * len(rows) / batch)
         random = np.random.default_rng(seed)
         if self.config.kind == "weight":
-            return Plan(draw([rows], steps * batch, random))
+            return Order(draw([rows], steps * batch, random))
         shares = [self.config.value(step, steps) for step in range(steps)]
-        return Plan(mix(shares, batch, rows[self.synthetic], rows[~self.synthetic], random))
+        return Order(mix(shares, batch, rows[self.synthetic], rows[~self.synthetic], random))
 
     def _visit_steps(self, visit: _Visit) -> int:
         return math.ceil((visit.round.epochs or self.epochs) * epoch(visit.groups) / self.global_batch)

@@ -4,98 +4,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict
+from functools import partial
+from itertools import accumulate
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from hf_synth.config import strict
 from hf_synth.directional import directional_derivatives, mean_gradient, still
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED
+from hf_synth.trainers.bilevel_settings import BilevelConfig
 from hf_synth.trainers.lookahead import LookAhead
 from hf_synth.trainers.outer import OuterRows
 from hf_synth.trainers.phases import Phase, PhasedTrainer
-from hf_synth.trainers.rows import Rows, classes_of
+from hf_synth.trainers.rows import Rows, check_same_config, classes_of
 from hf_synth.trainers.weighted import counted
 from hf_synth.trainers.weights import (
     ExampleWeights,
-    Feature,
     Features,
     WeightNetwork,
     follow,
     lowest_of_classes,
     scale_gradient,
 )
-
-
-@strict
-class BilevelConfig:
-    """How weights are learnt.
-
-    Attributes:
-        mode: `sungen` trains from the same start in every round and then steps all weights; `online` steps those of
-            the batch before each optimizer step.
-        rounds: Of `sungen`: how many; the published run has 100.
-        epochs: Of `sungen`: epochs of a round (the published run has 1); `num_train_epochs` where left out.
-        outer_loss: What the outer rows judge by; see `losses.example_loss`.
-        scale: Of `rce` and `sce`.
-        outer: Which rows of the training set may judge where no others are given: `all`, or the `real` ones, which
-            the column `synthetic` tells apart (`real_rows` in a recipe).
-        outer_rows: How many of these are drawn.
-        balanced: Each label counts the same in the outer loss, however many rows have it. Labels that are asked for
-            equally often are in excess by mistakes only, which would otherwise gather weight. (Not in the paper.)
-        redraw: Draw it anew in each round (UniGen), not once (SunGen).
-        confident: Of `sungen`: share of each class's rows, by weight, whose outer loss counts; real rows all do. (The
-            published code takes it of all rows together; a class whose weights fall then loses its say.)
-        weigh: A free weight per example, or a small network from features to weights.
-        step: How free weights move. `scaled`: down the gradient over its root mean square, in `sungen` that of the
-            first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
-            as far in the first rounds, however small its gradient. A network moves by Adam.
-        weight_lr: Step size: 0.2 (`scaled`; 0.5 if `online`), 0.25 (`adam`), 0.001 (`network`) where left out.
-        features: What the network sees. `label` finds mistakes that lean to one; where many lean to none, it can fail.
-        hidden: Width of its hidden layer.
-        inner: Of `online`: `reused` goes along the gradient that the look-ahead took, so that new weights count from
-            an example's next visit; `exact` computes it again under the new weights.
-        outer_batch: Of `online`: outer rows for each inner row.
-        outer_momentum: Of `online`: share of the past in the outer gradient; a step's outer rows alone say little.
-        derivative: See `directional_derivatives`; `difference` is cheaper `online`, blurred by rounding, most in bf16.
-        seed: Draws the outer rows.
-    """
-
-    read_by: ClassVar = {
-        **{name: ("mode", ("sungen",)) for name in ("rounds", "epochs", "redraw", "confident")},
-        **{name: ("mode", ("online",)) for name in ("inner", "outer_batch", "outer_momentum")},
-        **{name: ("weigh", ("network",)) for name in ("features", "hidden")},
-        "scale": ("outer_loss", ("rce", "sce")),
-        "step": ("weigh", ("examples",)),
-    }
-
-    mode: Literal["sungen", "online"] = "sungen"
-    rounds: int = Field(10, ge=1)
-    epochs: float | None = Field(None, gt=0)
-    outer_loss: Literal["rce", "mae", "gce", "sce", "ce"] = "rce"
-    scale: float = Field(10.0, gt=0)
-    outer: Literal["all", "real"] = "all"
-    outer_rows: int = Field(50_000, ge=2)
-    balanced: bool = True
-    redraw: bool = False
-    confident: float = Field(0.9, gt=0, le=1)
-    weigh: Literal["examples", "network"] = "examples"
-    step: Literal["scaled", "adam"] = "scaled"
-    weight_lr: float | None = Field(None, gt=0)
-    features: tuple[Feature, ...] = Field(("loss", "margin"), min_length=1)
-    hidden: int = Field(100, ge=1)
-    inner: Literal["reused", "exact"] = "reused"
-    outer_batch: float = Field(0.5, gt=0)
-    outer_momentum: float = Field(0.9, ge=0, lt=1)
-    derivative: Literal["forward", "difference"] = "forward"
-    seed: int = Field(0, ge=0)
-
-    def __post_init__(self) -> None:
-        if self.mode == "online" and self.step == "adam":
-            raise InputError("`step: adam` is of the mode sungen; `online` steps a batch's weights, `scaled`")
 
 
 class BilevelTrainer(PhasedTrainer):
@@ -108,9 +41,10 @@ class BilevelTrainer(PhasedTrainer):
         dL/dw_i = - lr/S <grad L_robust(theta'), grad CE_i(theta)>
 
     and a row gains weight when its own gradient points where the outer rows' does. Each product is the derivative of
-    the row's loss along one direction: no second-order graph is built, so any model works. In `sungen` mode `theta'`
-    is where the round's training ended, and the student starts over. In
-    `online` mode `theta'` is one step ahead (https://huggingface.co/papers/1803.09050). No dropout in either.
+    the row's loss along one direction: no second-order graph is built, so any model works. A column `weight` of the
+    data set multiplies the loss of a row, and its product too. In `sungen` mode `theta'` is where the round's training
+    ended, and the student starts over. In `online` mode `theta'` is one step ahead
+    (https://huggingface.co/papers/1803.09050). No dropout in either.
 
     After training, `weights` and `scores` tell how far rows can be trusted. `sungen` leaves the last round's model.
 
@@ -120,7 +54,7 @@ class BilevelTrainer(PhasedTrainer):
 
     Raises:
         InputError: For rows without `index`, one that stands twice, labels that are no class, or outer rows of one
-            class; under FSDP or DeepSpeed.
+            class; under FSDP or DeepSpeed; `online` under fp16; `epochs` beside `max_steps`.
     """
 
     def __init__(
@@ -132,26 +66,34 @@ class BilevelTrainer(PhasedTrainer):
         classes = classes_of(self.model)
         self.rows = Rows(self.train_dataset, classes)
         self.outer = OuterRows(self.train_dataset, outer_dataset, config, classes)
-        self.features: Features | None = None
+        self.features = Features(self.model, config.features, classes) if config.weigh == "network" else None
+        self._start_over()
+        if config.mode == "online":
+            self.add_callback(LookAhead(self))
+            return
+        if config.epochs is not None and self.args.max_steps > 0:
+            raise InputError(f"`epochs: {config.epochs}` is not read with `max_steps`, which rounds share; drop one")
+        self.args = copy.copy(self.args)
+        self.args.num_train_epochs = (config.epochs or self.args.num_train_epochs) * config.rounds
+
+    def _start_over(self) -> None:
+        """Let all rows count the same, as before the first step; a second `train` learns from there too."""
         self.rule: torch.nn.Module = ExampleWeights(len(self.rows))
-        if config.weigh == "network":
-            self.features = Features(self.model, config.features, classes)
-            self.rule = WeightNetwork(self.features.width, config.hidden, config.seed)
-        scaled = 0.2 if config.mode == "sungen" else 0.5
-        speed = config.weight_lr or {"network": 0.001}.get(config.weigh, {"scaled": scaled, "adam": 0.25}[config.step])
+        if self.features is not None:
+            self.rule = WeightNetwork(self.features.width, self.config.hidden, self.config.seed)
         # The gradient is scaled: as it comes, each of many rows has so little of it that Adam's epsilon outweighs it.
-        kind = torch.optim.SGD if config.weigh == "examples" and config.step == "scaled" else torch.optim.Adam
-        self.rule_optimizer = kind(self.rule.parameters(), lr=speed)
+        # Its epsilon is then a share of the root mean square. One that only keeps from dividing by 0 would make whole
+        # steps, sign(g) at first, of the rounding of gradients near 0, which follows how a batch is cut up.
+        makers: dict[str, Any] = {"scaled": torch.optim.SGD, "adam": partial(torch.optim.Adam, eps=0.01)}
+        make = torch.optim.Adam if self.features is not None else makers[self.config.step]
+        self.rule_optimizer: torch.optim.Optimizer = make(self.rule.parameters(), lr=self.config.speed)
         self.scale = torch.zeros(())
         self.raw_weights = torch.full((len(self.rows),), 0.5)
+        if self.config.redraw:
+            self.outer.draw(0)
         self.outer_average: dict[str, Tensor] = {}
         self.step_batches: list[Any] = []
         self.step_features: list[Tensor] = []
-        if config.mode == "online":
-            self.add_callback(LookAhead(self))
-        else:
-            self.args = copy.copy(self.args)
-            self.args.num_train_epochs = (config.epochs or self.args.num_train_epochs) * config.rounds
 
     @property
     def weights(self) -> Tensor:
@@ -194,6 +136,13 @@ class BilevelTrainer(PhasedTrainer):
         each = steps // rounds
         return [Phase(f"round {at}", each + (steps % rounds if at + 1 == rounds else 0)) for at in range(rounds)]
 
+    def enter(self, at: int) -> None:
+        """Begin anew where a run begins; see what the model at hand sees, which `model_init` may just have made."""
+        if self.state.global_step == 0:
+            self._start_over()
+        if self.features is not None:
+            self.features.watch(self.model)
+
     def leave(self, at: int) -> None:
         """Step all weights by what the round's student says of every row."""
         if self.config.mode == "online":
@@ -217,7 +166,7 @@ class BilevelTrainer(PhasedTrainer):
             columns, inputs, labels = self.split(batch)
             mine = counted(labels).cpu()
             at = self.rows.at(columns["index"])[mine]
-            derivatives[at] = self.derivatives(inputs, labels, direction).cpu()[mine]
+            derivatives[at] = self.derivatives(columns, inputs, labels, direction).cpu()[mine]
             if self.features is not None and seen is not None:
                 with still(self.model), torch.no_grad():
                     seen[at] = self.features(self.model(**inputs)["logits"], labels).cpu()[mine]
@@ -259,11 +208,18 @@ class BilevelTrainer(PhasedTrainer):
             return None
         return lowest_of_classes(self.raw_weights, self.rows.labels, 1 - confident)
 
-    def derivatives(self, inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]) -> Tensor:
-        """Return the derivative of each row's loss along a direction, [N]."""
+    def derivatives(
+        self, columns: Mapping[str, Tensor], inputs: Mapping[str, Any], labels: Tensor, direction: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the derivative of each row's loss, times its own `weight`, along a direction, [N]."""
         batch, by = {**inputs, "labels": labels}, self.config.derivative
         with self.accelerator.autocast():
-            return directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=by)
+            found = directional_derivatives(self.model, batch, direction, loss=self._training_loss, by=by)
+        return found * columns["weight"].to(found) if "weight" in columns else found
+
+    def _ends(self) -> list[int]:
+        """Return the step at which each round but the last ends."""
+        return list(accumulate(phase.steps for phase in getattr(self, "_phases", ())))[:-1]
 
     def _summed(self, value: Tensor) -> Tensor:
         return self.accelerator.reduce(value.to(self.args.device)).to(value.device)
@@ -271,6 +227,8 @@ class BilevelTrainer(PhasedTrainer):
     def side_state(self) -> dict[str, Any]:
         """Return the weights, what makes them, and where each round starts."""
         return {
+            "config": asdict(self.config),
+            "ends": self._ends(),
             "rows": self.rows.fingerprint(),
             "weights": self.raw_weights,
             "rule": self.rule.state_dict(),
@@ -285,10 +243,16 @@ class BilevelTrainer(PhasedTrainer):
         """Go on with the weights of a checkpoint.
 
         Raises:
-            InputError: If they are of other rows.
+            InputError: If they are of other rows, or were learnt under other settings.
         """
+        check_same_config(self.config, state.get("config", {}))
         if state["rows"] != self.rows.fingerprint():
             raise InputError("the checkpoint holds weights of other rows or labels than those of `train_dataset`")
+        if state.get("ends", self._ends()) != self._ends():
+            raise InputError(
+                f"`resume_from_checkpoint`: its rounds end at other steps ({state['ends']}) than this training's "
+                f"({self._ends()}); resume with the same epochs, `max_steps` and batches"
+            )
         self.rule.load_state_dict(state["rule"])
         self.rule_optimizer.load_state_dict(state["rule_optimizer"])
         self.raw_weights, self.scale = state["weights"], state["scale"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -18,7 +20,7 @@ from hf_synth.directional import still
 from hf_synth.errors import InputError, unknown
 from hf_synth.losses import IGNORED
 from hf_synth.trainers.predictions import Predictions
-from hf_synth.trainers.rows import Rows, classes_of
+from hf_synth.trainers.rows import Rows, check_same_config, classes_of
 from hf_synth.trainers.weighted import WeightedTrainer
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -31,16 +33,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "consistency": "mse",
         "keep_above": None,
     },
-    "supergen": {},
-    "fewgen": {"momentum": 0.9, "weight": 20.0, "ramp": 0, "every": 200, "update_first": True},
+    "supergen": {"momentum": 0.8, "weight": 10.0, "ramp": 10, "every": 100, "keep_above": 0.8},
+    "fewgen": {"momentum": 0.9, "weight": 20.0, "every": 200, "keep_above": 0.8, "update_first": True},
     # Ours: a row is trained on while its own average still prefers its label; for labels of which many are wrong.
-    "agreement": {"momentum": 0.6, "weight": 1.0, "ramp": 0, "every": None, "keep_above": 0.0},
+    "agreement": {},
 }
+
+log = logging.getLogger(__name__)
 
 
 @strict
 class EnsembleConfig:
-    """How predictions are averaged and used; the default values are SuperGen's.
+    """How predictions are averaged and used; the default values are those of our `agreement`.
 
     Attributes:
         momentum: Share of the past in an average.
@@ -55,13 +59,13 @@ class EnsembleConfig:
         update_first: Whether the first update comes before the first step; it needs `source: prediction`.
     """
 
-    momentum: float = Field(0.8, ge=0, lt=1)
-    weight: float = Field(10.0, ge=0, allow_inf_nan=False)
-    ramp: int = Field(10, ge=0)
-    every: int | None = Field(100, ge=1)
+    momentum: float = Field(0.6, ge=0, lt=1)
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    ramp: int = Field(0, ge=0)
+    every: int | None = Field(None, ge=1)
     source: Literal["prediction", "training"] = "prediction"
     consistency: Literal["kl", "mse"] = "kl"
-    keep_above: float | None = Field(0.8, ge=0, lt=1)
+    keep_above: float | None = Field(0.0, ge=0, lt=1)
     least_kept: int = Field(16, ge=0)
     update_first: bool = False
 
@@ -70,13 +74,13 @@ class EnsembleConfig:
             raise InputError("`update_first` needs `source: prediction`; nothing is predicted before training begins")
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> EnsembleConfig:
+    def preset(cls, name: str, /, **changes: Any) -> EnsembleConfig:
         """Return the settings of a paper, `laine_aila`, `supergen` or `fewgen`, or our `agreement`, with changes.
 
         Raises:
             InputError: For another name, or changes that are no settings.
         """
-        if name not in PRESETS:
+        if name not in [*PRESETS]:
             raise unknown("`preset`", name, PRESETS)
         return checked(cls, {**PRESETS[name], **changes}, f"preset {name!r}")
 
@@ -112,12 +116,24 @@ class EnsembleTrainer(WeightedTrainer):
         self.predictions = Predictions(self.rows, classes, self.config.momentum, str(self.args.output_dir))
         self.add_callback(_Updates(self))
 
-    def consistency_weight(self) -> float:
-        """Return the weight of the consistency loss after the updates done so far."""
-        done, ramp = self.predictions.updates, self.config.ramp
+    def consistency_weight(self, updates: int | None = None) -> float:
+        """Return the weight of the consistency loss after so many updates, or those done so far."""
+        done, ramp = self.predictions.updates if updates is None else updates, self.config.ramp
         if done == 0:
             return 0.0
         return self.config.weight * (math.exp(-5 * (1 - done / ramp) ** 2) if done < ramp else 1.0)
+
+    def shortfall(self, steps: int, every: int) -> str | None:
+        """Return what a training of so many optimizer steps is too short for, in a sentence, if for anything."""
+        done = (steps - 1) // every + self.config.update_first  # one after the last step changes nothing
+        reached, wanted = self.consistency_weight(done), self.config.weight
+        if done and reached == wanted:
+            return None
+        lacks = f"the consistency loss reaches {reached:.3g} of its weight {wanted:g} (`ramp: {self.config.ramp}`)"
+        return (
+            f"Temporal ensembling updates its averages {done} times in {steps} optimizer steps, one every {every}: "
+            f"{lacks if done else 'this was training without an ensemble'}. Lower `every` or `ramp`, or train longer."
+        )
 
     def update(self) -> None:
         """Take the latest predictions into the averages, and choose the rows to keep."""
@@ -149,11 +165,16 @@ class EnsembleTrainer(WeightedTrainer):
         return torch.from_numpy(weights).to(logits) * distance(logits, averages, labels, self.config.consistency)
 
     def side_state(self) -> dict[str, Any]:
-        """Return the averages, and what was predicted since the last update."""
-        return self.predictions.state(self._reduce)
+        """Return the averages, what was predicted since the last update, and the settings of both."""
+        return {**self.predictions.state(self._reduce), "config": dataclasses.asdict(self.config)}
 
     def load_side_state(self, state: dict[str, Any]) -> None:
-        """Take back the averages; the first rank goes on with what all ranks had predicted."""
+        """Take back the averages; the first rank goes on with what all ranks had predicted.
+
+        Raises:
+            InputError: If they are of other rows or settings.
+        """
+        check_same_config(self.config, state.get("config", {}))
         self.predictions.load(state, buffers=self.args.process_index == 0)
         if self.predictions.updates:
             self._filter()
@@ -219,12 +240,16 @@ class _Updates(TrainerCallback):
 
     def __init__(self, trainer: EnsembleTrainer) -> None:
         self.trainer = trainer
-        self.every = trainer.config.every
+        self.every = trainer.config.every or 1
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         config = self.trainer.config
         if config.every is None:
             self.every = max(math.ceil(len(kwargs["train_dataloader"]) / args.gradient_accumulation_steps), 1)
+        short = self.trainer.shortfall(state.max_steps, self.every)
+        self.trainer.notes = [short] if short else []
+        if short and args.process_index == 0:
+            log.warning(short)
         if state.global_step == 0:
             self.trainer.predictions.clear()
             if config.update_first:

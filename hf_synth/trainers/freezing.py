@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -12,10 +13,14 @@ from hf_synth.errors import InputError
 
 def parameter_sets(model: nn.Module) -> dict[str, frozenset[str]]:
     """Return the sets that a round can name, of the parameters that require gradients."""
-    base = getattr(model, "base_model", model)
+    within: Any = getattr(model, "get_base_model", None)  # PEFT's own `base_model` is all that it wraps, with the head
+    inner = within() if within else model
+    base = getattr(inner, "base_model", inner)
     body = {id(parameter) for parameter in base.parameters()}
     names = {name: id(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
-    head = {name for name in names if (name.startswith("classifier.") if base is model else names[name] not in body)}
+    head = {
+        name for name in names if (re.search(r"\bclassifier\.", name) if base is inner else names[name] not in body)
+    }
     layers = {name: int(found[1]) for name in {*names} - head if (found := re.search(r"\.(\d+)\.", name))}
     lowest = (max(layers.values(), default=-1) + 1) * 2 // 3
     upper = {name for name, layer in layers.items() if layer >= lowest}

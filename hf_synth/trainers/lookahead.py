@@ -26,18 +26,19 @@ class LookAhead(TrainerCallback):
 
     def __init__(self, trainer: BilevelTrainer) -> None:
         self.trainer = trainer
-        if trainer.config.inner == "exact" and trainer.args.fp16:
-            raise InputError("`inner: exact` computes gradients that fp16's loss scaling does not reach; use bf16")
-        size = trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps * trainer.args.world_size
-        self.outer_size = max(2, round(trainer.config.outer_batch * size))
+        if trainer.args.fp16:
+            raise InputError("`mode: online` computes gradients that `fp16` does not scale; use `bf16`, or neither")
+
+    @property
+    def outer_size(self) -> int:
+        """Return how many outer rows judge a step, on all ranks together."""
+        return max(2, round(self.trainer.config.outer_batch * self.trainer.global_batch))
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Step the weights of the rows whose gradients have just been added up."""
         trainer = self.trainer
         speed = trainer.lr_scheduler.get_last_lr()[0]
         named = {name: value for name, value in trainer.model.named_parameters() if value.grad is not None}
-        if args.fp16 and not all(value.grad.isfinite().all() for value in named.values()):
-            return  # loss scaling was too high; the optimizer leaves this step out too
         ahead = {name: (value.detach() - speed * value.grad).requires_grad_() for name, value in named.items()}
         share = -(-self.outer_size // args.world_size)
         direction = self._averaged(trainer.outer_gradient(ahead, self.outer_rows(state.global_step), size=share))
@@ -70,7 +71,7 @@ class LookAhead(TrainerCallback):
         trainer, found = self.trainer, []
         for batch, seen in zip(trainer.step_batches, trainer.step_features, strict=True):
             columns, inputs, labels = trainer.split(trainer._prepare_inputs(batch))
-            derivatives = trainer.derivatives(inputs, labels, direction)
+            derivatives = trainer.derivatives(columns, inputs, labels, direction)
             parts = [columns["index"].double(), counted(labels).double(), derivatives.double()]
             found.append(torch.cat([torch.stack(parts, -1), seen.to(parts[0])], -1))
         table = trainer.accelerator.gather(torch.cat(found)).cpu()

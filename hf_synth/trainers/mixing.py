@@ -12,7 +12,7 @@ from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED
 
 
-class Plan(Sampler[int]):
+class Order(Sampler[int]):
     """Sampler that visits given rows in the order given."""
 
     def __init__(self, rows: np.ndarray) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from datasets import Dataset
 
+from hf_synth.errors import InputError
 from hf_synth.losses import balanced, example_loss
 from hf_synth.trainers.mixing import is_synthetic
 from hf_synth.trainers.rows import class_counts
 
 if TYPE_CHECKING:
-    from hf_synth.trainers.bilevel import BilevelConfig
+    from hf_synth.trainers.bilevel_settings import BilevelConfig
 
 
 class OuterRows:
@@ -25,11 +27,13 @@ class OuterRows:
         classes: Classes of the model; `None` where labels are places in a text.
 
     Raises:
-        InputError: For rows of one class, or a training set that does not tell its real rows from the others where
-            these shall judge.
+        InputError: For rows of one class or without labels, something that is no data set, or a training set that
+            does not tell its real rows from the others where these shall judge.
     """
 
     def __init__(self, train: Any, given: Any, config: BilevelConfig, classes: int | None) -> None:
+        if given is not None and not isinstance(given, Dataset):
+            raise InputError(f"`outer_dataset` must be a `datasets.Dataset`; got a {type(given).__name__}")
         real = given is None and config.outer == "real"
         self.data = train if given is None else given
         self.trusted = given is not None or real  # all of them count, whatever weights they have

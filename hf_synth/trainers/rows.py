@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from hf_synth.config import yaml_word
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED
 from hf_synth.trainers.spans import SpanLogits
@@ -28,14 +31,19 @@ class Rows:
         classes: Classes of the model; `None` where labels are places in a text.
 
     Raises:
-        InputError: For a set without `index`, an index that stands twice, or a label that is no class.
+        InputError: For a set without a length or `index`, an index that is no integer or stands twice, or a label
+            that is no class.
     """
 
     def __init__(self, data: Any, classes: int | None) -> None:
         names = getattr(data, "column_names", ())
         if "index" not in names:
             raise InputError(f"`train_dataset` needs a column `index` that names each row; it has {list(names)!r}")
-        index = np.asarray(data["index"][:], np.int64)
+        if not hasattr(data, "__len__"):
+            raise InputError(
+                "`train_dataset` must have a length, as each of its rows has a state; got an iterable one"
+            )
+        index = numbers(data["index"][:], "iu", "`index` must be an integer in each row").astype(np.int64)
         small = np.int32 if len(index) < 2**31 else np.int64
         self._order = np.argsort(index, kind="stable").astype(small)
         self._sorted = index[self._order]
@@ -60,6 +68,22 @@ class Rows:
         return hashlib.sha256(self._order.tobytes() + self._sorted.tobytes() + self.labels.tobytes()).hexdigest()
 
 
+def check_same_config(config: Any, before: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of other settings.
+
+    Args:
+        config: A trainer's settings, a dataclass.
+        before: Those of the checkpoint, as `dataclasses.asdict` gives them; one that does not say has none.
+
+    Raises:
+        InputError: Naming the first setting that differs.
+    """
+    for name, now in dataclasses.asdict(config).items():
+        if name in before and before[name] != now:
+            then = f"`{name}: {yaml_word(before[name])}`"
+            raise InputError(f"`resume_from_checkpoint` was trained with {then}; got {yaml_word(now)}")
+
+
 def labels_of(data: Any) -> tuple[np.ndarray, list[int] | None]:
     """Return the labels of all predictions of a training set, and how many each row makes if its tokens have labels.
 
@@ -68,24 +92,57 @@ def labels_of(data: Any) -> tuple[np.ndarray, list[int] | None]:
 
     Returns:
         Labels [P], or [N, K] where each class is a choice of its own; labelled tokens of each row, or `None`.
+
+    Raises:
+        InputError: For a set without labels, or labels that are no numbers.
     """
+    if not {"labels", "label"} & {*(names := getattr(data, "column_names", None) or ())}:
+        raise InputError(
+            f"a column `labels` or `label` is needed; a {type(data).__name__} with {list(names)!r} has none"
+        )
     data = data.with_format(None) if isinstance(data, Dataset) else data  # tensors would hide what labels are
     column = data["labels" if "labels" in data.column_names else "label"][:]
-    several = len(column) > 0 and isinstance(column[0], (list, np.ndarray))
-    if not several or any(isinstance(label, (float, np.floating)) for label in column[0]):
-        labels = np.asarray(column)
-        return labels if labels.ndim == 2 else labels.astype(np.int32), None
-    flat = [np.asarray(labels, np.int64) for labels in column]
-    flat = [labels[labels != IGNORED] for labels in flat]
-    return np.concatenate(flat).astype(np.int32), [len(labels) for labels in flat]
+    first = next((labels for labels in column if labels is not None), None)
+    if not isinstance(first, (list, np.ndarray)):
+        return numbers(column, "biu", "`labels` must be one class index per prediction").astype(np.int32), None
+    if any(isinstance(label, (float, np.floating)) for label in first):
+        return numbers(column, "biuf", "`labels` must be one class index per prediction or a target per class"), None
+    what = "`labels` of tokens must be class indices"
+    if None in column:
+        raise InputError(f"{what}; got null in row {column.index(None)}")
+    flat = numbers(list(chain.from_iterable(column)), "biu", what)
+    own, counted = np.repeat(np.arange(len(column)), [len(labels) for labels in column]), flat != IGNORED
+    return flat[counted].astype(np.int32), np.bincount(own[counted], minlength=len(column)).tolist()
 
 
-def check_labels(labels: np.ndarray, classes: int | None) -> None:
+def numbers(values: Any, kinds: str, what: str) -> np.ndarray:
+    """Return a column as an array.
+
+    Args:
+        values: Of all rows.
+        kinds: Numpy's letters of the types that it may have.
+        what: The beginning of the message for others.
+
+    Raises:
+        InputError: For values of another type, none, or lists of different lengths.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{what}; got lists of different lengths") from None
+    if found.size and found.dtype.kind not in kinds:
+        some = next((value for value in found.ravel().tolist() if not isinstance(value, (int, float))), found.dtype)
+        raise InputError(f"{what}; got {some if some is found.dtype else repr(some)}")
+    return found
+
+
+def check_labels(labels: np.ndarray, classes: int | None, name: str = "train_dataset") -> None:
     """Refuse labels that are no class.
 
     Args:
         labels: [P], or [N, K] with a target between 0 and 1 for each class.
         classes: Classes of the model; `None` where labels are places in a text.
+        name: The set that has them.
 
     Raises:
         InputError: For such labels.
@@ -93,7 +150,8 @@ def check_labels(labels: np.ndarray, classes: int | None) -> None:
     low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
     classes = int(high) + 1 if classes is None else classes
     if low < 0 or high >= (classes if labels.ndim == 1 else 1 + 1e-6):
-        raise InputError(f"labels must lie between 0 and {classes - 1}; they go from {low} to {high}")
+        said = f"labels of `{name}` must lie between 0 and {classes - 1}"
+        raise InputError(f"{said}; they go from {low} to {high}")
 
 
 def classes_of(model: Any) -> int | None:
@@ -109,11 +167,11 @@ def class_counts(data: Any, rows: Sequence[int], classes: int | None) -> Tensor:
     """
     if classes is None:
         return torch.tensor([len(rows)])
-    labels = data.select(rows)["labels" if "labels" in data.column_names else "label"]
-    found = np.concatenate([np.ravel(row) for row in labels]).astype(int)
+    found = labels_of(data.select(rows))[0].ravel().astype(int)
     found = found[found != IGNORED]
     if len(there := np.unique(found)) < 2:
-        raise InputError(f"the {len(rows)} outer rows have one class only; give more of them, of each class")
+        what = "one class only" if len(there) else "no label"
+        raise InputError(f"the {len(rows)} outer rows have {what}; give more of them, of each class")
     if there[0] < 0 or there[-1] >= classes:
         raise InputError(f"labels of outer rows must lie between 0 and {classes - 1}; got {there.tolist()}")
     return torch.from_numpy(np.bincount(found, minlength=classes))

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, Trainer
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
-from hf_synth.trainers.rows import check_labels, classes_of, labels_of
+from hf_synth.trainers.rows import check_labels, classes_of, labels_of, numbers
 from hf_synth.trainers.spans import SpanLogits, best_spans
 
 SIDE_STATE = "side_state.pt"
@@ -44,7 +44,7 @@ class WeightedTrainer(Trainer):
         **kwargs: As of `transformers.Trainer`.
 
     Raises:
-        InputError: For labels that are no class of the model, or settings that do not go together.
+        InputError: For labels that are no class of the model, weights below 0, or settings that do not go together.
     """
 
     # Stock Trainer believes that BERT-family heads divided by `num_items_in_batch`; they did not, and the loss grows
@@ -57,8 +57,14 @@ class WeightedTrainer(Trainer):
 
     def __init__(self, *args: Any, loss: str = "ce", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.notes: list[str] = []  # what its user must know of the training, in sentences
+        if self.compute_loss_func is not None:
+            raise InputError(
+                "`compute_loss_func` would not be called: the loss of each example is that named by `loss`"
+            )
         self._refuse_uneven_ranks()
         self._refuse_labels()
+        self._refuse_weights()
         smoothing = self.args.label_smoothing_factor
         if smoothing and loss != "ce":
             raise InputError(f"`label_smoothing_factor` belongs to the loss `ce`; got {smoothing} with {loss!r}")
@@ -86,6 +92,13 @@ class WeightedTrainer(Trainer):
 
     def load_side_state(self, state: dict[str, Any]) -> None:
         """Take back, from CPU tensors, what `side_state` returned when the checkpoint was written."""
+
+    @property
+    def global_batch(self) -> int:
+        """Return how many rows an optimizer step sees on all ranks together."""
+        loading: Any = self.args.accelerator_config
+        ranks = 1 if loading.split_batches else self.args.world_size
+        return self._train_batch_size * self.args.gradient_accumulation_steps * ranks
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take one step as Trainer does, and refuse to go on from a loss that is not a number.
@@ -168,7 +181,8 @@ class WeightedTrainer(Trainer):
         if batches and self.args.world_size > 1 and not self.args.dataloader_drop_last:
             loader: Any = self.callback_handler.train_dataloader
             # Not `gradient_state.remainder`: after a resume in mid-epoch accelerate does not know it.
-            batches[-1] = self._ignore_repeats(batches[-1], len(loader.dataset) % loader.total_batch_size)
+            at_once = self.global_batch // self.args.gradient_accumulation_steps
+            batches[-1] = self._ignore_repeats(batches[-1], len(loader.dataset) % at_once)
         count = sum((counted(batch["labels"]).sum() for batch in batches), torch.tensor(0, device=device))
         return batches, self.accelerator.reduce(count).clamp(min=1)
 
@@ -203,10 +217,23 @@ class WeightedTrainer(Trainer):
 
     def _refuse_labels(self) -> None:
         """Raise `InputError` for labels that are no class: a loss would take some for another, in silence."""
+        judged: Any = self.eval_dataset
+        several = judged if isinstance(judged, dict) else {"eval_dataset": judged}
+        for name, data in {"train_dataset": self.train_dataset, **several}.items():
+            if hasattr(data, "__len__") and {"labels", "label"} & {*(getattr(data, "column_names", None) or ())}:
+                labels, _ = labels_of(data)
+                check_labels(np.where(labels == IGNORED, 0, labels), classes_of(self.model), name)
+
+    def _refuse_weights(self) -> None:
+        """Raise `InputError` for weights that are none: below 0 a row would be unlearnt."""
         data = self.train_dataset
-        if hasattr(data, "__len__") and {"labels", "label"} & {*(getattr(data, "column_names", None) or ())}:
-            labels, _ = labels_of(data)
-            check_labels(np.where(labels == IGNORED, 0, labels), classes_of(self.model))
+        if not hasattr(data, "__len__") or "weight" not in (getattr(data, "column_names", None) or ()):
+            return
+        weight = numbers(data["weight"][:], "biuf", "`weight` must be a number in each row")
+        if len(wrong := np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))):
+            raise InputError(f"`weight` must be a number, 0 or more; row {wrong[0]} has {weight[wrong[0]]}")
+        if len(weight) and not weight.any():
+            raise InputError(f"`weight` is 0 in all {len(weight)} rows, and nothing would be learnt")
 
     def _refuse_sharding(self, reason: str) -> None:
         """Raise `InputError` where the parameters or the optimizer are spread over ranks."""

@@ -113,17 +113,25 @@ class Features:
         self.names, self.classes = names, classes or 0
         self._loss = example_loss()
         self._embedding: Tensor | None = None
+        self._hook: Any = None
         if len({*names}) < len(names):
             raise InputError(f"`features` must name each once; got {', '.join(names)}")
         if classes is None and (wrong := {"label", "embedding"} & {*names}):
             raise InputError(f"`features: {min(wrong)}` needs a model of classes; answers that are spans have none")
         self.width = sum(self.classes if name == "label" else 1 for name in names)
-        if "embedding" not in names:
-            return
-        linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
-        head = [m for m in linear if m.out_features == classes][-1]
-        self.width += head.in_features - 1
-        head.register_forward_pre_hook(self._keep)
+        if "embedding" in names:
+            self.width += self._head(model).in_features - 1
+            self.watch(model)
+
+    def watch(self, model: nn.Module) -> None:
+        """See the embeddings of this model from now on, and of no other."""
+        if "embedding" in self.names:
+            if self._hook is not None:
+                self._hook.remove()
+            self._hook = self._head(model).register_forward_pre_hook(self._keep)
+
+    def _head(self, model: nn.Module) -> nn.Linear:
+        return [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == self.classes][-1]
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._embedding = inputs[0].detach().float()

@@ -15,17 +15,19 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset, load_dataset
 from head import CachedHead, embed
-from noise_table import auroc, packed, show
+from noise_table import SEEDS, auroc, packed, show
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
@@ -38,6 +40,7 @@ from hf_synth.trainers.folds import out_of_fold
 from hf_synth.trainers.weighted import WeightedTrainer
 
 DATASETS, NOISE = ("sst2", "imdb", "ag_news", "trec"), ("clean", "uniform20", "uniform40", "toward40")
+HEAD = {"datasets": DATASETS, "noise": NOISE}
 TUNED = {"datasets": ("sst2", "ag_news"), "noise": ("clean", "uniform40")}  # what fine-tuned students are tried on
 BATCH, EPOCHS, TOKENS = 32, 3, 64
 SMOOTH = {"label_smoothing_factor": 0.15}
@@ -259,22 +262,29 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
-        return show(options.out)
+        return show(options.out, list(planned(["head", *CHECKPOINTS])), list(GROUPS))
     warnings.filterwarnings("ignore")
     done = {tuple(json.loads(line)["cell"]) for line in options.out.open()} if options.out.exists() else set()
-    for seed in map(int, options.seeds.split(",")):
-        for student in options.students.split(","):
-            tuned = student != "head"
-            for dataset in (options.datasets or ",".join(TUNED["datasets"] if tuned else DATASETS)).split(","):
-                for noise in (options.noise or ",".join(TUNED["noise"] if tuned else NOISE)).split(","):
-                    cell, loaded = Cell(student, dataset, noise, seed, options.data), False
-                    for group in options.groups.split(","):
-                        if (student, dataset, noise, seed, group) in done:
-                            continue
-                        if not loaded:
-                            cell.load()
-                            loaded = True
-                        _run(cell, group, options.out)
+    chosen = {name: given.split(",") for name in ("datasets", "noise") if (given := getattr(options, name))}
+    for place in planned(options.students.split(","), map(int, options.seeds.split(",")), chosen):
+        cell, loaded = Cell(*place, options.data), False
+        for group in options.groups.split(","):
+            if (*place, group) in done:
+                continue
+            if not loaded:
+                cell.load()
+                loaded = True
+            _run(cell, group, options.out)
+
+
+def planned(
+    students: Sequence[str], seeds: Iterable[int] = SEEDS, chosen: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Iterator[tuple[str, str, str, int]]:
+    """Yield student, data set, noise and seed of every cell, or of those on data sets and noise that are chosen."""
+    for seed, student in product(seeds, students):
+        own = {**(HEAD if student == "head" else TUNED), **chosen}
+        for dataset, noise in product(own["datasets"], own["noise"]):
+            yield student, dataset, noise, seed
 
 
 def _run(cell: Cell, group: str, out: Path) -> None:

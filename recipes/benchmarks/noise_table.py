@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,14 @@ def verdict(low: float, high: float) -> str:
     return "holds" if low > 0 else "reversed" if high < 0 else "not shown"
 
 
-def show(path: Path) -> None:
-    """Print the tables, and the cells that are missing."""
+def show(path: Path, plan: Sequence[tuple], wanted: Sequence[str]) -> None:
+    """Print the tables, and which cells of the plan are missing.
+
+    Args:
+        path: What noise.py wrote.
+        plan: Student, data set, noise and seed of every cell.
+        wanted: What each of them has a line for.
+    """
     right: dict[tuple, dict[int, np.ndarray]] = defaultdict(dict)
     areas: dict[tuple, list[float]] = defaultdict(list)
     groups: dict[tuple, set[str]] = defaultdict(set)
@@ -67,13 +74,13 @@ def show(path: Path) -> None:
     for place in dict.fromkeys(key[:3] for key in right):
         _accuracies(place, right)
     _detection(areas)
-    every = set().union(*groups.values())
-    for place, found in sorted(groups.items()):
-        if every - found:
-            print(f"missing: {place}: {', '.join(sorted(every - found))}")
-    for student, dataset, noise in dict.fromkeys(key[:3] for key in groups):
-        if gone := [seed for seed in SEEDS if (student, dataset, noise, seed) not in groups]:
-            print(f"missing: {(student, dataset, noise)}: seeds {gone}")
+    for place in dict.fromkeys(key[:3] for key in plan):
+        gone = {key[3]: [name for name in wanted if name not in groups[key]] for key in plan if key[:3] == place}
+        if none := [seed for seed, names in gone.items() if len(names) == len(wanted)]:
+            print(f"missing: {place}: seeds {none}")
+        for seed, names in gone.items():
+            if names and seed not in none:
+                print(f"missing: {(*place, seed)}: {', '.join(names)}")
 
 
 def _accuracies(place: tuple, right: dict[tuple, dict[int, np.ndarray]]) -> None:

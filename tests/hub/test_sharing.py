@@ -17,7 +17,7 @@ from hf_synth.images.folder import records, write_image_folder
 from hf_synth.images.settings import Where
 from hf_synth.images.source import read_original
 from hf_synth.images.store import Store
-from hf_synth.leaks import held_back
+from hf_synth.marks import held_back
 from hf_synth.tables.folder import write_table_folder
 from hf_synth.tables.impute import Completed
 from hf_synth.tables.schema import Column, Schema

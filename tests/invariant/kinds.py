@@ -22,11 +22,14 @@ KINDS = {
     "bilevel-sungen": partial(
         BilevelTrainer, config=BilevelConfig(rounds=4, outer_rows=40, redraw=True, weight_lr=0.5)
     ),
+    "bilevel-adam": partial(BilevelTrainer, config=BilevelConfig(rounds=4, step="adam")),
     "bilevel-online-reused": partial(BilevelTrainer, config=BilevelConfig(mode="online", outer_loss="gce")),
     "bilevel-online-exact": partial(BilevelTrainer, config=BilevelConfig(mode="online", inner="exact")),
     "bilevel-network": partial(
         BilevelTrainer,
-        config=BilevelConfig(rounds=4, weigh="network", weight_lr=0.05, features=("loss", "margin", "label")),
+        config=BilevelConfig(
+            rounds=4, weigh="network", weight_lr=0.05, features=("loss", "margin", "label", "embedding")
+        ),
     ),
     "bilevel-network-online": partial(
         BilevelTrainer, config=BilevelConfig(mode="online", weigh="network", weight_lr=0.03)

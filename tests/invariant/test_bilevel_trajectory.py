@@ -4,6 +4,8 @@ Parameters are not compared: AdamW makes steps out of the rounding noise that is
 """
 
 import json
+import multiprocessing
+import signal
 
 import pytest
 import trajectory
@@ -13,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 KINDS = (
     "bilevel-sungen",
+    "bilevel-adam",
     "bilevel-network",
     "bilevel-online-reused",
     "bilevel-online-exact",
@@ -64,6 +67,8 @@ def two_ranks(baselines, folders, killed, tmp_path_factory):
     for kind in KINDS:
         runs[kind, "accumulated"] = run(kind, folder, batch=4, accumulate=2)
     kind = "bilevel-sungen"
+    split = {"accelerator_config": {"split_batches": True}}  # of each 16 rows, a rank takes 8
+    runs["bilevel-online-reused", "split"] = run("bilevel-online-reused", folder, batch=16, **split)
     runs[kind, "joined"] = run(kind, folder, batch=8, resume=checkpoint(folders[kind]))
     for kind in NOISY:
         stopped = killed if kind == "bilevel-sungen" else checkpoint(folder / kind)
@@ -95,9 +100,23 @@ def test_two_ranks(baselines, two_ranks, kind):
     assert distance(baselines[kind], two_ranks[kind, "accumulated"]) < TOLERANCE
 
 
+def test_batches_that_two_ranks_split(baselines, two_ranks):
+    """How many outer rows judge a step must follow from the global batch, which is not twice what is asked for."""
+    kind = "bilevel-online-reused"
+    assert distance(baselines[kind], two_ranks[kind, "split"]) < TOLERANCE
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_stopped_and_resumed_on_one_rank(baselines, folders, tmp_path, kind):
-    resumed = trajectory.train(**run(kind, tmp_path, batch=4, accumulate=4, resume=checkpoint(folders[kind])))
+def test_killed_and_resumed_on_one_rank(baselines, tmp_path, kind):
+    """Killed with no more of it left than its checkpoint; a fork need not import everything anew."""
+    dying = run(kind, tmp_path / "run", batch=16, save=True, kill_at=CHECKPOINT + 1)
+    process = multiprocessing.get_context("fork").Process(target=trajectory.train, kwargs=dying)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [f"checkpoint-{CHECKPOINT}"]
+    stopped = checkpoint(tmp_path / "run")
+    resumed = trajectory.train(**run(kind, tmp_path, batch=4, accumulate=4, resume=stopped))
     assert distance(baselines[kind], resumed, after=CHECKPOINT) < TOLERANCE
 
 

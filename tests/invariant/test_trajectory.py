@@ -16,6 +16,7 @@ import hf_synth
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOLERANCE = 1e-5
+SHARDED = ("weighted", "ensemble-prediction", "ensemble-training", "annealing-share", "annealing-weight")
 NOISY = {"dropout": 0.1, "optim": "adamw_torch"}
 ADAMW = {"optim": "adamw_torch", "max_steps": 24}
 
@@ -61,12 +62,18 @@ def two_ranks(tmp_path_factory):
     noisy = {"folder": str(folder / "killed"), "batch": 8, "save": True, **NOISY}
     killed = launch(folder / "none.json", [noisy | {"kill_at": 7}], ranks=2)
     checkpoints = sorted(path.name for path in (folder / "killed").glob("checkpoint-*"))
+    saved = noisy | {"folder": str(folder / "fsdp"), "fsdp": True, "kind": "ensemble-training"}
     runs = {
         "plain": {"folder": str(folder), "batch": 8},
         "accumulated": {"folder": str(folder), "batch": 4, "accumulate": 2},
+        "dispatched": {"folder": str(folder), "batch": 8, "accelerator_config": {"dispatch_batches": True}},
+        "split": {"folder": str(folder), "batch": 16, "accelerator_config": {"split_batches": True}},
         "adamw": {"folder": str(folder), "batch": 4, "accumulate": 2, **ADAMW},
         "stock": {"folder": str(folder), "batch": 8, "stock": True},
         "resumed": noisy | {"resume": True},
+        **{f"fsdp {kind}": {"folder": str(folder), "batch": 8, "fsdp": True, "kind": kind} for kind in SHARDED},
+        "fsdp saved": saved,
+        "fsdp resumed": saved | {"resume": str(folder / "fsdp" / "checkpoint-6")},
         "undisturbed": noisy | {"folder": str(folder / "undisturbed")},
     }
     done = launch(folder / "out.json", list(runs.values()), ranks=2)
@@ -95,9 +102,22 @@ def test_adamw(two_ranks, tmp_path):
         assert max(abs(baseline[step] - losses[step]) for step in baseline) < TOLERANCE
 
 
-@pytest.mark.parametrize("way", ["plain", "accumulated"])
+@pytest.mark.parametrize("way", ["plain", "accumulated", "dispatched", "split"])
 def test_two_ranks(baseline, two_ranks, way):
     assert distance(baseline, two_ranks[way]) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", SHARDED)
+def test_parameters_spread_over_two_ranks(two_ranks, tmp_path, kind):
+    """FSDP2; the trainers that need all parameters at once refuse it."""
+    found, alone = two_ranks[f"fsdp {kind}"], trajectory.train(str(tmp_path), batch=16, kind=kind)
+    assert (found["sharded"], alone["sharded"]) == (True, False)
+    assert distance(alone, found) < TOLERANCE
+    assert found["eval_loss"] == pytest.approx(alone["eval_loss"], abs=TOLERANCE)
+
+
+def test_parameters_spread_over_two_ranks_are_in_the_checkpoint(two_ranks):
+    assert distance(after(two_ranks["fsdp saved"], 6), after(two_ranks["fsdp resumed"], 6)) < TOLERANCE
 
 
 def test_evaluation_loss_on_two_ranks(baseline, two_ranks):

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import DistributedType, PartialState
 from datasets import Dataset
 from kinds import KINDS
+from torch.distributed.tensor import DTensor
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -75,7 +77,8 @@ def train(
     kind: str = "weighted",
     save: bool = False,
     kill_at: int | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
+    fsdp: bool = False,
     **arguments,
 ) -> dict:
     """Train 3 epochs (4 steps each at global batch 16) and return the trajectory, by step, and the parameters."""
@@ -95,7 +98,11 @@ def train(
         "use_cpu": True,
         "ddp_backend": "gloo" if "RANK" in os.environ else None,
     }
+    if fsdp:
+        defaults |= {"fsdp": True, "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["BertLayer"]}}
     args = TrainingArguments(folder, **defaults | arguments)
+    if fsdp and args.device.type == "cpu":  # accelerate itself shards over accelerators only
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     model = tiny_bert(dropout)
     data, held_out = rows(ROWS, seed=1), rows(EVAL_ROWS, seed=2)
     trainer = (Trainer if stock else KINDS[kind])(model, args, train_dataset=data, eval_dataset=held_out)
@@ -104,8 +111,11 @@ def train(
         trainer.add_callback(KillAt(kill_at))
     trainer.train(resume_from_checkpoint=resume or None)
     losses = {str(log["step"]): log["loss"] for log in trainer.state.log_history if "loss" in log}
-    parameters = torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).tolist()
-    return {"losses": losses, "parameters": parameters, "eval_loss": trainer.evaluate()["eval_loss"]}
+    whole = [value.full_tensor() if isinstance(value, DTensor) else value for value in model.parameters()]
+    parameters = torch.cat([parameter.detach().flatten() for parameter in whole]).tolist()
+    sharded = any(isinstance(value, DTensor) for value in model.parameters())
+    found = {"losses": losses, "parameters": parameters, "sharded": sharded}
+    return {**found, "eval_loss": trainer.evaluate()["eval_loss"]}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import Any
 
 from ...errors import InputError
 from ...records import Completion, Prompt, known
-from .answer import UNREADABLE, UNUSABLE, Settings, completion
+from .answer import NO_CHOICES, UNREADABLE, UNUSABLE, Settings, completion
 from .endpoint import Again, Endpoint, Refused, Unreadable
+from .schema import in_words
 
 Answered = MutableMapping[tuple[int, int], Completion]
 
@@ -186,8 +187,11 @@ class Chunk:
             if (ordinal, attempt) not in self.answered:
                 async with self.slots:
                     answer = await self._answer(ordinal, attempt)
+                    if answer is None and ordinal in self._lost and self._lost[ordinal].finish in UNUSABLE:
+                        continue
                     if answer is None:
                         return
+                    self._lost.pop(ordinal, None)
                     self.answered[ordinal, attempt] = answer
                     self.budget.pay(self.seed, answer)
             if self.answered[ordinal, attempt].finish not in UNUSABLE:
@@ -217,21 +221,26 @@ class Chunk:
         except Refused as refusal:
             return self._refused(ordinal, refusal)
         except Unreadable:
-            return Completion("", None, None, UNREADABLE)
+            return self._useless(ordinal, Completion("", None, None, UNREADABLE), "gave no answer that can be read")
         self._failures = 0
-        return completion(output, prompt, self.settings)
+        answer = completion(output, prompt, self.settings)
+        return self._useless(ordinal, answer, "gave no choices") if answer.finish == NO_CHOICES else answer
 
     async def _ask(self, fields: dict[str, Any]) -> Any:
-        """Ask with the schema where the server has that; learn from a refusal that it does not."""
-        if self.settings.schema is None or self.endpoint.structured is False:
+        """Ask with the schema where the server has that, else in words; learn from a refusal that it does not."""
+        schema = self.settings.schema
+        if schema is None:
             return await self.endpoint.ask(fields, self.halt)
-        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": self.settings.schema}}
+        said = {**fields, "messages": in_words(schema, fields["messages"])}
+        if self.endpoint.structured is False:
+            return await self.endpoint.ask(said, self.halt)
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         try:
             output = await self.endpoint.ask({**fields, "response_format": form}, self.halt)
         except Refused:
             if self.endpoint.structured:
                 raise
-            output = await self.endpoint.ask(fields, self.halt)
+            output = await self.endpoint.ask(said, self.halt)
             self.endpoint.structured = False
         else:
             self.endpoint.structured = True
@@ -256,14 +265,22 @@ class Chunk:
             self.stop(f"{self.endpoint.host} did not answer: {failure.reason}{said}")
 
     def _refused(self, ordinal: int, refusal: Refused) -> Completion | None:
-        answer = Completion("", None, None, f"error: {refusal.status}")
         if self.endpoint.heard:
             self.endpoint.warn(refusal)
+        answer = Completion("", None, None, f"error: {refusal.status}")
+        return self._useless(ordinal, answer, f"refused all requests so far ({refusal.status}): {refusal.said}")
+
+    def _useless(self, ordinal: int, answer: Completion, why: str) -> Completion | None:
+        """Return what a request brought in place of an answer; a lost row, as of `_failed`, while nothing else came.
+
+        What answers then may be no model at all but a proxy's page, and after some such the run is at its end.
+        """
+        if self.endpoint.heard:
             return answer
         self._refusals += 1
         self._lost[ordinal] = answer
         if self._refusals >= self._too_many:
-            self.stop(f"{self.endpoint.host} refused all requests so far ({refusal.status}): {refusal.said}")
+            self.stop(f"{self.endpoint.host} {why}")
         return None
 
     @property

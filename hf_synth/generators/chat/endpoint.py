@@ -129,7 +129,7 @@ class Endpoint:
             retry=retry_if_exception_type(Again), wait=wait, stop=enough, sleep=_until(halt), reraise=True
         )
         output: Any = await retrying(self._once, fields, halt)
-        self.heard = True
+        self.heard = self.heard or bool(getattr(output, "choices", None))
         return output
 
     def warn(self, refusal: Refused) -> None:
@@ -149,9 +149,14 @@ class Endpoint:
             raise Again("stopped")
         try:
             async with asyncio.timeout(self.timeout):  # httpx counts anew with every byte that drips in
-                return await self.client.chat_completion(model=self.model, **fields)
+                output = await self.client.chat_completion(model=self.model, **fields)
         except Exception as error:  # whatever it is: one bad answer must not harm another row
             raise self._trouble(error) from None
+        said = getattr(output, "error", None)
+        status = said.get("code") if isinstance(said, Mapping) else None
+        if not getattr(output, "choices", None) and isinstance(status, int) and _passes(status):
+            raise Again(str(status), self._words(said), everyones=status == 429)  # OpenRouter's way: inside a 200
+        return output
 
     async def _received(self, response: httpx2.Response) -> None:
         self._reached = True
@@ -182,7 +187,7 @@ class Endpoint:
             return InputError(f"{self.host} {key} (401)")
         if status in (402, 404, 405) or (status == 403 and not self.heard):
             return InputError(f"{self.host} does not serve {self.model!r} to us ({status}): {said}")
-        if status in (408, 409, 425, 429) or status >= 500:
+        if _passes(status):
             after = retry_after(response.headers.get("retry-after"))
             if after is not None and after > LONGEST_RETRY_AFTER:
                 return InputError(f"{self.host} wants no request for {after:.0f} seconds ({status}): {said}")
@@ -197,6 +202,9 @@ class Endpoint:
             body = response.json()
         except ValueError:
             body = response.text
+        return self._words(body)
+
+    def _words(self, body: Any) -> str:
         for name in ("error", "message", "detail"):
             body = body.get(name, body) if isinstance(body, dict) else body
         return self.scrub(" ".join(str(body).split()))[:200]
@@ -205,6 +213,11 @@ class Endpoint:
         """Return a text without the key and without anything that looks like one."""
         key = self._key.get_secret_value() if self._key else ""
         return KEY_LIKE.sub("***", text.replace(key, "***") if key else text)
+
+
+def _passes(status: int) -> bool:
+    """Tell whether the same request may be answered later."""
+    return status in (408, 409, 425, 429) or status >= 500
 
 
 def retry_after(value: str | None) -> float | None:

@@ -31,9 +31,10 @@ class ChatGenerator:
 
     A prompt's text is the user's message. Where local models continue a prompt, an endpoint answers it: see
     `answer.bare` for prompts that open the answer. Endpoints need not repeat themselves: what is promised instead is
-    that nothing recorded is asked twice. Prompts that ask for JSON come with the decoding setting `schema`; an
-    answer that does not fit it, after a repair that changes no value, has the finish `malformed`. A request that the
-    server refuses, or never answers while it answers others, has the finish `error: …`.
+    that nothing recorded is asked twice. With the decoding setting `schema` the server is told to hold answers to it;
+    one that has no schemas gets it as words in front of the prompt. An answer that does not fit, after a repair that
+    changes no value, has the finish `malformed`. A request that the server refuses, or never answers while it answers
+    others, has the finish `error: …`.
 
     Args:
         model: The model's id at the endpoint.
@@ -51,6 +52,8 @@ class ChatGenerator:
     Raises:
         InputError: Before anything is sent, if the endpoint must not or cannot be used.
     """
+
+    takes_schema = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -54,6 +54,12 @@ def mend(text: str, schema: Schema) -> str | None:
             except (ValueError, RecursionError):
                 continue
     return None
+
+
+def in_words(schema: Schema, messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return messages that say in words that the answer must fit a schema, for servers that have no schemas."""
+    said = f"Answer with JSON alone, which fits this schema: {json.dumps(schema, ensure_ascii=False)}\n\n"
+    return [{**message, "content": said + message["content"]} for message in messages]
 
 
 def closed(schema: Schema) -> bool:

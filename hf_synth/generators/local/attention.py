@@ -15,6 +15,7 @@ import torch
 from transformers import AttentionInterface
 
 NAME = "hf_synth_rows"
+FUSED = "_scaled_dot_product_flash_attention_for_cpu"
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -142,7 +143,8 @@ class _Seen:
             some = query if where is None else query[where]
             flat = some.transpose(0, 1).reshape(shared, -1, size)
             keys, values = prefix.layers[self.layer]
-            found, sums = _part(flat, keys, values, scale, softcap)
+            part = _fused if _fusable(flat, softcap) else _part
+            found, sums = part(flat, keys, values, scale, softcap)
             found, sums = (x.view(shared, len(some), group * width, -1).transpose(0, 1) for x in (found, sums))
             own, own_sums = (out, total) if where is None else (out[where], total[where])
             joined = torch.lerp(own.float(), found.float(), torch.sigmoid(sums - own_sums)).to(out.dtype)
@@ -170,10 +172,24 @@ def _part(
         scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:
         scores = scores.masked_fill(mask, -torch.inf)
-    if alone:
-        return torch.matmul(scores.softmax(-1).to(values.dtype), values), scores
-    total = scores.logsumexp(-1, keepdim=True)
-    return torch.matmul((scores - total).exp().to(values.dtype), values), total
+    weights = scores.softmax(-1)
+    out = torch.matmul(weights.to(values.dtype), values)
+    # The largest weight is exp(largest score - log-sum-exp), and never 0: one exponential a score is enough.
+    return out, scores if alone else scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log()
+
+
+def _fusable(query: torch.Tensor, softcap: float | None) -> bool:
+    # torch's own, behind `scaled_dot_product_attention`, which does not return the log-sum-exp; it may go.
+    return query.device.type == "cpu" and not softcap and hasattr(torch.ops.aten, FUSED)
+
+
+def _fused(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float, softcap: float | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `_part` returns, by the CPU's kernel that holds no score; it pays for many queries and keys."""
+    given = (tensor[None] for tensor in (query, keys, values))
+    out, total = getattr(torch.ops.aten, FUSED)(*given, 0.0, False, scale=scale)
+    return out[0], total[0, :, :, None]
 
 
 def _attention(

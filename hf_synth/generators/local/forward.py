@@ -126,17 +126,8 @@ class PlainForward:
         self.mask = self.mask[rows]
 
 
-class Seq2SeqForward:
-    """An encoder-decoder model; prompts go to the encoder."""
-
-    refills = False
-
-    def __init__(self, model: Any, prompts: Sequence[Tokens], start: Sequence[Pair] = ()):
-        self.model, self.prompts, self.start = model, prompts, start
-
-    def order(self, lanes: int) -> list[int]:
-        """See `Forward`."""
-        return by_length(self.prompts, lanes)
+class Seq2SeqForward(PlainForward):
+    """As `PlainForward`, an encoder-decoder model; prompts go to the encoder."""
 
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`; the rows there are dropped."""
@@ -145,7 +136,7 @@ class Seq2SeqForward:
         ids, mask = padded(texts, self.model.device, left=False)
         self.encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
         self.mask, self.encoded.last_hidden_state = mask[rows], self.encoded.last_hidden_state[rows]
-        self.cache: Any = started(self.model, self.start, len(rows)) if self.start else None
+        self.cache = started(self.model, self.start, len(rows)) if self.start else None
         *read, last = decoder_start(self.model)
         for token in read:
             self.step([token] * len(places))
@@ -165,7 +156,5 @@ class Seq2SeqForward:
 
     def keep(self, order: Sequence[int]) -> None:
         """See `Forward`."""
-        rows = torch.tensor(order, device=self.model.device)
-        self.cache.batch_select_indices(rows)
-        self.mask = self.mask[rows]
-        self.encoded.last_hidden_state = self.encoded.last_hidden_state[rows]
+        super().keep(order)
+        self.encoded.last_hidden_state = self.encoded.last_hidden_state[list(order)]

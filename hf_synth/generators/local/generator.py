@@ -208,10 +208,12 @@ class LocalGenerator:
         self, flat: Sequence[Tokens], start: Sequence[Pair], draw: Draw, lanes: int, rows: int, stop: tuple[str, ...]
     ) -> dict[int, Completion]:
         """Decode prompts that have equally many texts each; the order of reading is a function of these alone."""
-        limit, stops = draw.uniforms.shape[1], self._stops(stop)
-        if self.model.config.is_encoder_decoder:
+        limit, stops, longest = draw.uniforms.shape[1], self._stops(stop), max(map(len, flat))
+        apart = self.model.config.is_encoder_decoder
+        self._check_length(max(longest, limit) if apart else before(start) + longest + limit - 1)
+        if apart:
             return decode(Seq2SeqForward(self.model, flat, start), draw, stops, lanes=lanes, rows=rows)
-        if not self._by_rows(before(start) + max(map(len, flat)) + limit):
+        if not self._by_rows(before(start) + longest + limit):
             return decode(PlainForward(self.model, flat, start), draw, stops, lanes=lanes, rows=rows)
         with row_attention(self.model):
             forward = RowForward(self.model, flat, min(rows * lanes, len(flat)), limit, start)
@@ -250,6 +252,8 @@ class LocalGenerator:
             with self._led([head for head, _ in pairs], name, [label_set(p) for p in asked]) as (heads, start):
                 pairs = [(list(head), tail) for head, (_, tail) in zip(heads, pairs, strict=True)]
                 longest = before(start) + max(len(head) + len(tail) for head, tail in pairs)
+                if not self.model.config.is_encoder_decoder:
+                    self._check_length(longest)
                 found = score_tokens(self.model, pairs, batch_size, self._by_rows(longest), start)
             scores |= dict(zip(places, found, strict=True))
         return [scores[at] for at in range(len(given))]
@@ -261,6 +265,17 @@ class LocalGenerator:
     def _begins(self, name: str) -> bool:
         """Return whether a set stands where the prompt would begin."""
         return bool(name and self._adapters and self._adapters.behind)
+
+    def _check_length(self, longest: int) -> None:
+        """Refuse texts that go beyond a model's table of positions; one that turns its vectors instead has none.
+
+        Raises:
+            InputError: If they do.
+        """
+        config = self.model.config.get_text_config()
+        most = getattr(config, "max_position_embeddings", None)
+        if most and longest > most and not getattr(config, "rope_parameters", None):
+            raise InputError(f"a prompt and its text take {longest} tokens, and {self.name} reads {most} at most")
 
     def _by_rows(self, longest: int) -> bool:
         """Return whether `RowForward` can take texts of so many tokens."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
+from ...backend_args import Dtype
 from ...errors import InputError, reason_of, unknown
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def processor(device: torch.device) -> dict[str, Any]:
@@ -66,10 +65,10 @@ def dtype_of(given: torch.dtype | str) -> torch.dtype:
     """Return the dtype of a name.
 
     Raises:
-        InputError: If it is none of `DTYPES`.
+        InputError: If it is none of `Dtype`.
     """
     if isinstance(given, torch.dtype):
         return given
-    if given not in DTYPES:
-        raise unknown("`dtype`", given, DTYPES)
-    return DTYPES[given]
+    if given not in get_args(Dtype):
+        raise unknown("`dtype`", given, get_args(Dtype))
+    return getattr(torch, given)

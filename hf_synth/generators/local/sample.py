@@ -115,25 +115,24 @@ def wide(values: torch.Tensor) -> torch.dtype:
     return torch.float32 if values.device.type == "mps" else torch.float64  # MPS has no float64
 
 
-def steer_away(logits: torch.Tensor, against: torch.Tensor, strength: float, floor: float = 0.01) -> torch.Tensor:
+def steer_away(logits: torch.Tensor, against: torch.Tensor, strength: float) -> torch.Tensor:
     """Self-debiasing: scale down tokens that the counter prompts find likelier than the prompt itself.
 
     Source: https://huggingface.co/papers/2103.00453, as ZeroGen applies it to counter-labels. With `p` the prompt's
     distribution and `q` the largest probability under any counter prompt, a token's probability is multiplied by
-    `max(exp(-strength * max(q - p, 0)), floor)`.
+    `max(exp(-strength * max(q - p, 0)), 0.01)`.
 
     Args:
         logits: Next-token logits under the prompts, [rows, vocabulary].
         against: Next-token logits under the counter prompts, [rows, counters, vocabulary].
         strength: The paper's lambda (200 in ZeroGen); 0 changes nothing.
-        floor: Smallest factor.
 
     Returns:
         Log-probabilities up to a constant per row, [rows, vocabulary].
     """
     p = logits.float().softmax(-1)
     q = against.float().softmax(-1).amax(1)
-    factor = torch.exp(-strength * (q - p).clamp(min=0)).clamp(min=floor)
+    factor = torch.exp(-strength * (q - p).clamp(min=0)).clamp(min=0.01)
     return p.log() + factor.log()
 
 
