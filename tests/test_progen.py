@@ -151,15 +151,15 @@ def test_the_most_helpful_rows_of_each_label_are_shown(student_folder):
     assert run.ledger.notes["rounds"][0]["rows to show next"] == len(everything)
 
 
-LISSA = {"inverse": "lissa", "lissa_depth": 20, "lissa_scale": 10.0}
+LISSA = {"inverse": "lissa", "lissa_depth": 50, "lissa_scale": 100.0}
 
 
 @pytest.mark.parametrize("feedback", [{}, {"feedback": "weights"}, LISSA], ids=["influence", "weights", "lissa"])
 def test_wrong_labels_are_hardly_shown(student_folder, feedback):
     """A quarter of the texts are on the wrong side, those of the validation rows too."""
-    settings = {"first_round": 240, "validation_size": 80, "quality_epochs": 4, "quality_lr": 8e-3, "pool_size": 20}
+    settings = {"first_round": 360, "validation_size": 80, "quality_epochs": 5, "quality_lr": 8e-3, "pool_size": 20}
     settings |= {"feedback_ratio": 1.0, **feedback}
-    _, _, generator = progen(student_folder, rows=280, generator=Reviews(wrong=0.25), **settings)
+    _, _, generator = progen(student_folder, rows=400, generator=Reviews(wrong=0.25), **settings)
     shown = [(prompt.cell, part) for prompt in generator.prompts for part in prompt.text.split("\n\n")[:-1]]
     wrong = [part for cell, part in shown if not any(word in part for word in SIDES[cell].split())]
     assert len(shown) > 50

@@ -33,6 +33,13 @@ FILLER = ["the", "a", "film", "movie", "story", "plot", "of", "in", "is", "was"]
 PLAIN = {"num_train_epochs": 5, "learning_rate": 8e-3, "train_batch_size": 16, "max_length": 16}
 
 
+def clean(prompt, rng):
+    """A review of its label's side."""
+    if prompt.cell is None:
+        return f'Title {rng.randrange(999)}"'
+    return " ".join([*(rng.choice(FILLER) for _ in range(4)), *rng.choices(SIDES[prompt.cell], k=3)]) + '"'
+
+
 def noisy(prompt, rng):
     """A review of which one in seven is of the other side than its label."""
     if prompt.cell is None:
@@ -59,11 +66,15 @@ def real_rows(folder, rows=24, names=("positive", "negative")):
 @pytest.fixture
 def out(tmp_path):
     """An output folder with 160 noisy rows."""
+    return generated(tmp_path, noisy)
+
+
+def generated(tmp_path, script):
     plan = Plan.of(SynthConfig(task="sst2", num_rows=160, min_words=1))
     written = tmp_path / "out" / "dataset"
     produce(
         plan,
-        ScriptedGenerator(noisy, name="noisy"),
+        ScriptedGenerator(script, name=script.__name__),
         tmp_path / "out",
         lambda work, facts: write_folder(work, written, plan.task, facts),
     )
@@ -178,12 +189,13 @@ def test_weights_of_both_stages_and_real_rows(out, student_folder, tmp_path):
 
 
 @pytest.mark.parametrize("kept", ["last", "best"])
-def test_synthetic_rows_do_not_choose_among_the_models_of_annealing(out, student_folder, tmp_path, kept):
+def test_synthetic_rows_do_not_choose_among_the_models_of_annealing(student_folder, tmp_path, kept):
     """Real rows contradict the generated ones, by which the best model is one from before the real rows."""
+    out = generated(tmp_path, clean)
     real = real_rows(tmp_path / "real", names=("negative", "positive"))
     turned = load_dataset(str(real), split="train").map(lambda row: {"label": 1 - row["label"]})
     turned.to_parquet(real / "data/train-0.parquet")
-    rounds = [{"rows": "synthetic", "epochs": 2}, {"rows": "real", "epochs": 6}]
+    rounds = [{"rows": "synthetic", "epochs": 4}, {"rows": "real", "epochs": 16}]
     given = {"trainer": "annealing", "trainer_args": {"rounds": rounds}, "real_rows": str(real)}
     asked = {"training_args": {"load_best_model_at_end": True}} if kept == "best" else {}
     facts = train(out, student_folder, tmp_path, **given, **asked)
