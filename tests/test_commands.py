@@ -199,6 +199,11 @@ BAD = [
     (["run", "--config", "missing.yaml"], "cannot read 'missing.yaml'"),
     (["run", "--config", "a.yaml", "--config", "b.yaml"], "`--config` names one YAML file"),
     (["run", "--task", "sst2", "--seed", "4294967296"], "`seed`: input should be less than 4294967296"),
+    (["inspect", "x", "--seed", "-1"], "`seed`: input should be greater than or equal to 0"),
+    *(
+        ([verb, "x", "--seed", "4294967296"], "`seed`: input should be less than 4294967296")
+        for verb in ("inspect", "impute", "illustrate", "fuse")
+    ),
     (["run"], "`task` is missing"),
     (["rnu"], "Did you mean 'run'?"),
     (["generate", "--task", "sst2", "--openings", "corpus"], "'sst2' has none"),
