@@ -119,10 +119,8 @@ def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, A
     parser = _Parser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the keys below; flags win.")
     for kind in kinds:
-        group, help_of = (
-            parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0]),
-            documented(kind),
-        )
+        group = parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0])
+        help_of = documented(kind)
         fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
         for f in dataclasses.fields(kind):
             default = fields[f.name].default
