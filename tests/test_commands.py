@@ -258,6 +258,16 @@ def test_yaml_and_flags_give_the_same_and_flags_win(tmp_path):
     assert found["method"].steer_away is False
 
 
+def test_a_recipe_of_a_run_serves_push_which_reads_its_own_keys_alone(tmp_path):
+    from hf_synth.commands.options import parse
+    from hf_synth.commands.push import PushConfig
+
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: elsewhere.yaml\nmethod: longtail\nfirst_round: 7\nhub_id: me/x\nprivate: true\n")
+    found = parse(["--config", str(recipe), "--folder", "data"], "x", PushConfig)[PushConfig]
+    assert (found.hub_id, found.private, found.folder) == ("me/x", True, "data")
+
+
 def test_a_method_stands_in_for_what_is_left_out():
     from hf_synth.commands.options import parse
     from hf_synth.settings import StudentConfig, SynthConfig
