@@ -83,7 +83,8 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
         mark = digest([_decides(plan), generator.digest])[:16]
         home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
         with locked(home):
-            self._work = produce(plan, generator, home, lambda work, _: _keep(work / "rows.parquet", home, plan))
+            kept = home / f"rows-{plan.config.num_rows}.parquet"
+            self._work = produce(plan, generator, home, lambda work, _: (work / "rows.parquet").replace(kept))
         present = {split for split, _ in split_tables(self._work)}
         return [
             datasets.SplitGenerator(name=name, gen_kwargs={"split": name})
@@ -109,10 +110,6 @@ def _read(plan: Plan) -> list[list[Any]]:
     found = [path for source in sources_of(plan) for path in (Path(source.path), *Path(source.path).rglob("*"))]
     states = [(file, file.stat()) for file in sorted(found) if file.is_file()]
     return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
-
-
-def _keep(rows: Path, home: Path, plan: Plan) -> Path:
-    return rows.replace(home / f"rows-{plan.config.num_rows}.parquet")
 
 
 def build(

@@ -7,7 +7,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from .records import Example, Prompt
 
@@ -79,7 +79,7 @@ def pool(wanted: Mapping[Hashable, int], shares: Mapping[Hashable, float], times
     return {cell: math.ceil(round(most * shares[cell] * times, 6)) for cell, rows in wanted.items() if rows}
 
 
-def cells_of(targets: Mapping[Hashable, int], shares: Mapping[Hashable, float]) -> list[Cell]:
+def cells_of(targets: Mapping[Hashable, int], shares: Mapping[Any, float]) -> list[Cell]:
     """Return a cell for each target above zero.
 
     Cells without a share whose targets differ by one row weigh the same, so that the order of asking does not read how

@@ -107,10 +107,10 @@ class Shards:
         `datasets` caches a local folder by its name and card, not by its rows: the digest tells it of new ones.
         """
         self.close()
-        mark = self.digest.hexdigest()[:12]
-        for file in self.files:
-            file.rename(file.with_name(file.name.replace(f"{self.prefix}-", f"{self.prefix}-{mark}-")))
-        return f"data/{self.prefix}-{mark}-*.parquet"
+        marked = f"{self.prefix}-{self.digest.hexdigest()[:12]}"
+        names = [f"{marked}{file.name.removeprefix(self.prefix)}" for file in self.files]
+        self.files = [file.rename(file.with_name(name)) for file, name in zip(self.files, names, strict=True)]
+        return f"data/{marked}-*.parquet"
 
 
 def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
@@ -183,26 +183,17 @@ def config_header(
     for name, (features, splits) in configs.items():
         patterns = [{"split": split, "path": shards.finish()} for split, shards in splits.items()]
         files[name] = {"data_files": patterns, **({"default": True} if name == "default" else {})}
-        sizes = [file.stat().st_size for file in splits_files(splits)]
         infos[name] = DatasetInfo(
             features=features,
             config_name=name,
             splits=SplitDict({s: SplitInfo(s, num_bytes=x.bytes, num_examples=x.rows) for s, x in splits.items()}),
-            download_size=sum(sizes),
+            download_size=sum(file.stat().st_size for shards in splits.values() for file in shards.files),
             dataset_size=sum(shards.bytes for shards in splits.values()),
         )
     data = DatasetCardData(**copy.deepcopy(dict(before or {})))  # `datasets` writes into what it is given
     DatasetInfosDict(infos).to_dataset_card_data(data)
     MetadataConfigs(files).to_dataset_card_data(data)
     return {key: data.to_dict()[key] for key in ("configs", "dataset_info")}
-
-
-def splits_files(splits: Mapping[str, Shards]) -> list[Path]:
-    """Return the files of all splits, by the names they have after `finish`."""
-    found: list[Path] = []
-    for shards in splits.values():
-        found += sorted(shards.folder.glob(f"{shards.prefix}-*.parquet"))
-    return found
 
 
 def replace_folder(fresh: Path, target: Path) -> None:

@@ -115,15 +115,11 @@ class Plans:
         )
         if self.config.attribute is not None:
             kept = Counter(example.cell for example in rows)
-            errors = [
-                round(float(error), 4) if kept[cell] else None
-                for cell, error in zip(self.cells, self.errors, strict=True)
-            ]
             self.run.note(
                 "cells",
                 [
-                    {"label": label, **asked, "written": kept[cell], "error": error}
-                    for (cell, (label, asked)), error in zip(self.cells.items(), errors, strict=True)
+                    {"label": label, **asked, "written": kept[cell], "error": round(error, 4) if kept[cell] else None}
+                    for (cell, (label, asked)), error in zip(self.cells.items(), self.errors.tolist(), strict=True)
                 ],
             )
         if len(rows) < self.run.num_rows:

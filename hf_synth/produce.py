@@ -228,7 +228,7 @@ def produce(
             if record and not counts.kept and (first or counts.asked):
                 record.unlink()
             raise
-        return use(work.folder, facts(plan, generator, run, rows))
+        return use(work.folder, facts(plan, run, rows))
 
 
 def examples(plan: Plan, run: Run) -> Iterator[Example]:
@@ -267,10 +267,10 @@ def _told(source: Corpus) -> dict[str, Any]:
     return {**dataclasses.asdict(source), "path": known_as(source.path), "license": licence_of(source.path, data=True)}
 
 
-def facts(plan: Plan, generator: Generator, run: Run, rows: int) -> dict[str, Any]:
+def facts(plan: Plan, run: Run, rows: int) -> dict[str, Any]:
     """Return what is recorded of a finished run, JSON-ready; cards and reports state nothing else."""
     method, settings = plan.method, plan.settings()
-    generator = run.generator  # the method may have tuned it
+    generator = run.generator  # not that of the plan: the method may have tuned it
     sources = [
         *method.sources(plan.task, plan.method_config),
         *word_sources(plan.task, plan.config),

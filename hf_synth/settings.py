@@ -10,7 +10,7 @@ from .backend_args import check_args
 from .config import Share, strict
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-SEEDS = 2**32  # numpy, which trainings seed, takes no larger ones
+SEEDS = 2**32  # numpy, which trainings seed, and scikit-learn take no larger ones
 BUILT = ("bilstm", "bidaf")  # students that start from nothing
 # Else 5e-5, at which MiniLM has learnt little after a few hundred rows (recipes/benchmarks/rates.py).
 RATES = {MINILM: 3e-4, **dict.fromkeys(BUILT, 1e-3)}

@@ -204,6 +204,18 @@ def test_online_weights_follow_the_gradient_one_step_ahead(make, monkeypatch, in
             torch.testing.assert_close(now, value - rate * value.grad, rtol=1e-4, atol=2e-6, msg=name)
 
 
+@pytest.mark.parametrize("weigh", ["examples", "network"])
+def test_online_needs_no_float64_which_mps_lacks(make, monkeypatch, weigh):
+    trainer = make({"mode": "online", "weigh": weigh}, max_steps=2)
+
+    def refuse(*args):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+
+    monkeypatch.setattr(torch.Tensor, "double", refuse)
+    trainer.train()
+    assert trainer.raw_weights.unique().numel() > 1
+
+
 def test_each_round_starts_over_and_the_last_student_stays(make):
     """10 steps in rounds of 3, 3 and 4; what is evaluated at a round's end is what the round has trained."""
     often = {"logging_steps": 1, "eval_strategy": "steps", "eval_steps": 3}

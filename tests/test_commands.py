@@ -199,6 +199,11 @@ BAD = [
     (["run", "--config", "missing.yaml"], "cannot read 'missing.yaml'"),
     (["run", "--config", "a.yaml", "--config", "b.yaml"], "`--config` names one YAML file"),
     (["run", "--task", "sst2", "--seed", "4294967296"], "`seed`: input should be less than 4294967296"),
+    (["inspect", "x", "--seed", "-1"], "`seed`: input should be greater than or equal to 0"),
+    *(
+        ([verb, "x", "--seed", "4294967296"], "`seed`: input should be less than 4294967296")
+        for verb in ("inspect", "impute", "illustrate", "fuse")
+    ),
     (["run"], "`task` is missing"),
     (["rnu"], "Did you mean 'run'?"),
     (["generate", "--task", "sst2", "--openings", "corpus"], "'sst2' has none"),
@@ -251,6 +256,16 @@ def test_yaml_and_flags_give_the_same_and_flags_win(tmp_path):
     assert found[SynthConfig].num_rows == 9
     assert found["method"].top_p == 0.5
     assert found["method"].steer_away is False
+
+
+def test_a_recipe_of_a_run_serves_push_which_reads_its_own_keys_alone(tmp_path):
+    from hf_synth.commands.options import parse
+    from hf_synth.commands.push import PushConfig
+
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: elsewhere.yaml\nmethod: longtail\nfirst_round: 7\nhub_id: me/x\nprivate: true\n")
+    found = parse(["--config", str(recipe), "--folder", "data"], "x", PushConfig)[PushConfig]
+    assert (found.hub_id, found.private, found.folder) == ("me/x", True, "data")
 
 
 def test_a_method_stands_in_for_what_is_left_out():

@@ -14,7 +14,7 @@ from tiny_images import png, rows, save_blip, save_captioner, save_pipeline, sav
 from hf_synth.commands.main import guarded
 from hf_synth.images.captioner import Captioner, find_captioner
 from hf_synth.images.painter import Painter, find_pipeline
-from hf_synth.images.store import is_image
+from hf_synth.images.store import is_image, opened
 from hf_synth.marks import held_back
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("one_thread")]
@@ -110,12 +110,11 @@ def test_chains_go_from_text_to_image_to_caption(holes, pipeline, captioner, tmp
 def test_a_row_draws_from_its_own_stream_whatever_the_batch(pipeline, captioner):
     painter = Painter(find_pipeline(str(pipeline)), "auto", num_inference_steps=2)
     texts, seeds = ["a good film", "a bad film", "a good film"], [3, 5, 7]
-    together, alone = (
-        painter.paint(texts, seeds),
-        [painter.paint([t], [s])[0] for t, s in zip(texts, seeds, strict=True)],
-    )
-    assert together == alone
-    assert together[0] != together[2]
+    together = painter.paint(texts, seeds)
+    alone = [painter.paint([t], [s])[0] for t, s in zip(texts, seeds, strict=True)]
+    ones, others = (np.stack([opened(image) for image in part]).astype(int) for part in (together, alone))
+    assert abs(ones - others).max() <= 1  # of 255 levels: the sums of a larger batch round in another order
+    assert abs(ones[0] - others[2]).max() > 9
     writer = Captioner(find_captioner(str(captioner), "", 8), "", 0.9, 8)
     captions = writer.write(together, seeds)
     assert captions == [writer.write([image], [seed])[0] for image, seed in zip(together, seeds, strict=True)]

@@ -54,7 +54,7 @@ def test_recipes_of_tables_parse():
     for path in (p for p in TABLES if p.stem == "impute"):
         command = next(line for line in path.read_text().splitlines() if line.startswith("#   hf-synth impute"))
         words = command.removeprefix("#   hf-synth impute ").split()
-        found = parse(words, "hf-synth impute", ImputeConfig, ImputerConfig, method=False)[ImputeConfig]
+        found = parse(words, "hf-synth impute", ImputeConfig, ImputerConfig)[ImputeConfig]
         names = list(yaml.safe_load(Path(found.schema).read_text())["columns"])
         assert read_schema(found.schema, names).columns[found.label_column].type == "category"
         assert found.output_dir == f"outputs/{path.parent.name}-impute"
@@ -67,7 +67,7 @@ def test_recipes_of_images_parse_and_say_that_they_were_not_run(path):
     command = next(line for line in told.splitlines() if line.startswith(f"#   hf-synth {verb}"))
     words = command.removeprefix(f"#   hf-synth {verb} ").split()
     assert words[:2] == ["--config", str(path.relative_to(ROOT))]
-    found = parse(words, f"hf-synth {verb}", kind, method=False)[kind]
+    found = parse(words, f"hf-synth {verb}", kind)[kind]
     assert found.output_dir == f"outputs/images-{path.stem}"
     assert "Not run here" in told.splitlines()[0]
 

@@ -71,7 +71,7 @@ def dataset_of(tmp_path, task, answer, rows):
     run = Run(task, ScriptedGenerator(answer), num_rows=rows)
     work = Work(tmp_path / "work", run)
     written = work.write(plan.method.generate(run, plan.method_config))
-    write_folder(tmp_path / "work", tmp_path / "data", task, facts(plan, run.generator, run, written))
+    write_folder(tmp_path / "work", tmp_path / "data", task, facts(plan, run, written))
     data = load_dataset(str(tmp_path / "data"))
     return data, run
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ..config import strict
 from ..retrieval.settings import ENCODER
+from ..settings import SEEDS
 
 
 @strict
@@ -57,4 +58,4 @@ class InspectConfig:
     encoder: str = ENCODER
     max_rows: int = Field(1_000_000, ge=20)
     embedded: int = Field(2_000, ge=20)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=SEEDS)

@@ -14,7 +14,7 @@ from .options import parse
 
 def main(argv: list[str]) -> int:
     """Run the verb; the data set may stand without its flag."""
-    config = parse(argv, "hf-synth fuse", FuseConfig, method=False, bare="dataset")[FuseConfig]
+    config = parse(argv, "hf-synth fuse", FuseConfig, bare="dataset")[FuseConfig]
     from ..images.fuse import fuse
 
     folder = Path(config.output_dir or f"outputs/{Path(config.dataset).name}-fuse")

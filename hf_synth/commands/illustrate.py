@@ -13,7 +13,7 @@ from .sharing import check_given, hand_over
 
 def main(argv: list[str]) -> int:
     """Run the verb; the data set may stand without its flag."""
-    config = parse(argv, "hf-synth illustrate", IllustrateConfig, method=False, bare="dataset")[IllustrateConfig]
+    config = parse(argv, "hf-synth illustrate", IllustrateConfig, bare="dataset")[IllustrateConfig]
     from ..images.produce import Request, produce_images, sentences
 
     check_given(config.dataset, config.hub_id, config.private)

@@ -13,7 +13,7 @@ from .sharing import check_given, hand_over
 
 def main(argv: list[str]) -> int:
     """Run the verb; the table may stand without its flag."""
-    found = parse(argv, "hf-synth impute", ImputeConfig, ImputerConfig, method=False, bare="table")
+    found = parse(argv, "hf-synth impute", ImputeConfig, ImputerConfig, bare="table")
     task, config = found[ImputeConfig], found[ImputerConfig]
     from ..tables.produce import Request, produce_table, sentences
 

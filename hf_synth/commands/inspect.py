@@ -183,7 +183,7 @@ def inspect_run(
 
 def main(argv: list[str]) -> int:
     """Run the verb; the data set may stand without its flag."""
-    config = parse(argv, "hf-synth inspect", InspectConfig, method=False, bare="dataset")[InspectConfig]
+    config = parse(argv, "hf-synth inspect", InspectConfig, bare="dataset")[InspectConfig]
     from ..inspected import is_ours, write_inspection, write_report
 
     folder = Path(config.dataset)

@@ -18,18 +18,18 @@ from ..methods import get
 from ..settings import BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from ..standing import filled
 
+SHARED = (SynthConfig, BackendConfig, StudentConfig, OutputConfig)  # a recipe may hold their keys for another command
 
-def parse(
-    argv: Sequence[str], prog: str, *kinds: type, method: bool = True, bare: str | None = None
-) -> dict[Any, Any]:
+
+def parse(argv: Sequence[str], prog: str, *kinds: type, bare: str | None = None) -> dict[Any, Any]:
     """Read flags and the YAML file that `--config` names into settings.
 
     Args:
         argv: The command line after the command's name.
         prog: The command, for help.
-        *kinds: Settings dataclasses; their keys are flat in the YAML file and flags on the command line.
-        method: Add the settings of the method that the flags or the file name, under the key `method`, and let its
-            defaults stand in for what is left out.
+        *kinds: Settings dataclasses; their keys are flat in the YAML file and flags on the command line. With
+            `SynthConfig` come the settings of the method that it names, under the key `method`, whose defaults stand
+            in for what is left out.
         bare: A key whose value may stand first, without its flag.
 
     Returns:
@@ -43,35 +43,27 @@ def parse(
         argv = [f"--{bare}", *argv]
     file, rest = _config_file(argv)
     values = read_yaml(file) if file else {}
-    all_kinds = list(kinds)
-    chosen = get(_flag(rest, "method") or values.get("method", SynthConfig.method)) if method else None
-    if chosen and SynthConfig in kinds:
-        all_kinds.append(chosen.config)
+    generates = SynthConfig in kinds
+    method = get((generates and _flag(rest, "method")) or values.get("method", SynthConfig.method))
+    all_kinds = [*kinds, method.config] if generates else list(kinds)
     allowed = {f.name: kind for kind in all_kinds for f in dataclasses.fields(kind)}
-    everything = {*allowed, *_other_keys()}
+    everything = {*allowed, *(f.name for kind in (*SHARED, method.config) for f in dataclasses.fields(kind))}
     for key in values:
         if key not in everything:
             raise InputError(f"{file}: {unknown('a key', key, sorted(everything))}")
     values |= _flags(rest, prog, all_kinds)
     if isinstance(values.get("output_dir"), str):  # no shell looks into YAML, or behind `--output_dir=`
         values["output_dir"] = os.path.expanduser(values["output_dir"])
-    if chosen:
-        values = filled(chosen, values)
+    if generates:
+        values = filled(method, values)
     where = file or "command line"
     found: dict[Any, Any] = {
         kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds
     }
     found["real_rows"] = values.get("real_rows")
-    if len(all_kinds) > len(kinds):
-        found["method"] = found.pop(all_kinds[-1])
+    if generates:
+        found["method"] = found.pop(method.config)
     return found
-
-
-def _other_keys() -> set[str]:
-    """Keys that a recipe may hold for other commands than the one that reads it."""
-    return {
-        f.name for kind in (SynthConfig, BackendConfig, StudentConfig, OutputConfig) for f in dataclasses.fields(kind)
-    }
 
 
 def _config_file(argv: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -119,10 +111,8 @@ def _flags(argv: Sequence[str], prog: str, kinds: Sequence[type]) -> dict[str, A
     parser = _Parser(prog=prog, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the keys below; flags win.")
     for kind in kinds:
-        group, help_of = (
-            parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0]),
-            documented(kind),
-        )
+        group = parser.add_argument_group(kind.__name__, (kind.__doc__ or "").splitlines()[0])
+        help_of = documented(kind)
         fields = kind.__pydantic_fields__  # type: ignore[attr-defined]
         for f in dataclasses.fields(kind):
             default = fields[f.name].default

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     Returns:
         0 where all chunks match, else 1.
     """
-    config = parse(argv, "hf-synth reproduce", ReproduceConfig, method=False, bare="dataset")[ReproduceConfig]
+    config = parse(argv, "hf-synth reproduce", ReproduceConfig, bare="dataset")[ReproduceConfig]
     from ..reproduce import MATCH, find, open_writer, read_facts, reproduce
 
     folder = find(config.dataset)

@@ -67,7 +67,7 @@ class TuneConfig:
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
-    found = parse(argv, "hf-synth tune", TuneConfig, ShotsConfig, TuningConfig, method=False)
+    found = parse(argv, "hf-synth tune", TuneConfig, ShotsConfig, TuningConfig)
     config, given, tuning = found[TuneConfig], found[ShotsConfig], found[TuningConfig]
     folder = Path(config.output_dir or f"outputs/{load_task(config.task).name}-{tuning.adapt}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

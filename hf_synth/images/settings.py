@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..config import strict
 from ..errors import InputError
-from ..settings import StudentConfig
+from ..settings import SEEDS, StudentConfig
 
 LONGEST_CHAIN = 8
 
@@ -93,7 +93,7 @@ class IllustrateConfig(Where):
     folds: int = Field(5, ge=2)
     teacher: str = StudentConfig.student
     teacher_args: dict[str, Any] = Field(default_factory=dict)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     license: str | None = None
     output_dir: str | None = None
     hub_id: str | None = None
@@ -162,7 +162,7 @@ class FuseConfig:
     max_length: int = Field(128, ge=8)
     fusion_size: int = Field(256, ge=8)
     fusion_heads: int = Field(4, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     output_dir: str | None = None
     private: bool = False
 

@@ -88,11 +88,9 @@ class Blocks:
 
 def nearest(queries: Floats, vectors: Floats, count: int) -> Places:
     """Return the places of the `count` vectors of highest inner product with each query, best first, [Q, count]."""
-    found = []
-    for start in range(0, len(queries), TOGETHER):
-        block = Blocks(lambda: iter([(0, vectors)]))
-        found.append(block.search(queries[start : start + TOGETHER], min(count, len(vectors)))[1])
-    return np.concatenate(found)
+    whole, most = Blocks(lambda: iter([(0, vectors)])), min(count, len(vectors))
+    parts = range(0, len(queries), TOGETHER)
+    return np.concatenate([whole.search(queries[start : start + TOGETHER], most)[1] for start in parts])
 
 
 def _flat(vectors: Vectors) -> Any:

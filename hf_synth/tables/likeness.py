@@ -89,11 +89,11 @@ def missing(own: Rows, real: Rows, schema: Schema, unread: Mapping[str, int]) ->
     gaps = {name: mine["share"] - theirs["share"] for name, (mine, theirs) in found.items()}
     worst = max(gaps, key=lambda name: abs(gaps[name]))
     mine, theirs = found[worst]
-    apart = max(mine["interval"][0] - theirs["share"], theirs["share"] - mine["interval"][1])
+    beyond = max(mine["interval"][0] - theirs["share"], theirs["share"] - mine["interval"][1])
     reason = (
         f"{percent(mine['share'])} of the cells of {worst!r} are missing, in the reference {percent(theirs['share'])}"
     )
-    verdict: Level = "look" if apart > limits.HOLES else "good"
+    verdict: Level = "look" if beyond > limits.HOLES else "good"
     return Verdict("missing cells", verdict, abs(gaps[worst]), limits.HOLES, reason, (), {"columns": found})
 
 

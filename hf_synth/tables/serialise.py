@@ -54,11 +54,6 @@ class Distribution:
         kept = int(np.searchsorted(self.weights[order].cumsum(), share - 1e-12)) + 1
         return [self.values[at] for at in order[:kept]]
 
-    def variance(self) -> float:
-        """Return the variance of numbers."""
-        values = np.asarray(self.values, float)
-        return float(np.dot(self.weights, np.square(values - np.dot(self.weights, values))))
-
     def draw(self, uniform: float) -> Any:
         """Return the value at a uniform draw."""
         return self.quantile(uniform * float(self.weights.sum()))

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..config import strict
 from ..errors import InputError
-from ..settings import SynthConfig
+from ..settings import SEEDS, SynthConfig
 
 
 @strict
@@ -78,7 +78,7 @@ class ImputerConfig:
     """
 
     model: str = SynthConfig.model
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=SEEDS)
     layers: int | None = Field(10, ge=1)
     adapter_size: int = Field(16, ge=1)
     tune_epochs: int = Field(6, ge=1)

@@ -68,16 +68,17 @@ class LookAhead(TrainerCallback):
 
     def _of_batch(self, direction: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return positions, derivatives and features of the global batch's rows."""
-        trainer, found = self.trainer, []
+        trainer, places, found = self.trainer, [], []
         for batch, seen in zip(trainer.step_batches, trainer.step_features, strict=True):
             columns, inputs, labels = trainer.split(trainer._prepare_inputs(batch))
             derivatives = trainer.derivatives(columns, inputs, labels, direction)
-            parts = [columns["index"].double(), counted(labels).double(), derivatives.double()]
-            found.append(torch.cat([torch.stack(parts, -1), seen.to(parts[0])], -1))
-        table = trainer.accelerator.gather(torch.cat(found)).cpu()
-        table = table[table[:, 1] > 0]
-        features = table[:, 3:].float() if trainer.features is not None else None
-        return trainer.rows.at(table[:, 0].long()), table[:, 2].float(), features
+            parts = [counted(labels).float(), derivatives.float()]
+            places.append(columns["index"])  # integers: MPS has no float64 to hold them beside the others
+            found.append(torch.cat([torch.stack(parts, -1), seen.float()], -1))
+        index, table = (part.cpu() for part in trainer.accelerator.gather([torch.cat(places), torch.cat(found)]))
+        counts = table[:, 0] > 0
+        features = table[counts, 2:] if trainer.features is not None else None
+        return trainer.rows.at(index[counts]), table[counts, 1], features
 
     def _step(self, at: Tensor, derivatives: Tensor, seen: Tensor | None) -> None:
         trainer = self.trainer

@@ -55,14 +55,14 @@ class RowForward:
 
     def admit(self, places: Sequence[int]) -> list[int]:
         """See `Forward`."""
-        before = self.cache.live
+        there = self.cache.live
         alike = sorted(range(len(places)), key=lambda at: (*self._kind(places[at]), at))
         for prefix, members in groupby(alike, key=lambda at: self.prefix_of[places[at]]):
             group = [places[at] for at in members]
             for first in range(0, len(group), PIECE):
                 self._read(self.model.get_decoder(), prefix, group[first : first + PIECE])
         back = sorted(range(len(alike)), key=alike.__getitem__)
-        self.cache.keep([*range(before), *(before + at for at in back)])
+        self.cache.keep([*range(there), *(there + at for at in back)])
         return [self.prompts[at][-1] for at in places]
 
     def _kind(self, place: int) -> tuple[int, int]:
