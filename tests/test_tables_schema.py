@@ -253,6 +253,7 @@ def test_a_csv_file_of_rubbish_gives_one_sentence(tmp_path, capsys, content, mes
             "`synthetic_label` must be one of",
         ),
         (["--synthetic_rows", "5"], "`synthetic_label` and `synthetic_rows` go together"),
+        (["--holdout", "validation"], "`holdout: validation` needs `synthetic_rows`"),
         (["--split", "tests"], "a split of 'people.csv' must be one of train; got 'tests'"),
         (["--imputations", "1"], "`imputations`: input should be greater than or equal to 2"),
     ],

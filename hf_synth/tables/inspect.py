@@ -13,12 +13,11 @@ import numpy as np
 
 from ..audit import balance, gap, labels, oracle, usefulness
 from ..audit.figures import text_map
-from ..audit.inspect import EXCERPT
 from ..audit.records import Rows, Verdict, skipped
 from ..audit.report import report
 from ..audit.settings import InspectConfig
 from ..metrics.sampling import drawn
-from ..pii import mask
+from ..pii import EXCERPT, mask
 from . import likeness
 from .parts import Part, Row, read_parts
 from .schema import Column, Schema
