@@ -8,7 +8,7 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-diffusers = pytest.importorskip("diffusers")
+pytest.importorskip("diffusers")
 
 from tiny_images import png, rows, save_blip, save_captioner, save_pipeline, saved_rows
 
@@ -169,7 +169,9 @@ def test_equal_texts_get_different_images(pipeline, tmp_path):
 
 
 def test_the_card_shows_generated_images_and_tells_of_lost_ends(holes, pipeline, tmp_path, caplog):
-    diffusers.utils.logging.enable_propagation()
+    from diffusers.utils import logging
+
+    logging.enable_propagation()
     texts = ["good " * 40, "a film of joe@example.org\r\n\r\n# by him"]
     long = saved_rows(tmp_path / "long", rows(texts, [None, None], [1, 0]))
     assert illustrate(long, tmp_path / "out", "--image_model", pipeline) == 0
