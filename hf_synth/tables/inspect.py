@@ -47,7 +47,7 @@ def inspect_table(config: InspectConfig) -> dict[str, Any]:
     as_many = None
     if real is not None:
         as_many = [real.cells[at] for at in drawn(len(real.cells), max(len(own.cells), 2), config.seed)]
-    found = [*_made(Path(config.dataset)), likeness.repeated(own.cells, own.index, as_many)]
+    found = [*_made(Path(config.dataset)), likeness.repeated(own.cells, own.index, as_many, own.unread)]
     if test is None or tests is None or real is None:
         found.append(skipped("test rows", "needs a `reference`, whose test split must not stand in the table"))
     else:

@@ -42,7 +42,9 @@ class Distribution:
         """Return the mean of numbers, which has the least squared error, or the likeliest category."""
         if self.column.numeric:
             mean = float(np.dot(self.weights, np.asarray(self.values, float)))
-            return float(min(max(mean, self.values[0]), self.values[-1]))  # equal values are their mean, to the last bit
+            return float(
+                min(max(mean, self.values[0]), self.values[-1])
+            )  # equal values are their mean, to the last bit
         return self.values[int(self.weights.argmax())]
 
     def quantile(self, share: float) -> Any:
