@@ -28,7 +28,8 @@ def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         values: Keys and values as the user wrote them.
         where: Where they were written, for the message.
 
-    A class may say in `read_by` under which values of another setting alone one is read, name -> (other, values).
+    A class may say in `read_by` under which values of another setting alone one is read, name -> (other, values); no
+    values stand for any at all.
 
     Raises:
         InputError: For an unknown key, a missing one, a value of the wrong type, or one that nothing would read: an
@@ -45,11 +46,11 @@ def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, (other, readers) in (rule for base in kind.__mro__ for rule in vars(base).get("read_by", {}).items()):
         given, chosen = getattr(found, name), getattr(found, other)
         default = kind.__pydantic_fields__[name].get_default(call_default_factory=True)  # type: ignore[attr-defined]
-        if name in values and given != default and chosen not in readers:
+        read = chosen in readers if readers else bool(chosen)
+        if name in values and given != default and not read:
             wanted = " or ".join(yaml_word(value) for value in readers)
-            raise InputError(
-                f"{where}: `{name}: {yaml_word(given)}` needs `{other}: {wanted}`; got {yaml_word(chosen)}"
-            )
+            needs = f"`{other}: {wanted}`; got {yaml_word(chosen)}" if readers else f"`{other}`"
+            raise InputError(f"{where}: `{name}: {yaml_word(given)}` needs {needs}")
     return found
 
 

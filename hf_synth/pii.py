@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 CHARACTERS = 5_000  # of a text that are looked at at once
+EXCERPT = 100  # characters of a row that are shown
 # What a text must hold for a pattern to be worth a try: presidio takes 3 ms a text, this some microseconds.
 HINTS = {
     "EMAIL_ADDRESS": re.compile(r"\w@\w"),
@@ -32,6 +33,12 @@ def mask(text: str) -> str:
         for kind, start, end in reversed(spans(text)):
             text = f"{text[:start]}<{kind}>{text[end:]}"
     return ROUGH.sub(lambda found: found[1] or "<masked>", text)
+
+
+def excerpt(text: str) -> str:
+    """Return the beginning of a text as a report shows it: masked, on one line."""
+    masked = " ".join(mask(text[:CHARACTERS]).split())
+    return masked if len(masked) <= EXCERPT else masked[:EXCERPT] + "…"
 
 
 def spans(text: str) -> list[tuple[str, int, int]]:

@@ -19,7 +19,7 @@ from hf_synth.marks import held_back
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("one_thread")]
 TEXTS = ["a good great film", "a dull awful movie", "the great plot", "the bad story", None, None]
-QUICK = ["--steps", "2", "--caption_tokens", "6"]
+QUICK = {"--image_model": ["--steps", "2"], "--captioner": ["--caption_tokens", "6"]}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,8 @@ def holes(tmp_path):
 
 
 def illustrate(data, out, *more):
-    return guarded("illustrate", [str(data), "--output_dir", str(out), *QUICK, *map(str, more)])
+    quick = [word for model, words in QUICK.items() if model in more for word in words]
+    return guarded("illustrate", [str(data), "--output_dir", str(out), *quick, *map(str, more)])
 
 
 def loaded(out, split="train", config=None):
@@ -163,14 +164,22 @@ def test_equal_texts_get_different_images(pipeline, tmp_path):
     assert len({np.asarray(image).tobytes() for image in loaded(tmp_path / "out")["image"]}) == 3
 
 
-def test_the_card_shows_generated_images_and_tells_of_lost_ends(holes, pipeline, tmp_path):
-    long = saved_rows(tmp_path / "long", rows(["good " * 40, "a film"], [None, None], [1, 0]))
+def test_the_card_shows_generated_images_and_tells_of_lost_ends(holes, pipeline, tmp_path, caplog):
+    from diffusers.utils import logging
+
+    logging.enable_propagation()
+    texts = ["good " * 40, "a film of joe@example.org\r\n\r\n# by him"]
+    long = saved_rows(tmp_path / "long", rows(texts, [None, None], [1, 0]))
     assert illustrate(long, tmp_path / "out", "--image_model", pipeline) == 0
     folder, card = tmp_path / "out" / "dataset", (tmp_path / "out" / "dataset" / "README.md").read_text()
     for file in ("hf_synth/thumbnails/0.jpg", "hf_synth/thumbnails/1.jpg"):
         assert f"]({file})" in card
         assert is_image((folder / file).read_bytes())
-    assert "**1 of 2 texts are longer than it reads" in card
+    assert ("good " * 40)[:100] + "…" in card
+    assert ("joe@" in card, "# by him |" in card, "\n# by him" in card) == (False, True, False)
+    assert loaded(tmp_path / "out")["text"] == texts  # of which the card shows masked beginnings
+    assert "org" not in caplog.text  # of the texts that are cut, which diffusers would log
+    assert "**2 of 2 texts are longer than it reads" in card
     assert "2 of the images here were generated" in card
     assert "captioner" not in card.split("## Settings")[0].split("Columns beside")[0]
 
@@ -255,7 +264,7 @@ def test_settings_that_cannot_work_are_refused_at_once(holes, pipeline, captione
     assert "give `label_column`" in refused(capsys, [holes, *both, "--select", 0.5])
     assert "must hold {text}" in refused(capsys, [holes, *both, "--image_prompt", "a film"])
     assert "`caption_prompt` needs a captioner of type 'blip'" in refused(
-        capsys, [holes, *both, "--caption_prompt", "a picture of", *QUICK]
+        capsys, [holes, *both, "--caption_prompt", "a picture of", "--caption_tokens", 6]
     )
     assert "row 0 has none" in refused(
         capsys,
@@ -263,7 +272,21 @@ def test_settings_that_cannot_work_are_refused_at_once(holes, pipeline, captione
         *["--select", 0.5, "--label_column", "label"],
     )
     assert "`caption_tokens` must be at most 31" in refused(capsys, [holes, *both])
-    assert "refuses its settings" in refused(capsys, [holes, *both, "--size", 9, *QUICK])
+    assert "refuses its settings" in refused(capsys, [holes, *both, "--size", 9, "--caption_tokens", 6])
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "message"),
+    [
+        ("--image_model", ["--policy", "threshold"], "`policy: threshold` needs `select`"),
+        ("--image_model", ["--folds", "3"], "`folds: 3` needs `select`"),
+        ("--image_model", ["--top_p", "0.5"], "`top_p: 0.5` needs `captioner`"),
+        ("--captioner", ["--guidance", "3"], "`guidance: 3.0` needs `image_model`"),
+        ("--captioner", ["--image_prompt", "a film, {text}"], "`image_prompt: a film, {text}` needs `image_model`"),
+    ],
+)
+def test_a_setting_that_nothing_would_read_is_refused(model, more, message, capsys):
+    assert f"command line: {message}\n" in refused(capsys, ["data", model, "no/such", *more])
 
 
 def test_a_folder_of_other_settings_is_refused(holes, pipeline, tmp_path, capsys):

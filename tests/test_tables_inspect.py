@@ -277,6 +277,12 @@ def test_a_reference_repeats_rows_as_often_as_at_as_many_rows(tmp_path):
     assert verdicts["exact duplicates"]["verdict"] == "look"
 
 
+def test_rows_that_differ_in_what_is_not_read_alone_are_said_to(tmp_path):
+    own = [{"id": at, "day": f"2020-01-{at + 1:02}", "x": at % 3, "y": at % 2} for at in range(28)]
+    verdicts, _ = judged(own, None, tmp_path)
+    assert verdicts["exact duplicates"]["reason"].endswith("cell for cell; not compared: 'id', 'day'")
+
+
 def test_a_table_that_lacks_every_label_is_judged_without(real, tmp_path):
     verdicts, report = judged([{**row, "outcome": ""} for row in people(200, 1)], real, tmp_path)
     assert remarks(verdicts) == {"missing cells", "told apart"}

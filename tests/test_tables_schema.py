@@ -116,6 +116,12 @@ def test_integers_are_read_to_the_last_digit():
         Column("integer").read("9" * 20)
 
 
+@pytest.mark.parametrize("word", ["NULL", "n/a", "#N/A", "<NA>", "NaN", "?"])
+def test_words_that_pandas_and_data_bases_write_for_nothing_are_missing(word):
+    schema = infer([{"age": cell, "sex": sex} for cell in ("31", word, "44") for sex in ("f", word, "m")])
+    assert (schema.columns["age"].type, schema.columns["sex"].categories) == ("integer", ("f", "m"))
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_words_for_missing_are_of_a_column_too_and_numbers_are_known_by_their_value(tmp_path, ending):
     """Zero is no blood pressure, but a number of children."""
@@ -247,6 +253,7 @@ def test_a_csv_file_of_rubbish_gives_one_sentence(tmp_path, capsys, content, mes
             "`synthetic_label` must be one of",
         ),
         (["--synthetic_rows", "5"], "`synthetic_label` and `synthetic_rows` go together"),
+        (["--holdout", "validation"], "`holdout: validation` needs `synthetic_rows`"),
         (["--split", "tests"], "a split of 'people.csv' must be one of train; got 'tests'"),
         (["--imputations", "1"], "`imputations`: input should be greater than or equal to 2"),
     ],

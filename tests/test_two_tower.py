@@ -196,6 +196,8 @@ def test_bad_pairs_are_refused(towers, tmp_path, capsys):
     assert "has a text, an image and a label" in capsys.readouterr().err
     assert fuse(towers, tmp_path / "out", "--dataset", made, "--fusion_heads", "5") == 2
     assert "`fusion_size` must be a multiple" in capsys.readouterr().err
+    assert fuse(towers, tmp_path / "out", "--dataset", made, "--reference_split", "validation") == 2
+    assert "`reference_split: validation` needs `reference`" in capsys.readouterr().err
     assert fuse(towers, tmp_path / "out", "--dataset", made, "--anneal", "false", "--num_train_epochs", "1") == 0
     assert "**It was judged on nothing" in (tmp_path / "out" / "model" / "README.md").read_text()
 

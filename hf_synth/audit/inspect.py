@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.sampling import drawn
-from ..pii import CHARACTERS, mask
+from ..pii import excerpt, mask
 from . import (
     balance,
     bias,
@@ -50,7 +50,6 @@ FIRST = (
 )  # where a generator learnt from real rows
 ONE_LABEL = "rows have no one label each"
 LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "long tail", "group words", "attributes")
-EXCERPT = 100  # characters of a row that are shown
 
 
 def inspect(
@@ -265,7 +264,7 @@ def _used(some: Sample, seed: int) -> Iterator[Verdict]:
 
 def _shown(verdict: Verdict, rows: Rows, place: Mapping[int, int]) -> Verdict:
     """Add a masked excerpt to each row that a verdict names; nothing else of a text is ever written."""
-    named = [{**row, "text": _excerpt(rows.texts[place[row["row"]]])} if "row" in row else row for row in verdict.rows]
+    named = [{**row, "text": excerpt(rows.texts[place[row["row"]]])} if "row" in row else row for row in verdict.rows]
     found = verdict.measures.get("classes", {})
     measures = {
         "rows": len(rows),
@@ -281,14 +280,9 @@ def _excerpts(drawn_map: dict[str, Any] | None, rows: Rows, place: Mapping[int, 
     """Add a masked excerpt to each point."""
     if drawn_map is None:
         return None
-    own = [{**point, "text": _excerpt(rows.texts[place[point["row"]]])} for point in drawn_map["own"]]
+    own = [{**point, "text": excerpt(rows.texts[place[point["row"]]])} for point in drawn_map["own"]]
     return {**drawn_map, "own": own}
 
 
 def _masked(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: mask(value) if isinstance(value, str) else value for key, value in figures.items()}
-
-
-def _excerpt(text: str) -> str:
-    masked = " ".join(mask(text[:CHARACTERS]).split())
-    return masked if len(masked) <= EXCERPT else masked[:EXCERPT] + "…"

@@ -14,6 +14,7 @@ from datasets import Dataset, Features, Image, Value
 from ..card import render, size_category
 from ..folder import Shards, config_header, rewriting, write_stated
 from ..journal import write_whole
+from ..pii import excerpt
 from .chain import Link
 from .source import Original
 from .store import Store, opened
@@ -131,7 +132,8 @@ def write_thumbnails(
         image.save(stream, format="JPEG", quality=85)
         file = f"hf_synth/thumbnails/{at}.jpg"
         write_whole(folder / file, stream.getvalue())
-        told = {name: one[name] for name in ("text", "caption", "hop", "source_row")}
+        told = {name: one[name] and excerpt(one[name]) for name in ("text", "caption")}  # a card is seen by all
+        told |= {name: one[name] for name in ("hop", "source_row")}
         shown.append({"file": file, "label": labels[one["source_row"]], **told})
     return shown
 

@@ -115,7 +115,9 @@ class Painter:
     def _loaded(self) -> Any:
         if self._pipeline is None:
             from diffusers import AutoPipelineForText2Image
+            from diffusers.utils import logging
 
+            logging.get_logger("diffusers.pipelines").setLevel(logging.ERROR)  # it logs the texts that it cuts
             try:
                 self._pipeline = AutoPipelineForText2Image.from_pretrained(
                     self.source.path, dtype=getattr(torch, self.dtype), local_files_only=True
@@ -134,7 +136,9 @@ class Painter:
         folders = sorted(folder for folder in Path(self.source.path).glob("tokenizer*") if folder.is_dir())
         tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in folders]
         return sum(
-            all(len(one(text).input_ids) > one.model_max_length for one in tokenizers) for text in texts if tokenizers
+            all(len(one(text, verbose=False).input_ids) > one.model_max_length for one in tokenizers)
+            for text in texts
+            if tokenizers
         )
 
 

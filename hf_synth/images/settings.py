@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -74,6 +74,12 @@ class IllustrateConfig(Where):
             that of a data set that was made under `private`.
     """
 
+    read_by: ClassVar = {
+        **dict.fromkeys(("image_prompt", "steps", "guidance", "size", "dtype"), ("image_model", ())),
+        **dict.fromkeys(("caption_prompt", "top_p", "caption_tokens"), ("captioner", ())),
+        **dict.fromkeys(("policy", "duplicate_bits", "folds", "teacher", "teacher_args"), ("select", ())),
+    }
+
     image_model: str | None = None
     captioner: str | None = None
     hops: int = Field(1, ge=1, le=LONGEST_CHAIN)
@@ -143,6 +149,8 @@ class FuseConfig:
         private: Keep the model on this machine: it is pushed by `hf-synth push --overrule private` alone, and so is
             that of a data set that was made under `private`.
     """
+
+    read_by: ClassVar = {"real_split": ("real", ()), "reference_split": ("reference", ())}
 
     dataset: str
     split: str = "train"

@@ -72,7 +72,8 @@ def compared(cells: Sequence[tuple[Distribution, Any]], observed: Sequence[Any],
     truths = [truth for _, truth in cells]
     if cells[0][0].column.numeric:
         own = np.array([one.best() for one, _ in cells]) - np.array(truths, float)
-        plain = float(np.mean(observed)) - np.array(truths, float)
+        mean = np.clip(np.mean(observed), min(observed), max(observed))  # of equal values that, to the last bit
+        plain = float(mean) - np.array(truths, float)
         error, baseline = float(np.sqrt(np.mean(own**2))), float(np.sqrt(np.mean(plain**2)))
         inside = [one.quantile((1 - share) / 2) <= truth <= one.quantile((1 + share) / 2) for one, truth in cells]
     else:

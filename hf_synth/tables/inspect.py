@@ -13,12 +13,11 @@ import numpy as np
 
 from ..audit import balance, gap, labels, oracle, usefulness
 from ..audit.figures import text_map
-from ..audit.inspect import EXCERPT
 from ..audit.records import Rows, Verdict, skipped
 from ..audit.report import report
 from ..audit.settings import InspectConfig
 from ..metrics.sampling import drawn
-from ..pii import mask
+from ..pii import EXCERPT, mask
 from . import likeness
 from .parts import Part, Row, read_parts
 from .schema import Column, Schema
@@ -48,7 +47,7 @@ def inspect_table(config: InspectConfig) -> dict[str, Any]:
     as_many = None
     if real is not None:
         as_many = [real.cells[at] for at in drawn(len(real.cells), max(len(own.cells), 2), config.seed)]
-    found = [*_made(Path(config.dataset)), likeness.repeated(own.cells, own.index, as_many)]
+    found = [*_made(Path(config.dataset)), likeness.repeated(own.cells, own.index, as_many, own.unread)]
     if test is None or tests is None or real is None:
         found.append(skipped("test rows", "needs a `reference`, whose test split must not stand in the table"))
     else:

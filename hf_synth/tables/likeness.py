@@ -18,7 +18,7 @@ from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..metrics.closest_record import closest_record
 from ..metrics.membership import membership
 from ..pii import mask
-from .schema import Schema
+from .schema import SHOWN, Schema
 
 Rows = Sequence[Mapping[str, Any]]
 Held = list[tuple[Callable[[tuple[Any, ...]], Any], set[Any]]]
@@ -97,19 +97,23 @@ def missing(own: Rows, real: Rows, schema: Schema, unread: Mapping[str, int]) ->
     return Verdict("missing cells", verdict, abs(gaps[worst]), limits.HOLES, reason, (), {"columns": found})
 
 
-def repeated(own: Rows, index: Sequence[int], real: Rows | None) -> Verdict:
+def repeated(own: Rows, index: Sequence[int], real: Rows | None, unread: Sequence[str] = ()) -> Verdict:
     """Rows that are an earlier row, cell for cell.
 
     Args:
         own: The table.
         index: The places of its rows in the split.
         real: Rows of the reference, no more than there are here: the share grows with them.
+        unread: Columns that were not compared.
     """
     again = [index[at] for at in _again(own)]
     baseline = None if real is None else len(_again(real)) / len(real)
     told = {**share_of(len(again), len(own)), "reference": baseline}
     times = max(1.0, limits.DUPLICATES_TIMES * (baseline or 0.0) / limits.EXACT[0])
     reason = f"{percent(told['share'])} of the rows are an earlier row, cell for cell"
+    if unread:
+        names = ", ".join(map(repr, unread[:SHOWN]))
+        reason += f"; not compared: {names}{f' and {len(unread) - SHOWN} more' if len(unread) > SHOWN else ''}"
     if baseline is not None:
         reason += f" (reference {percent(baseline)})"
     verdict, named = level(told["interval"][0], limits.EXACT, times), [{"row": at} for at in again[: limits.MOST_ROWS]]

@@ -40,6 +40,7 @@ class Part:
         index: Their places in the split, [N].
         of: How many rows the split has.
         wrong: Row, column and content of cells that the schema does not allow.
+        unread: Columns that the schema lacks: texts, ids, dates.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Part:
     index: Sequence[int]
     of: int
     wrong: Sequence[tuple[int, str, Any]]
+    unread: Sequence[str]
 
     def facts(self, label: str | None) -> dict[str, Any]:
         """Return what a report says of it."""
@@ -215,7 +217,8 @@ def _part(table: Table, split: str, sample: _Sample, schema: Schema) -> Part:
             if not missing and (values[name] is None or _beyond(column, values[name])):
                 wrong.append((at, name, row[name]))
         cells.append(values)
-    return Part(table.name, split, cells, sample.places, sample.of, wrong)
+    unread = [name for name in table.names if name not in schema.columns and name not in NUMBERS]
+    return Part(table.name, split, cells, sample.places, sample.of, wrong, unread)
 
 
 def _cell(column: Column, cell: Any) -> Any:

@@ -206,6 +206,8 @@ def sentences(facts: Mapping[str, Any]) -> Sequence[str]:
     done = sum(one["imputed"] for one in facts["missing"])
     told = [f"{done} cells imputed in {facts['settings']['imputations']} tables"]
     told += [f"left empty: {count} cells: {reason}" for reason, count in facts["empty"].items()]
+    if unread := [name for name, one in facts["schema"]["columns"].items() if one["type"] in ("text", "id")]:
+        told.append(f"texts and ids, neither read nor imputed (a `schema` can say otherwise): {', '.join(unread)}")
     worse = [one["column"] for one in facts["checked"] if one["error"] >= one["baseline"]]
     if whole := facts["covered"]:
         share = facts["settings"]["interval"]

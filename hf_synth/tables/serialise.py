@@ -41,7 +41,10 @@ class Distribution:
     def best(self) -> Any:
         """Return the mean of numbers, which has the least squared error, or the likeliest category."""
         if self.column.numeric:
-            return float(np.dot(self.weights, np.asarray(self.values, float)))
+            mean = float(np.dot(self.weights, np.asarray(self.values, float)))
+            return float(
+                min(max(mean, self.values[0]), self.values[-1])
+            )  # equal values are their mean, to the last bit
         return self.values[int(self.weights.argmax())]
 
     def quantile(self, share: float) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from ..config import strict
@@ -14,7 +16,7 @@ class ImputeConfig:
     """What is imputed, and by what.
 
     Attributes:
-        table: A `.csv` file, a data set's folder, or a Hub id.
+        table: A `.csv`, `.jsonl` or `.parquet` file, a data set's folder, or a Hub id.
         schema: YAML file with the columns' types, ranges, categories, and the words that stand for a missing cell, of
             the table and of a column; found in the observed cells where left out.
         split: The split that is learnt from; all splits are completed.
@@ -35,6 +37,8 @@ class ImputeConfig:
         private: Keep the output on this machine: it is pushed by `hf-synth push --overrule private` alone, and so is
             that of a data set that was made under `private`.
     """
+
+    read_by: ClassVar = {"holdout": ("synthetic_rows", ())}
 
     table: str
     schema: str | None = None
@@ -67,7 +71,7 @@ class ImputerConfig:
     Attributes:
         model: The generator: a Hub id or a local folder.
         seed: Decides initial values, orders and draws.
-        layers: How many of the model's first layers are used; all where left out, or where it has fewer. Ten of
+        layers: How many of the model's first layers are used; all with `null`, or where it has fewer. Ten of
             SmolLM2's thirty impute as well as all, in a third of the time.
         adapter_size: Rank of the LoRA that is trained beside the model.
         tune_epochs: Times over the rows, each time with the columns in other orders.

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # not all that `float` takes: `1_2`
 INTEGER = re.compile(r"[+-]?[0-9]{1,300}")  # longer ones are no 64-bit float either
 
