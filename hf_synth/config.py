@@ -16,8 +16,8 @@ from .errors import InputError, did_you_mean, unknown
 
 T = TypeVar("T")
 
-STRICT = ConfigDict(extra="forbid", strict=False)
-Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+STRICT = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+Share = Annotated[float, Field(gt=0)]
 
 
 def checked(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -204,6 +204,8 @@ BAD = [
         ([verb, "x", "--seed", "4294967296"], "`seed`: input should be less than 4294967296")
         for verb in ("inspect", "impute", "illustrate", "fuse")
     ),
+    (["train", "--task", "sst2", "--learning_rate", "inf"], "`learning_rate`: input should be a finite number"),
+    (["generate", "--task", "sst2", "--method", "longtail", "--sharpness", ".inf"], "`sharpness`"),
     (["run"], "`task` is missing"),
     (["rnu"], "Did you mean 'run'?"),
     (["generate", "--task", "sst2", "--openings", "corpus"], "'sst2' has none"),

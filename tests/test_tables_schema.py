@@ -76,6 +76,7 @@ def test_a_range_is_held():
     with pytest.raises(ValueError, match="must be within 0 to 50; got '52'"):
         column.read("52")
     assert column.rounded(71.3) == 50
+    assert Column("integer", range=(0, float("inf"))).read("52") == 52
     assert Column("number", decimals=1).rounded(33.649) == 33.6
     assert Column("number", range=(0.32, 0.34), decimals=1).rounded(0.33) == 0.32
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -18,6 +18,7 @@ from ..errors import InputError, unknown
 from .values import MISSING, as_number, as_text, is_missing
 
 Kind = Literal["integer", "number", "category", "text", "id"]
+Limit = Annotated[float, Field(allow_inf_nan=True)]
 CATEGORIES = 52  # most of a column: each has a word of its own
 SHOWN = 3  # wrong cells that an error names
 BOOLEANS = ("true", "false")
@@ -33,14 +34,14 @@ class Column:
     Attributes:
         type: `integer`, `number`, `category`, `text` or `id` (an integer that names the row); the last two are kept,
             neither read nor imputed.
-        range: Of numbers: the least and the greatest allowed.
+        range: Of numbers: the least and the greatest allowed; infinity for none.
         categories: Of `category`: the allowed names.
         decimals: Of `number`: digits behind the point.
         missing: Words that stand for a missing cell in this column, beside the table's; of numbers, by their value.
     """
 
     type: Kind
-    range: tuple[float, float] | None = None
+    range: tuple[Limit, Limit] | None = None
     categories: tuple[str, ...] = ()
     decimals: int | None = Field(None, ge=0)
     missing: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ class EnsembleConfig:
     """
 
     momentum: float = Field(0.6, ge=0, lt=1)
-    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    weight: float = Field(1.0, ge=0)
     ramp: int = Field(0, ge=0)
     every: int | None = Field(None, ge=1)
     source: Literal["prediction", "training"] = "prediction"
