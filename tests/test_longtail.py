@@ -109,7 +109,7 @@ def test_a_prior_can_be_given_by_label():
     for prior, message in (
         ({"a": 1, "c": 1}, "`prior`: a label must be one of a, b; got 'c'"),
         ({"a": 1}, "a share above 0 for each label; got 0 for 'b'"),
-        ({"a": 1, "b": float("nan")}, "got nan for 'b'"),
+        ({"a": 1, "b": -1}, "got -1.0 for 'b'"),
     ):
         with pytest.raises(InputError, match=message):
             check_prior(PlanConfig(prior=prior), task)
