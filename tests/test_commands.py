@@ -377,6 +377,16 @@ def test_no_room_in_memory_is_one_sentence(error, said, monkeypatch, capsys):
         main(["train"])
 
 
+def test_an_output_folder_that_is_a_file_is_one_sentence_which_promises_nothing(flags, tmp_path, capsys):
+    file = tmp_path / "out"
+    file.write_text("mine")
+    assert main(["run", *flags]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hf-synth: ")]
+    assert str(file) in line
+    assert "kept" not in line
+    assert file.read_text() == "mine"
+
+
 def test_a_full_disk_is_one_sentence(flags, tmp_path):
     """A limit on file size stands for a full disk: the write fails in the middle in the same way."""
     import resource
@@ -394,8 +404,11 @@ def test_a_full_disk_is_one_sentence(flags, tmp_path):
     assert not (tmp_path / "out/dataset").exists()
 
 
-def test_a_reader_that_has_read_enough_is_no_error():
-    found = subprocess.run(f"{sys.executable} -m hf_synth tasks | true", shell=True, capture_output=True, text=True)
+@pytest.mark.parametrize("verb", ["tasks", "--version", "--help", "tune --help"])
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_has_read_enough_is_no_error(verb, buffered):
+    command, env = f"{sys.executable} -m hf_synth {verb} | true", {**os.environ, "PYTHONUNBUFFERED": buffered}
+    found = subprocess.run(command, shell=True, capture_output=True, text=True, env=env)
     assert found.stderr == ""
 
 

@@ -45,17 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: 0, 1 where `reproduce` finds a difference, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print("usage: hf-synth VERB [--config recipe.yaml] [--key value ...]\n")
-        print("\n".join(f"  {verb:<11}{text}" for verb, text in VERBS.items()))
-        print("\n`hf-synth VERB --help` lists a verb's keys; they are the same in YAML and on the command line.")
-        return 0
-    if argv[0] == "--version":
-        from ..version import __version__
-
-        print(__version__)
-        return 0
-    return guarded(argv[0], argv[1:])
+    return guarded(argv[0] if argv else "help", argv[1:])
 
 
 def guarded(verb: str, argv: list[str]) -> int:
@@ -64,11 +54,12 @@ def guarded(verb: str, argv: list[str]) -> int:
     kept = KEPT if verb in RESUMED else ""
     try:
         with _terminable():
-            if verb not in VERBS:
-                from ..errors import unknown
-
-                raise unknown("the verb", verb, VERBS)
-            return import_module(f".{verb}", __package__).main(argv) or 0
+            try:
+                code = _called(verb, argv)
+            except SystemExit as told:  # argparse, after its help
+                code = int(told.code or 0)
+            sys.stdout.flush()  # here, where a reader that has gone is no error
+            return code
     except InputError as error:
         return _say(str(error), 2)
     except KeyboardInterrupt as stop:
@@ -80,12 +71,31 @@ def guarded(verb: str, argv: list[str]) -> int:
         if error.errno is None:  # how transformers and the Hub's client say that files are missing
             return _say(" ".join(str(error).split()), 2)
         where = f" ({error.filename})" if error.filename else ""
-        return _say(f"{os.strerror(error.errno)}{where}.{kept}", 2)
+        begun = not isinstance(error, (FileExistsError, NotADirectoryError))  # else the output folder is a file
+        return _say(f"{os.strerror(error.errno)}{where}.{kept if begun else ''}", 2)
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
             raise
         words = str(error) if type(error) is MemoryError else ""  # ours know more
         return _say(f"{words or SMALLER}.{kept}", 2)
+
+
+def _called(verb: str, argv: list[str]) -> int:
+    if verb in ("-h", "--help", "help"):
+        print("usage: hf-synth VERB [--config recipe.yaml] [--key value ...]\n")
+        print("\n".join(f"  {name:<11}{text}" for name, text in VERBS.items()))
+        print("\n`hf-synth VERB --help` lists a verb's keys; they are the same in YAML and on the command line.")
+        return 0
+    if verb == "--version":
+        from ..version import __version__
+
+        print(__version__)
+        return 0
+    if verb not in VERBS:
+        from ..errors import unknown
+
+        raise unknown("the verb", verb, VERBS)
+    return import_module(f".{verb}", __package__).main(argv) or 0
 
 
 class Terminated(KeyboardInterrupt):
