@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
+    set_seed,
 )
 
 from hf_synth.generators.scripted import ScriptedGenerator
@@ -50,6 +51,12 @@ def saved(folder: Path, kind: type, config: type, **sizes) -> Path:
     kind(config(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same random numbers in every run, whichever tests ran before in the process."""
+    set_seed(0)
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,12 @@ def test_an_unknown_word_keeps_its_letters(tokenizer):
     assert tokenizer.tokenize("Ω") == ["[UNK]"]
 
 
+def test_the_same_texts_make_the_same_tokenizer():
+    texts = [f"{'abcdefghij'[i % 10]}{'lmnop'[i % 5]}o{'rst'[i % 3]} is Σ{i}" for i in range(200)]
+    first, *others = (build_reader_tokenizer(texts).get_vocab() for _ in range(6))
+    assert all(other == first for other in others)
+
+
 def test_characters_are_those_of_the_words(tokenizer):
     model = build(tokenizer)
     spelt = {word: model.characters[at].tolist() for word, at in tokenizer.get_vocab().items()}
@@ -148,7 +154,7 @@ def test_paper_sizes():
     count = sum(value.numel() for value in model.parameters())
     lstms = sum(2 * 4 * 100 * (size + 100 + 2) for size in (200, 800, 200, 200))
     highway, convolution = 2 * (200 * 400 + 400), 8 * 5 * 100 + 100
-    assert count == 1000 * 100 + 50 * 8 + convolution + highway + lstms + 600 + 2 * 1001
+    assert count == 1000 * 100 + 50 * 8 + convolution + highway + lstms + 600 + 2 * 1000
     assert model.dropout.p == 0.2
 
 

@@ -36,24 +36,37 @@ def build_reader_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     Returns:
         A tokenizer that adds no special tokens and marks the second text, the context, by `token_type_ids` 1.
     """
-    words = Tokenizer(models.WordPiece({}, unk_token=UNKNOWN, max_input_chars_per_word=100))
-    words.normalizer = normalizers.Lowercase()
-    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    lines = list(texts)
+    letters = sorted(set("".join(normalizers.Lowercase().normalize_str("".join(lines)).split())))
+    # The trainer numbers pieces by the order of a hash map, another in every run, and settles ties between pieces by
+    # their numbers; pieces that are named before have theirs.
+    named = [PAD, UNKNOWN, *letters, *(CONTINUES + letter for letter in letters)]
+    counted = _word_pieces({})
+    counted.train_from_iterator(
+        lines,
+        trainers.WordPieceTrainer(
+            vocab_size=30_000,
+            special_tokens=named,
+            show_progress=False,
+            continuing_subword_prefix=CONTINUES,
+        ),
+    )
+    words = _word_pieces(counted.get_vocab())
     words.decoder = decoders.WordPiece(prefix=CONTINUES)
     words.post_processor = processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
-    kinds = trainers.WordPieceTrainer(
-        vocab_size=30_000,
-        special_tokens=[PAD, UNKNOWN],
-        show_progress=False,
-        continuing_subword_prefix=CONTINUES,
-    )
-    words.train_from_iterator(texts, kinds)
     return PreTrainedTokenizerFast(
         tokenizer_object=words,
         pad_token=PAD,
         unk_token=UNKNOWN,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+def _word_pieces(vocabulary: dict[str, int]) -> Tokenizer:
+    words = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=100))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return words
 
 
 class BiDAFConfig(PreTrainedConfig):
@@ -107,8 +120,8 @@ class BiDAFForQuestionAnswering(PreTrainedModel):
         self.similarity = nn.Linear(3 * state, 1, bias=False)
         self.modelling = nn.ModuleList(_BiLayer(size, config.hidden_size) for size in (4 * state, state))
         self.ending = _BiLayer(state, config.hidden_size)
-        self.start_output = nn.Linear(5 * state, 1)
-        self.end_output = nn.Linear(5 * state, 1)
+        self.start_output = nn.Linear(5 * state, 1, bias=False)
+        self.end_output = nn.Linear(5 * state, 1, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
