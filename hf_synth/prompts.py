@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections import Counter, deque
@@ -119,7 +120,7 @@ def beside_alike(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
             return
         text, words = waiting.popleft()
         likeness = [
-            (sum(1 / seen[word] for word in words & own) / max(len(own), 1) ** 0.5, other)
+            (math.fsum(1 / seen[word] for word in words & own) / max(len(own), 1) ** 0.5, other)
             for other, own in waiting
             if other != text
         ]
