@@ -71,6 +71,9 @@ def training_arguments(
         "disable_tqdm": not sys.stderr.isatty(),
         "dataloader_pin_memory": torch.accelerator.is_available(),
     }
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":  # its configuration must say the same as the arguments
+        precision = os.environ.get("ACCELERATE_MIXED_PRECISION")
+        ours |= {name: precision == name for name in ("bf16", "fp16")}
     try:
         return TrainingArguments(**{**ours, **config.training_args})
     except (TypeError, ValueError) as error:

@@ -148,6 +148,17 @@ def test_bad_training_args(tmp_path, given, message):
     assert message in str(error.value)
 
 
+@pytest.mark.deepspeed
+def test_the_launchers_precision_is_the_trainers_under_deepspeed(tmp_path, monkeypatch):
+    """Transformers refuses a DeepSpeed configuration that says other than its arguments."""
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    for precision, expected in (("bf16", True), ("no", False)):
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
+        found = training_arguments(StudentConfig(training_args={"use_cpu": True}), tmp_path, 0, True)
+        assert (found.bf16, found.fp16) == (expected, False)
+
+
 def test_private_trainings_report_to_nobody_else(monkeypatch):
     monkeypatch.delenv("TRACKIO_SPACE_ID", raising=False)
     for kept in ({}, {"report_to": "tensorboard"}, {"report_to": ["trackio", "tensorboard"]}, {"report_to": None}):

@@ -34,7 +34,7 @@ def launch(out: Path, runs: list[dict], ranks: int = 1) -> subprocess.CompletedP
         cwd=out.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -118,6 +118,23 @@ def test_parameters_spread_over_two_ranks(two_ranks, tmp_path, kind):
 
 def test_parameters_spread_over_two_ranks_are_in_the_checkpoint(two_ranks):
     assert distance(after(two_ranks["fsdp saved"], 6), after(two_ranks["fsdp resumed"], 6)) < TOLERANCE
+
+
+@pytest.mark.deepspeed
+def test_parameters_spread_over_two_ranks_by_zero_3(tmp_path):
+    pytest.importorskip("deepspeed")
+    runs = {kind: {"folder": str(tmp_path / "none"), "batch": 4, "accumulate": 2, "kind": kind} for kind in SHARDED}
+    saved = {"folder": str(tmp_path / "saved"), "batch": 8, "save": True, "kind": "ensemble-training", **NOISY}
+    runs |= {"saved": saved, "resumed": saved | {"resume": str(tmp_path / "saved" / "checkpoint-6")}}
+    done = launch(tmp_path / "out.json", [options | {"zero3": True} for options in runs.values()], ranks=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = dict(zip(runs, json.loads((tmp_path / "out.json").read_text()), strict=True))
+    for kind in SHARDED:
+        alone = trajectory.train(str(tmp_path / "alone"), batch=16, kind=kind)
+        assert (found[kind]["sharded"], alone["sharded"]) == (True, False)
+        assert distance(alone, found[kind]) < TOLERANCE
+        assert found[kind]["eval_loss"] == pytest.approx(alone["eval_loss"], abs=TOLERANCE)
+    assert distance(after(found["saved"], 6), after(found["resumed"], 6)) < TOLERANCE
 
 
 def test_evaluation_loss_on_two_ranks(baseline, two_ranks):

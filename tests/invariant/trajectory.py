@@ -21,6 +21,14 @@ from transformers import (
     TrainingArguments,
 )
 
+ZERO3 = {
+    "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},  # else small ones stay whole
+    "zero_allow_untested_optimizer": True,
+    **dict.fromkeys(
+        ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"),
+        "auto",
+    ),
+}
 ROWS, EVAL_ROWS, LENGTH, CLASSES = 55, 13, 12, 3
 
 
@@ -58,6 +66,16 @@ def tiny_bert(dropout: float) -> BertForSequenceClassification:
     return BertForSequenceClassification(config)
 
 
+def whole(parameter: torch.Tensor) -> torch.Tensor:
+    """Return all of a parameter that is spread over ranks."""
+    if hasattr(parameter, "ds_id"):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.data.clone()
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+
+
 class KillAt(TrainerCallback):
     def __init__(self, step: int) -> None:
         self.step = step
@@ -79,6 +97,7 @@ def train(
     kill_at: int | None = None,
     resume: bool | str = False,
     fsdp: bool = False,
+    zero3: bool = False,
     **arguments,
 ) -> dict:
     """Train 3 epochs (4 steps each at global batch 16) and return the trajectory, by step, and the parameters."""
@@ -100,6 +119,8 @@ def train(
     }
     if fsdp:
         defaults |= {"fsdp": True, "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["BertLayer"]}}
+    if zero3:
+        defaults["deepspeed"] = ZERO3
     args = TrainingArguments(folder, **defaults | arguments)
     if fsdp and args.device.type == "cpu":  # accelerate itself shards over accelerators only
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
@@ -111,9 +132,8 @@ def train(
         trainer.add_callback(KillAt(kill_at))
     trainer.train(resume_from_checkpoint=resume or None)
     losses = {str(log["step"]): log["loss"] for log in trainer.state.log_history if "loss" in log}
-    whole = [value.full_tensor() if isinstance(value, DTensor) else value for value in model.parameters()]
-    parameters = torch.cat([parameter.detach().flatten() for parameter in whole]).tolist()
-    sharded = any(isinstance(value, DTensor) for value in model.parameters())
+    parameters = torch.cat([whole(parameter).detach().flatten() for parameter in model.parameters()]).tolist()
+    sharded = any(isinstance(value, DTensor) or hasattr(value, "ds_id") for value in model.parameters())
     found = {"losses": losses, "parameters": parameters, "sharded": sharded}
     return {**found, "eval_loss": trainer.evaluate()["eval_loss"]}
 
