@@ -157,7 +157,7 @@ def test_from_yaml_to_a_real_score(name, tmp_path, monkeypatch, request):
     student = request.getfixturevalue("causal_folder" if name == "requests" else "student_folder")
     flags = {"task": tmp_path / f"{name}.yaml", "reference": tmp_path / "real.parquet", "output_dir": tmp_path / "out"}
     flags |= {"student": student, "num_rows": 32, "num_train_epochs": 1, "learning_rate": 8e-3}
-    flags |= {"max_length": 200 if name == "requests" else 128, "inspect": name == "relation"}
+    flags |= {"max_length": 200 if name == "requests" else 128, "inspect": name in ("relation", "entities")}
     assert main(["run", *(word for key, value in flags.items() for word in (f"--{key}", str(value)))]) == 0
     task, folder = load_task(str(flags["task"])), flags["output_dir"]
     data = load_dataset(str(folder / "dataset"), cache_dir=str(tmp_path / "cache"))
@@ -176,5 +176,7 @@ def test_from_yaml_to_a_real_score(name, tmp_path, monkeypatch, request):
         assert "split whole file (malformed rows left out: 1) | rows |" in (folder / "model/README.md").read_text()
     if flags["inspect"]:  # beside a reference that is one file, too
         inspected = json.loads((folder / "dataset/hf_synth/inspect.json").read_text())
-        assert inspected["reference"]["rows"] == len(REAL[name])
+        assert inspected["reference"]["rows"] == len(real)
+        assert inspected["reference"].get("malformed", 0) == len(rows) - len(real)
+    if name == "relation":
         assert {"marks", "mark order", "words between marks"} <= {*inspected["measures"]}

@@ -33,7 +33,7 @@ class Loaded:
 
     Attributes:
         rows: A sample of them, where there are more than are read.
-        facts: Name, split, columns, rows in all, read and without a label.
+        facts: Name, split, columns, rows in all, read, without a label, and left out before as malformed.
     """
 
     rows: Rows
@@ -256,9 +256,9 @@ def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int)
     """
 
     def of(real: RealRows) -> Loaded:
-        return rows_of(
-            real.data, list(task.columns), task.label_column, real.name, real.split, most, seed, "reference"
-        )
+        columns = list(task.columns)
+        found = rows_of(real.data, columns, task.label_column, real.name, real.split, most, seed, "reference")
+        return Loaded(found.rows, found.facts | ({"malformed": real.malformed} if real.malformed else {}))
 
     own = task.reference.path if task.reference else None
     path = path or (own if judge.name == own else None)
