@@ -37,7 +37,7 @@ def start(folder, pause=0.0, rows=ROWS):
 
 def finish(folder, **settings):
     process = start(folder, **settings)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=480)
     return process.returncode, said
 
 
@@ -61,10 +61,10 @@ def test_killed_at_twenty_random_moments(tmp_path, whole):
     assert total >= 50
     folder, rng, kills = tmp_path / "run", random.Random(), 0
     while kills < 20:
-        process, before = start(folder, pause=0.02), len(chunks(folder))
+        process, before = start(folder, pause=0.1), len(chunks(folder))
         while len(chunks(folder)) <= before and process.poll() is None:
             time.sleep(0.002)
-        time.sleep(rng.random() * 0.03)
+        time.sleep(rng.random() * 0.15)
         process.kill()
         process.communicate()
         if process.returncode != -signal.SIGKILL:
@@ -123,8 +123,8 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path):
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path, whole):
     folder = tmp_path / "run"
-    process = start(folder, pause=0.05)
-    while len(chunks(folder)) < 5:
+    process = start(folder, pause=0.3)
+    while len(chunks(folder)) < 5 and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.communicate()
@@ -142,8 +142,8 @@ def test_a_journal_that_cannot_be_written_is_named(tmp_path, whole):
 
 def test_a_second_process_is_refused_and_a_dead_ones_lock_is_not_obeyed(tmp_path, whole):
     folder = tmp_path / "run"
-    first = start(folder, pause=0.05)
-    while not chunks(folder):
+    first = start(folder, pause=2.0)  # it writes 50 chunks, the second process is there before long
+    while not chunks(folder) and first.poll() is None:
         time.sleep(0.01)
     code, said = finish(folder)
     assert code == 2
@@ -158,11 +158,11 @@ def test_a_second_process_is_refused_and_a_dead_ones_lock_is_not_obeyed(tmp_path
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_who_is_stopped_says_how_to_go_on(tmp_path, whole, how, code):
     folder = tmp_path / "run"
-    process = start(folder, pause=0.05)
-    while len(chunks(folder)) < 5:
+    process = start(folder, pause=0.3)
+    while len(chunks(folder)) < 5 and process.poll() is None:
         time.sleep(0.01)
     os.kill(process.pid, how)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == code
     assert "stopped. What was written so far is kept: the same command goes on from there." in said
     assert "Traceback" not in said

@@ -57,7 +57,7 @@ def start(tmp_path_factory, student_folder):
 
 
 def finish(process):
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=480)
     assert process.returncode == 0, said
 
 

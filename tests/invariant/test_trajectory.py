@@ -34,7 +34,7 @@ def launch(out: Path, runs: list[dict], ranks: int = 1) -> subprocess.CompletedP
         cwd=out.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=480,
     )
 
 
