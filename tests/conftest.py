@@ -2,6 +2,8 @@
 
 import os
 import random
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch comes: workers that share cores slow each other tenfold
@@ -25,6 +27,15 @@ from hf_synth.generators.scripted import ScriptedGenerator
 
 LINE = "the a film movie review story plot good bad great awful dull fine of in is was and but with no very"
 WORDS = LINE.split()
+
+
+def free_port() -> int:
+    """A port below those that the system hands out itself: nobody else gets it in the seconds until it is bound."""
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from conftest import free_port
 
 from hf_synth.chunks import Chunks
 from hf_synth.errors import InputError
@@ -131,10 +131,7 @@ assert os.environ["WORLD_SIZE"] == "2"
 
 
 def test_what_trains_inside_a_method_is_not_launched():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", TRAINS_INSIDE],
