@@ -64,6 +64,13 @@ def saved(folder: Path, kind: type, config: type, **sizes) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """What tests share is made of the same random numbers too, whichever test asks for it first."""
+    if fixturedef.scope != "function":
+        set_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """The same random numbers in every run, whichever tests ran before in the process."""
