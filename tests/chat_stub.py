@@ -30,6 +30,7 @@ class Reply:
     usage: dict | None = None  # by default the words of the text are its tokens
     body: bytes | None = None  # sent as it is in place of a completion
     delay: float = 0.0
+    until: Callable[[], bool] | None = None  # held until this is true, and `delay` after that
     drip: float = 0.0  # seconds between the bytes of the body
     hang_up: bool = False  # close the connection without an answer
 
@@ -64,6 +65,7 @@ class Stub:
     Attributes:
         requests: What came: `messages`, `seed`, `attempt`, `body`, `headers`, `path`, `at`.
         most: The most requests that were open at once.
+        vain: How many were held for a minute and what they waited for did not come; leaving with some is an error.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Stub:
         self.reply, self.latency, self.lacks, self.port = reply, latency, lacks, port
         self.log = open(log, "a", buffering=1) if log else None  # noqa: SIM115
         self.requests: list[dict] = []
-        self.open = self.most = 0
+        self.open = self.most = self.vain = 0
         self._seen: Counter[str] = Counter()
 
     @property
@@ -97,6 +99,7 @@ class Stub:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
+        assert not self.vain, f"{self.vain} requests were held in vain"
 
     async def _listen(self) -> asyncio.Server:
         server = await asyncio.get_running_loop().create_server(partial(_Connection, self), "127.0.0.1", self.port)
@@ -150,8 +153,15 @@ class _Connection(asyncio.Protocol):
         stub = self.stub
         stub.open += 1
         stub.most = max(stub.most, stub.open)
-        reply = stub.receive(first.split(" ")[1], headers, rest[:size])
-        wait = stub.latency + reply.delay
+        self.hold(stub.receive(first.split(" ")[1], headers, rest[:size]), time.monotonic() + 60)
+
+    def hold(self, reply: Reply, until: float) -> None:
+        if reply.until and not reply.until() and not self.transport.is_closing():
+            if time.monotonic() < until:
+                asyncio.get_running_loop().call_later(0.005, self.hold, reply, until)
+                return
+            self.stub.vain += 1
+        wait = self.stub.latency + reply.delay
         if wait:
             asyncio.get_running_loop().call_later(wait, self.answer, reply)
         else:

@@ -2,6 +2,8 @@
 
 import os
 import random
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch comes: workers that share cores slow each other tenfold
@@ -25,6 +27,15 @@ from hf_synth.generators.scripted import ScriptedGenerator
 
 LINE = "the a film movie review story plot good bad great awful dull fine of in is was and but with no very"
 WORDS = LINE.split()
+
+
+def free_port() -> int:
+    """A port below those that the system hands out itself: nobody else gets it in the seconds until it is bound."""
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
@@ -51,6 +62,13 @@ def saved(folder: Path, kind: type, config: type, **sizes) -> Path:
     kind(config(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """What tests share is made of the same random numbers too, whichever test asks for it first."""
+    if fixturedef.scope != "function":
+        set_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,15 @@ import torch
 from conftest import saved, word_tokenizer
 from peft import PeftModel
 from tokenizers import processors
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, OlmoConfig, OlmoForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OlmoConfig,
+    OlmoForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from hf_synth import InputError, LocalGenerator, Prompt, Task
 from hf_synth.adapters import attach
@@ -87,11 +95,19 @@ def test_only_what_was_chosen_is_trained(kind, causal_folder, tmp_path):
         assert not own & before
 
 
+@pytest.fixture(scope="module")
+def tame_folder(tmp_path_factory):
+    """A T5 of smaller weights: those of `seq2seq_folder` make a tenth of a unit of the rounding of some processors."""
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "initializer_factor": 2.0}
+    ids = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+    return saved(tmp_path_factory.mktemp("tame"), T5ForConditionalGeneration, T5Config, **sizes, **ids)
+
+
 @pytest.mark.parametrize("kind", ["lora", "prefix", "prompt", "bias", "bottleneck", "last_layer"])
 @pytest.mark.parametrize("model", ["causal", "seq2seq"])
-def test_scores_are_those_of_the_trained_model(kind, model, request, tmp_path, one_thread):
+def test_scores_are_those_of_the_trained_model(kind, model, causal_folder, tame_folder, tmp_path, one_thread):
     """The engine reads prefixes and soft tokens its own way; peft's way gives the same likelihood."""
-    folder = request.getfixturevalue(f"{model}_folder")
+    folder = {"causal": causal_folder, "seq2seq": tame_folder}[model]
     tuned(folder, tmp_path / "a", adapt=kind)
     ours = generator(folder, tmp_path / "a")
     prompts, texts = [TASK.render("positive")] * 2, ["the plot is dull and bad", "fine"]

@@ -223,7 +223,7 @@ def test_loads_where_hf_synth_is_not_installed(saved, tokenizer, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=480,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     logits = torch.tensor(json.loads(done.stdout.split("LOGITS")[1]))

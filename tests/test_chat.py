@@ -54,7 +54,7 @@ def test_every_request_has_a_seed_of_its_own_that_the_run_decides():
 
 
 def test_a_bounded_number_of_requests_is_open():
-    with Stub(review, latency=0.05) as stub:
+    with Stub(lambda *_: Reply("text", until=lambda: stub.most >= 7, delay=0.05)) as stub:
         ask(stub, prompts(40), concurrency=7)
     assert stub.most == 7
 
@@ -136,7 +136,7 @@ def test_answers_are_recorded_as_they_come_and_not_asked_for_again():
             seen.set()
 
     def last_waits_for_a_record(messages, seed, attempt):
-        return Reply("recorded" if place(messages) < 9 or seen.wait(5) else "waited in vain")
+        return Reply("recorded" if place(messages) < 9 or seen.wait(60) else "waited in vain")
 
     answered = Watched({(3, 0): Completion("from before", None, 1)})
     with Stub(last_waits_for_a_record) as stub:
@@ -200,7 +200,7 @@ def test_ctrl_c_ends_it_at_once_and_leaves_the_answers_at_rest():
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             generator.complete(prompts(40), seed=1, answered=answered)
-        assert time.monotonic() - pressed[0] < 2
+        assert time.monotonic() - pressed[0] < 4  # the answers take 30, and waiting for them would be given up after 5
         assert sorted(answered) == [(ordinal, 0) for ordinal in range(5)]
         assert generator.complete(prompts(5), seed=2)  # and it can still be used
 

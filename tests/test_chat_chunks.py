@@ -22,31 +22,37 @@ TASK = parse_task({"name": "t", "labels": ["a", "b"], "prompt": "{label}"}, "t")
 def test_the_next_chunk_takes_slots_as_they_fall_free_and_never_sooner():
     rows = prompts(60)
 
-    def slow(messages, *_):
-        return Reply(f"text {place(messages)}", delay=1.0 if place(messages) == 3 else 0.005)
+    def slow(messages, *_):  # row 3 is answered when all others have left: nobody may wait for it
+        if place(messages) == 3:
+            return Reply("text 3", until=lambda: len(stub.requests) == 60)
+        return Reply(f"text {place(messages)}", until=lambda: stub.most == 8, delay=0.005)
 
     with Stub(slow) as stub:
         generator = chat(stub, concurrency=8)
         waits = [generator.start(rows[:20], seed=1), generator.start(rows[20:40], seed=2)]
         waits.append(generator.start(rows[40:], seed=3))
-        begun, found = time.monotonic(), [wait() for wait in waits]
+        found = [wait() for wait in waits]
     assert [answer.text for chunk in found for answer in chunk] == [f"text {at}" for at in range(60)]
     sent = [place(request["messages"]) for request in stub.requests]
-    assert set(sent[:20]) == set(range(20))  # the first chunk's rows leave before any other
-    assert max(sent.index(at) for at in range(20, 40)) < min(sent.index(at) for at in range(40, 60))
-    assert max(request["at"] for request in stub.requests) - begun < 0.9  # nobody waited for the slow row
+    for later in (20, 40):  # a chunk's rows leave before any other; what is under way at once may arrive in any order
+        last, first = max(map(sent.index, range(later))), min(map(sent.index, range(later, 60)))
+        assert last < first + 8
     assert stub.most == 8
 
 
 def test_a_run_of_many_chunks_keeps_all_slots_busy(tmp_path):
-    with Stub(lambda *_: Reply("text", delay=0.2)) as stub:
+    # A chunk alone takes two waves of which the second is half empty, as a run's first does. All later rows are
+    # answered when 8 of them, or the last 4, are there: never, where a slot stays empty at the end of a chunk.
+    def in_waves(*_):
+        before, end = (0, 12) if len(stub.requests) <= 12 else (12, 120)
+        whole = min(before + -(-(len(stub.requests) - before) // 8) * 8, end)
+        return Reply("text", until=lambda: len(stub.requests) >= whole)
+
+    with Stub(in_waves) as stub:
         journal = Journal(tmp_path)
         run = Run(TASK, chat(stub, concurrency=8), seed=1, journal=journal, chunk_size=12)
         rows = run.complete(prompts(120), lambda prompt, answer: Example({"text": answer.text}, "a", "a", prompt))
-        begun = time.monotonic()
         assert len(list(rows)) == 120
-    # A chunk alone takes two waves of which the second is half empty: 20 waves, 15 of them full.
-    assert time.monotonic() - begun < 20 * 0.2
     assert not list((tmp_path / "unfinished").glob("*"))
 
 
@@ -93,7 +99,8 @@ def test_a_chunk_behind_one_that_failed_asks_for_nothing():
         generator = chat(stub, concurrency=4)
         first, second = generator.start(prompts(12), seed=1), generator.start(prompts(40)[20:], seed=2)
         assert len(first()) == 12
-        time.sleep(0.2)
+        while not generator._chunks[-1].ended.is_set():
+            time.sleep(0.002)
         sent, third = len(stub.requests), generator.start(prompts(80), seed=3)
         with pytest.raises(InputError, match="does not serve"):
             second()
@@ -103,7 +110,7 @@ def test_a_chunk_behind_one_that_failed_asks_for_nothing():
 
 
 def test_small_chunks_share_the_slots():
-    with Stub(lambda *_: Reply("text", delay=0.1)) as stub:
+    with Stub(lambda *_: Reply("text", until=lambda: stub.most >= 16, delay=0.05)) as stub:
         generator = chat(stub, concurrency=16)
         waits = [generator.start(prompts(8), seed=seed) for seed in range(4)]
         assert [len(wait()) for wait in waits] == [8] * 4
@@ -142,7 +149,7 @@ def test_who_stops_in_the_middle_loses_what_is_in_flight_at_most(tmp_path):
         rows.close()
         sent = len(stub.requests)
         recorded = sum(len(path.read_text().splitlines()) for path in (tmp_path / "unfinished").glob("*"))
-        assert sent == run.ledger.stage("rows").asked + recorded < 150
+        assert sent == run.ledger.stage("rows").asked + recorded <= 5 * 40  # one chunk, and four that were begun
         time.sleep(0.1)
         assert len(stub.requests) == sent
         again = Run(TASK, chat(stub, concurrency=8), seed=1, journal=Journal(tmp_path), chunk_size=40)
@@ -163,11 +170,14 @@ def test_a_limit_of_costs_holds_over_sittings_with_chunks_under_way(tmp_path):
 
 
 def test_a_chunk_that_was_left_and_is_begun_again_is_paid_once():
-    paid = lambda *_: Reply("text", usage={"cost": 1.0}, delay=0.01)  # noqa: E731
+    def paid(messages, *_):  # row 6 is on its way when the chunk is left
+        return Reply("text", usage={"cost": 1.0}, until=lambda: place(messages) < 6 or begun.halt.is_set())
+
     answered = {}
     with Stub(paid) as stub:
         generator = chat(stub, concurrency=1)
         generator.start(prompts(12), seed=1, answered=answered)
+        [begun] = generator._chunks
         while len(answered) < 3:
             time.sleep(0.002)
         generator.rest()
@@ -177,7 +187,10 @@ def test_a_chunk_that_was_left_and_is_begun_again_is_paid_once():
 
 
 def test_ctrl_c_ends_every_chunk_that_was_begun():
-    with Stub(lambda messages, *_: Reply("text", delay=2.0 if place(messages) == 2 else 0.02)) as stub:
+    def slow(messages, *_):  # the first chunk does not end, and the second comes no further than 50 requests
+        return Reply("text", until=lambda: place(messages) != 2 and len(stub.requests) < 50, delay=0.02)
+
+    with Stub(slow) as stub:
         generator = chat(stub, concurrency=4)
         wait = generator.start(prompts(4), seed=1)
         generator.start(prompts(400), seed=2)
@@ -191,5 +204,5 @@ def test_ctrl_c_ends_every_chunk_that_was_begun():
         with pytest.raises(KeyboardInterrupt):
             wait()
         sent = len(stub.requests)
-        time.sleep(0.1)
-        assert 10 <= len(stub.requests) == sent < 100
+        time.sleep(0.3)
+        assert 10 <= sent <= len(stub.requests) <= sent + 4  # what was on its way when it ended may arrive after that

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from chat_cases import SCHEMA
+from conftest import free_port
 
 from hf_synth.errors import InputError
 from hf_synth.generators.chat import ChatGenerator
@@ -30,9 +30,7 @@ def serve(folder):
 
     if not is_serve_available():
         pytest.skip("needs transformers[serving]")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder), "--host", "127.0.0.1"]
     server = subprocess.Popen(
         [*command, "--port", str(port), "--device", "cpu"],
@@ -41,9 +39,9 @@ def serve(folder):
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(300):
+        for _ in range(1500):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10)
                 break
             except OSError:
                 assert server.poll() is None, "transformers serve ended"

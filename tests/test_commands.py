@@ -166,13 +166,13 @@ def test_train_runs_under_a_launcher(flags, tmp_path):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "hf_synth.commands.train"]
     gloo = ["--training_args", "{use_cpu: true, ddp_backend: gloo}"]
     two = [*shared, *gloo, "--train_batch_size", "16", "--output_dir", str(tmp_path / "two")]
-    done = subprocess.run([sys.executable, *launch, *two], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, *launch, *two], capture_output=True, text=True, timeout=480)
     assert done.returncode == 0, done.stderr
     assert "model in" in done.stdout
     config = Path(__file__).parents[1] / "recipes/accelerate/cpu.yaml"
     launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "-m", "hf_synth.commands.train"]
     one = [*shared, "--train_batch_size", "32", "--output_dir", str(tmp_path / "one")]
-    done = subprocess.run([sys.executable, *launch, *one], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, *launch, *one], capture_output=True, text=True, timeout=480)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / name / "model/training.json").read_text()) for name in ("one", "two"))
     assert one["rows"] == two["rows"] > 0
@@ -338,12 +338,12 @@ def test_ctrl_c_is_130_and_keeps_what_was_done(flags, tmp_path):
     argv = [*flags[:4], *flags[8:10], *ROWS[2:], "--num_rows", "100000"]
     process = run_in_background(argv)
     chunks = tmp_path / "out/journal/chunks"
-    for _ in range(600):
-        if len(list(chunks.glob("*/*.json"))) > 3:
+    for _ in range(2400):
+        if len(list(chunks.glob("*/*.json"))) > 3 or process.poll() is not None:
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
     assert errors.strip().splitlines()[-1].startswith("hf-synth: stopped.")
     assert "Traceback" not in errors
@@ -397,7 +397,7 @@ def test_a_full_disk_is_one_sentence(flags, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
 
     process = run_in_background(argv, preexec_fn=limit, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=480)
     assert process.returncode == 2, errors
     assert "File too large" in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors

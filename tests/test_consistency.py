@@ -121,7 +121,7 @@ def test_ranks_share_one_judge(tmp_path):
             )
             for rank in (0, 1)
         ]
-        [rank.result(timeout=60) for rank in both]
+        [rank.result(timeout=240) for rank in both]
     assert rows(tmp_path / "two") == rows(tmp_path / "one")
     assert all(generator.questions for generator in generators)  # chunks of questions are shared as all chunks are
 
@@ -132,7 +132,7 @@ def test_ranks_share_one_judge(tmp_path):
             pool.submit(made, tmp_path / "pair", scores[rank], Ranks(rank, 2, store=store), consistency="self")
             for rank in (0, 1)
         ]
-        [rank.result(timeout=60) for rank in both]
+        [rank.result(timeout=240) for rank in both]
     assert rows(tmp_path / "pair") == rows(tmp_path / "self")
     assert scores[0].scored
     assert not scores[1].scored

@@ -37,7 +37,7 @@ def start(folder, pause=0.0, rows=ROWS):
 
 def finish(folder, **settings):
     process = start(folder, **settings)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=480)
     return process.returncode, said
 
 
@@ -124,7 +124,7 @@ def test_a_full_disk_costs_nothing_that_was_written(tmp_path):
 def test_a_journal_that_cannot_be_written_is_named(tmp_path, whole):
     folder = tmp_path / "run"
     process = start(folder, pause=0.5)
-    while len(chunks(folder)) < 5:
+    while len(chunks(folder)) < 5 and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.communicate()
@@ -143,7 +143,7 @@ def test_a_journal_that_cannot_be_written_is_named(tmp_path, whole):
 def test_a_second_process_is_refused_and_a_dead_ones_lock_is_not_obeyed(tmp_path, whole):
     folder = tmp_path / "run"
     first = start(folder, pause=1)
-    while not chunks(folder):
+    while not chunks(folder) and first.poll() is None:
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)  # a slow machine may take longer to start the second than the first takes
     code, said = finish(folder)
@@ -160,10 +160,10 @@ def test_a_second_process_is_refused_and_a_dead_ones_lock_is_not_obeyed(tmp_path
 def test_who_is_stopped_says_how_to_go_on(tmp_path, whole, how, code):
     folder = tmp_path / "run"
     process = start(folder, pause=0.5)
-    while len(chunks(folder)) < 5:
+    while len(chunks(folder)) < 5 and process.poll() is None:
         time.sleep(0.01)
     os.kill(process.pid, how)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == code
     assert "stopped. What was written so far is kept: the same command goes on from there." in said
     assert "Traceback" not in said

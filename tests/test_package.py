@@ -98,13 +98,12 @@ def test_importing_the_package_is_light():
 
 
 def test_help_is_quick():
+    """What takes time are other packages, and none is loaded."""
     code = (
-        "import time; t = time.perf_counter(); import hf_synth.commands.main as m; m.main(['--help']);"
-        "import sys; print(time.perf_counter() - t, 'torch' in sys.modules)"
+        "import sys; before = {*sys.modules}; import hf_synth.commands.main as m; m.main(['--help']);"
+        "print(*{name.partition('.')[0] for name in {*sys.modules} - before} - sys.stdlib_module_names)"
     )
-    seconds, torch_loaded = fresh(code).splitlines()[-1].split()
-    assert float(seconds) < 0.5
-    assert torch_loaded == "False"
+    assert fresh(code).splitlines()[-1] == "hf_synth"
 
 
 def test_every_export_is_there_and_typed():

@@ -81,7 +81,7 @@ def test_a_browser_shows_it(report, tmp_path):
 
     def browse(path, *more):
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *more, path.as_uri()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=480).stdout
 
     shown = browse(file, "--dump-dom")
     assert "<title>made: can it be trusted?</title>" in shown  # nothing in a text has run

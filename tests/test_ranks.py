@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from conftest import free_port
 
 from hf_synth.chunks import Chunks
 from hf_synth.errors import InputError
@@ -34,7 +34,7 @@ def generate(folder, model, ranks, launcher=TORCH):
     launch = [*launcher, str(ranks)] if ranks > 1 else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launch, *command], env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, *launch, *command], env=environment, capture_output=True, text=True, timeout=480
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -131,10 +131,7 @@ assert os.environ["WORLD_SIZE"] == "2"
 
 
 def test_what_trains_inside_a_method_is_not_launched():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", TRAINS_INSIDE],
@@ -144,7 +141,7 @@ def test_what_trains_inside_a_method_is_not_launched():
         )
         for rank in (0, 1)
     ]
-    assert [process.communicate(timeout=120)[0].split() for process in ranks] == [["0", "2", "1"], ["1", "2", "1"]]
+    assert [process.communicate(timeout=480)[0].split() for process in ranks] == [["0", "2", "1"], ["1", "2", "1"]]
 
 
 def test_one_rank_computes_and_the_others_wait(tmp_path):
@@ -160,8 +157,8 @@ def test_one_rank_computes_and_the_others_wait(tmp_path):
         waits = pool.submit(other.once, "score", 1, lambda: pytest.fail("computed twice"))
         waits_too = pool.submit(other.once_folder, "student", 1, lambda _: pytest.fail("computed twice"))
         first = Journal(tmp_path)
-        assert first.once("score", 1, late) == waits.result(timeout=20) == {"score": 1}
-        assert first.once_folder("student", 1, fills) == waits_too.result(timeout=20)
+        assert first.once("score", 1, late) == waits.result(timeout=120) == {"score": 1}
+        assert first.once_folder("student", 1, fills) == waits_too.result(timeout=120)
 
 
 def test_ranks_need_a_folder_to_share():

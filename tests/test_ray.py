@@ -105,9 +105,9 @@ def workers(cluster):
 
 def grown(generator, count):
     """Let the pool grow to this many workers, and each make a chunk."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(generator.pool.live) < count:
-        assert time.monotonic() < deadline, f"{len(generator.pool.live)} of {count} workers after a minute"
+        assert time.monotonic() < deadline, f"{len(generator.pool.live)} of {count} workers after four minutes"
         generator.complete([Prompt("p")], seed=0, batch_size=1)
     for wait in [generator.start([Prompt("p")], seed=0, batch_size=1) for _ in range(count)]:
         wait()
@@ -178,7 +178,7 @@ def add_node(cluster, generator):
 def test_bytes_stay_the_same_when(happens, lost, others, cluster, workers, alone, tmp_path, seen):
     generator = workers(partial(Slow, seen, token=SECRET))
     grown(generator, 3)
-    before = {pid for pid, _ in makers(seen)}
+    before, workers_before = {pid for pid, _ in makers(seen)}, set(generator.pool.live)
     records = {}
 
     def at(count):
@@ -186,8 +186,10 @@ def test_bytes_stay_the_same_when(happens, lost, others, cluster, workers, alone
             records.setdefault(file.name, set()).add(file.stat().st_ino)
         if count == 5:
             happens(cluster, generator)
-        if count > 5 and len({pid for pid, _ in makers(seen)} - before) < others:
-            time.sleep(0.3)  # until whoever comes has made a chunk
+            deadline = time.monotonic() + 240
+            while others and not set(generator.pool.live) - workers_before:  # whoever comes gets some of what is left
+                assert time.monotonic() < deadline, "nobody has come"
+                generator.complete([Prompt("p")], seed=0, batch_size=1)
 
     try:
         run(generator, tmp_path / "out", at)
@@ -206,7 +208,7 @@ def test_bytes_stay_the_same_when(happens, lost, others, cluster, workers, alone
 
 
 def test_several_chunks_are_under_way_at_once(workers, seen):
-    generator = workers(partial(Slow, seen, pause=0.5))
+    generator = workers(partial(Slow, seen, pause=2.0))
     assert isinstance(generator, Generator)
     assert isinstance(generator, Concurrent)
     assert not isinstance(generator, Scorer)
@@ -217,9 +219,9 @@ def test_several_chunks_are_under_way_at_once(workers, seen):
     prompts = [[Prompt(f"prompt {at}", cell="x")] * 3 for at in range(9)]
     begun = time.perf_counter()
     started = [generator.start(p, seed=at, batch_size=2) for at, p in enumerate(prompts)]
-    assert time.perf_counter() - begun < 0.5
+    assert time.perf_counter() - begun < 2.0
     answers = [wait() for wait in reversed(started)][::-1]
-    assert time.perf_counter() - begun < 9 * 0.5 - 1
+    assert time.perf_counter() - begun < 9 * 2.0 - 1
     script = ScriptedGenerator(write)
     assert answers == [script.complete(p, seed=at, batch_size=2) for at, p in enumerate(prompts)]
     made = [pid for pid, _ in makers(seen)]
@@ -341,11 +343,12 @@ def test_a_new_node_that_will_not_do_is_left_out_and_the_run_goes_on(
     (tmp_path / "bad").write_text(bad)
     generator.pool.wanted = None
     grown(generator, 2)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not generator.pool._without and time.monotonic() < deadline:
         assert generator.complete([Prompt("p", cell="x")], seed=0, batch_size=1)
         time.sleep(0.05)
     assert generator.pool._without == [bad]
+    deadline = time.monotonic() + 240
     assert generator.pool._room() == 2
     ray.kill(first)  # whoever comes in its place is not on that node
     grown(generator, 2)
@@ -401,7 +404,7 @@ def test_no_cluster_is_one_sentence():
     addresses = ["auto", "127.0.0.1:1", "nonsense", "ray://127.0.0.1:10001"]
     environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:2"}
     told = subprocess.run(
-        [sys.executable, "-c", NOBODY, *addresses], capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, "-c", NOBODY, *addresses], capture_output=True, text=True, env=environment, timeout=240
     )
     assert told.stderr == ""
     for address, line in zip(addresses, told.stdout.splitlines(), strict=True):

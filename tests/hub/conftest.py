@@ -20,7 +20,7 @@ class Client:
 
     def __getattr__(self, name):
         call = getattr(client, name)
-        return lambda *args, **options: self.pool.submit(call, *args, **options).result(timeout=120)
+        return lambda *args, **options: self.pool.submit(call, *args, **options).result(timeout=480)
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ def test_of_two_ranks_one_pushes(environment, server, tmp_path, causal_folder):
         env={**os.environ, **environment, "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
     )
     assert done.returncode == 0, done.stderr
     assert [one.title for one in server.repo("user/ranks").commits[1:]] == [

@@ -43,10 +43,10 @@ def test_row_weights_go_to_the_hub_and_leave_it(hub, server, tmp_path):
     write_weights(folder, columns, facts)
     hub.push(folder, "user/weighted")
     assert hub.load("user/weighted") == hub.load_folder(folder)
-    there, names = hub.pool.submit(config, "user/weighted", "weighted").result(timeout=120)
+    there, names = hub.pool.submit(config, "user/weighted", "weighted").result(timeout=480)
     assert names == ["negative", "positive"]
     assert {row["index"]: row["hf_synth_weight"] for row in there} == pytest.approx(weights)
-    suspects, names = hub.pool.submit(config, "user/weighted", "suspects").result(timeout=120)
+    suspects, names = hub.pool.submit(config, "user/weighted", "suspects").result(timeout=480)
     assert names == ["negative", "positive"]
     assert [row["index"] for row in suspects] == sorted(weights, reverse=True)[: len(weights) // 10]
     assert {row["reason"] for row in suspects} == {"because."}
@@ -55,7 +55,7 @@ def test_row_weights_go_to_the_hub_and_leave_it(hub, server, tmp_path):
     left = [name for name in server.repo("user/weighted", "dataset").head.files if "weighted" in name]
     assert left == []
     with pytest.raises(ValueError, match="weighted"):
-        hub.pool.submit(config, "user/weighted", "weighted").result(timeout=120)
+        hub.pool.submit(config, "user/weighted", "weighted").result(timeout=480)
 
 
 def test_weights_come_from_the_hub_with_their_revision_then_from_the_cache(hub, server, causal_folder):
@@ -107,7 +107,7 @@ def test_an_adapter_goes_to_the_hub_and_writes_from_there(hub, server, causal_fo
     (folder / "README.md").write_text("---\ntags: [hf_synth]\n---\n")
     hub.push(folder, "user/tiny-adapter", repo_type="model")
     here = open_adapter(str(folder), weights)
-    found = hub.pool.submit(adapter, "user/tiny-adapter", weights).result(timeout=120)
+    found = hub.pool.submit(adapter, "user/tiny-adapter", weights).result(timeout=480)
     assert found == ("user/tiny-adapter", here.digest, ("label-good", "label-bad"))
 
 
@@ -129,6 +129,6 @@ def test_a_set_on_the_hub_is_reproduced_by_its_id(hub, server, causal_folder, tm
     small = ["--num_rows=40", "--chunk_size=24", "--min_words=1", "--max_new_tokens=8", "--num_openings=4"]
     assert main(["generate", "--task=sst2", *small, *model, *out]) == 0
     hub.push(tmp_path / "out/dataset", "user/redone")
-    code, said = hub.pool.submit(redo, "user/redone", "--chunks=2", *model).result(timeout=120)
+    code, said = hub.pool.submit(redo, "user/redone", "--chunks=2", *model).result(timeout=480)
     assert code == 0, said
     assert said.count(": match: ") == 2

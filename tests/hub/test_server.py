@@ -15,7 +15,7 @@ WHERE = {"repo_type": "dataset"}
 
 def called(hub, function, *arguments):
     """Call a function of this file in the process that sees the Hub."""
-    return hub.pool.submit(function, *arguments).result(timeout=120)
+    return hub.pool.submit(function, *arguments).result(timeout=480)
 
 
 def commit(name, files, **options):
@@ -77,7 +77,7 @@ def test_a_branch_begins_where_it_is_told_and_leaves_main_alone(hub, server):
     assert called(hub, branch, "user/branches", "old", start) == ["main", "old"]
     assert called(hub, read, "user/branches", "a.txt", "old") == b"one"
     assert called(hub, paths, "user/branches", "old", ["a.txt", "b.txt"]) == {"a.txt": 3}
-    hub.pool.submit(commit, "user/branches", {"b.txt": b"aside"}, revision="old").result(timeout=120)
+    hub.pool.submit(commit, "user/branches", {"b.txt": b"aside"}, revision="old").result(timeout=480)
     assert called(hub, read, "user/branches", "b.txt", "old") == b"aside"
     assert "b.txt" not in server.repo("user/branches").head.files
     with pytest.raises(Exception, match="Invalid rev id: nowhere"):
@@ -94,7 +94,7 @@ def test_a_pull_request_begins_at_its_parent_and_is_merged(hub, server):
     start = server.repo("other/asked").head.oid
     server.edit("other/asked", {"a.txt": b"two"})
     opened = hub.pool.submit(commit, "other/asked", {"b.txt": b"new"}, create_pr=True, parent_commit=start)
-    oid, revision = opened.result(timeout=120)
+    oid, revision = opened.result(timeout=480)
     assert revision == "refs/pr/1"
     assert called(hub, read, "other/asked", "a.txt", revision) == b"one"
     assert called(hub, read, "other/asked", "b.txt", oid) == b"new"
@@ -109,7 +109,7 @@ def commits(name):
 
 def test_the_owner_merges_a_pull_request(hub, server):
     server.edit("user/merged", {"a.txt": b"one"})
-    hub.pool.submit(commit, "user/merged", {"b.txt": b"new"}, create_pr=True).result(timeout=120)
+    hub.pool.submit(commit, "user/merged", {"b.txt": b"new"}, create_pr=True).result(timeout=480)
     assert called(hub, commits, "user/merged") == 2
     assert called(hub, merge, "user/merged", 1) == 1
     assert called(hub, commits, "user/merged") == 3

@@ -32,7 +32,7 @@ def texts(count, word="film"):
 
 def called(hub, function, *arguments, **options):
     """Call a function of this file in the process that sees the Hub."""
-    return hub.pool.submit(function, *arguments, **options).result(timeout=120)
+    return hub.pool.submit(function, *arguments, **options).result(timeout=480)
 
 
 def command(*argv, script=None):

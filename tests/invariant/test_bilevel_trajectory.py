@@ -112,7 +112,7 @@ def test_killed_and_resumed_on_one_rank(baselines, tmp_path, kind):
     dying = run(kind, tmp_path / "run", batch=16, save=True, kill_at=CHECKPOINT + 1)
     process = multiprocessing.get_context("fork").Process(target=trajectory.train, kwargs=dying)
     process.start()
-    process.join(60)
+    process.join(240)
     assert process.exitcode == -signal.SIGKILL
     assert [path.name for path in (tmp_path / "run").iterdir()] == [f"checkpoint-{CHECKPOINT}"]
     stopped = checkpoint(tmp_path / "run")

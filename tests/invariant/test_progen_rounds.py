@@ -12,14 +12,26 @@ import pytest
 
 SCRIPT = """
 import sys, time
+from pathlib import Path
 import hf_synth.commands.generate as generate
+import hf_synth.feedback as feedback
 from hf_synth.commands.main import main
 from hf_synth.generators.scripted import ScriptedGenerator
 
-class Slow(ScriptedGenerator):
+out, hold = Path(sys.argv[1]), sys.argv[3]
+
+def held():
+    out.joinpath("held").touch()
+    time.sleep(600)  # until it is killed
+
+class Watched(ScriptedGenerator):
     def complete(self, prompts, **settings):
-        time.sleep(0.02)
+        if hold == "after the feedback" and [*out.glob("journal/once/feedback-*.json")]:
+            held()
         return super().complete(prompts, **settings)
+
+if hold == "in the feedback":
+    feedback.Feedback._compute = lambda *_: held()
 
 words = "the film movie review story plot of in is was and but with no very".split()
 sides = {"positive": "good great fine".split(), "negative": "bad awful dull".split()}
@@ -31,7 +43,7 @@ def write(prompt, rng):
     side = sides[prompt.cell] if not wrong else sides["positive" if prompt.cell == "negative" else "negative"]
     return " ".join([*rng.sample(words, 6), *rng.choices(side, k=2)])
 
-generator = Slow(write, name="sides")
+generator = Watched(write, name="sides")
 generate.open_generator = lambda *_, **__: generator
 settings = {
     "task": "sst2", "method": "progen", "num_rows": 120, "first_round": 60, "chunk_size": 16, "license": "mit",
@@ -47,9 +59,9 @@ def start(tmp_path_factory, student_folder):
     script = tmp_path_factory.mktemp("script") / "generate.py"
     script.write_text(SCRIPT)
 
-    def started(folder, ranks=1):
+    def started(folder, ranks=1, hold=""):
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)] if ranks > 1 else []
-        command = [sys.executable, *launcher, str(script), str(folder), str(student_folder)]
+        command = [sys.executable, *launcher, str(script), str(folder), str(student_folder), hold]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -57,7 +69,7 @@ def start(tmp_path_factory, student_folder):
 
 
 def finish(process):
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=480)
     assert process.returncode == 0, said
 
 
@@ -98,13 +110,13 @@ def test_killed_between_rounds_it_goes_on_to_the_same_bytes(start, whole, tmp_pa
     first = judged(whole)[0].stat().st_mtime
     before = sum(file.stat().st_mtime < first for file in chunks(whole))
     folder = tmp_path / "run"
-    process = start(folder)
-    while process.poll() is None:
-        if judged(folder) if when == "after the feedback" else len(chunks(folder)) == before:
-            process.kill()
-        time.sleep(0.002)
+    process = start(folder, hold=when)
+    while process.poll() is None and not (folder / "held").exists():
+        time.sleep(0.01)
+    process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    (folder / "held").unlink()
     assert len(judged(folder)) == (1 if when == "after the feedback" else 0)
     assert before <= len(chunks(folder)) < len(chunks(whole))
     assert not (folder / "dataset").exists()
