@@ -72,6 +72,15 @@ def test_loss_is_the_weighted_sum_over_the_number_of_examples(make):
     assert first_loss(trainer) == pytest.approx(expected, abs=1e-6)
 
 
+def test_one_step_is_learnt_from(make):
+    """A warm-up of a tenth, rounded up, is all of it, at rate 0."""
+    trainer = make(rows(), num_train_epochs=1, warmup_steps=0.1)
+    before = [value.clone() for value in trainer.model.parameters()]
+    trainer.train()
+    assert trainer.state.global_step == 1
+    assert any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
+
+
 def test_label_smoothing_is_inside_the_weighted_loss(make):
     data = rows(weight=WEIGHT)
     trainer = make(data, label_smoothing_factor=0.3)
