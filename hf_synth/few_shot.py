@@ -30,7 +30,7 @@ def check_shots(task: Task, config: ShotsConfig) -> None:
         InputError: If it is so.
     """
     tuned(task)
-    if config.shots is None:
+    if not config.shots:
         raise InputError("`shots` names the real rows to learn from: a file, folder or Hub id")
 
 

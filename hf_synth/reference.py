@@ -104,7 +104,7 @@ def _folder_or_hub(
 ) -> tuple[Dataset, str, str]:
     from datasets import get_dataset_split_names
 
-    local = Path(path).exists()
+    local = bool(path) and Path(path).exists()
     try:
         if Path(path).is_file():
             if split and key == "reference":
@@ -137,6 +137,8 @@ def load_real(path: str, config: str | None = None, split: str | None = None, re
     import datasets
     from huggingface_hub import constants
 
+    if not path:  # as an unset variable of a shell is: to `Path` that is the folder the command runs in
+        raise ValueError("the name is empty")
     if Path(path).is_file():
         with readable():
             return load_file(path, split)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import saved, word_tokenizer
 from peft import PeftModel
+from safetensors.torch import load_file
 from tokenizers import processors
 from transformers import (
     AutoModelForCausalLM,
@@ -93,6 +94,13 @@ def test_only_what_was_chosen_is_trained(kind, causal_folder, tmp_path):
         assert all(wanted in name for name in trains)
     else:
         assert not own & before
+
+
+def test_one_step_is_learnt_from(causal_folder, tmp_path):
+    """Four rows, eight a step, one epoch: a warm-up of a tenth, rounded up, is all of it, at rate 0."""
+    tuned(causal_folder, tmp_path / "a", tune_epochs=1.0)
+    weights = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    assert any(value.any() for name, value in weights.items() if "lora_B" in name)  # these start at 0
 
 
 @pytest.fixture(scope="module")

@@ -285,6 +285,26 @@ def test_a_method_stands_in_for_what_is_left_out():
     assert (plain.trainer, plain.trainer_args) == ("weighted", {})
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "value", "sentence"),
+    [
+        ("fewgen", "shots_per_class", "many", "`shots_per_class`: input should be a valid integer"),
+        ("fewgen", "shots_seed", "-1", "`shots_seed`: input should be greater"),
+        ("longtail", "seen_rows", "[a]", "`seen_rows`: input should be a valid string"),
+    ],
+)
+def test_a_wrong_setting_goes_by_the_name_that_the_user_wrote(tmp_path, method, key, value, sentence):
+    """Of a method's real rows, the student's `real_rows` are made."""
+    from hf_synth.commands.options import parse
+    from hf_synth.errors import InputError
+    from hf_synth.settings import StudentConfig, SynthConfig
+
+    shots = "shots: real\n" if method == "fewgen" else ""
+    (tmp_path / "r.yaml").write_text(f"task: ag_news\nmethod: {method}\n{shots}{key}: {value}\n")
+    with pytest.raises(InputError, match=sentence):
+        parse(["--config", str(tmp_path / "r.yaml")], "x", SynthConfig, StudentConfig)
+
+
 def test_a_task_in_the_recipe_is_like_one_in_a_file(tmp_path, monkeypatch):
     from hf_synth.commands.options import parse
     from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig

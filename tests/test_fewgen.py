@@ -318,6 +318,7 @@ def test_a_real_row_that_was_repeated_is_not_published_as_a_reject(tmp_path):
     ("settings", "sentence"),
     [
         ({}, "`shots` names the real rows to learn from"),
+        ({"shots": ""}, "`shots` names the real rows to learn from"),
         ({"shots": "no/such"}, "`shots`: there is no folder 'no/such'"),
         (
             {"shots": "REAL", "shots_per_class": 9},

@@ -349,8 +349,9 @@ def test_rows_that_are_quoted_are_what_inspections_look_for(seen, tmp_path, stud
 
 
 def test_bad_settings_are_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="`seen_rows` names the real rows"):
-        Plan.of(SynthConfig(task="sst2", method="longtail"), LongTailConfig())
+    for nothing in (None, ""):
+        with pytest.raises(InputError, match="`seen_rows` names the real rows"):
+            Plan.of(SynthConfig(task="sst2", method="longtail"), LongTailConfig(seen_rows=nothing))
     with pytest.raises(InputError, match="`prior` needs a share above 0 for each label; got 0 for 'positive'"):
         Plan.of(SynthConfig(task="sst2", method="longtail"), LongTailConfig(seen_rows="x", prior={"negative": 1}))
     with pytest.raises(InputError, match=r"`attribute` must be one of point, genre, style; got 'place'"):

@@ -8,6 +8,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from hf_synth import models, reference
+from hf_synth.audit.data import splits_of
 from hf_synth.commands.evaluate import refuse_leak
 from hf_synth.errors import InputError
 from hf_synth.real import load_real_rows
@@ -20,6 +21,7 @@ from hf_synth.reference import (
     load_reference,
     refuse_judged,
 )
+from hf_synth.tables.source import read_table
 from hf_synth.task import Corpus
 from hf_synth.tasks import load_task, parse_task
 
@@ -105,6 +107,23 @@ def test_a_path_that_is_nothing(monkeypatch):
     monkeypatch.setattr(models, "hub_unreachable", lambda: "closed")
     with pytest.raises(InputError, match="there is no folder 'no/where'"):
         load_reference(load_task("sst2"), "no/where")
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda: load_reference(load_task("sst2"), ""),
+        lambda: load_real_rows(load_task("sst2"), "", None),
+        lambda: splits_of("", "dataset"),
+        lambda: read_table(""),
+    ],
+)
+def test_an_empty_name_is_not_the_folder_that_the_command_runs_in(tmp_path, monkeypatch, load):
+    """`--reference "$REAL"`, and the variable is not set."""
+    folder_of(tmp_path / "real", ["dull", "moving"], [0, 1], ["negative", "positive"], split="train")
+    monkeypatch.chdir(tmp_path / "real")
+    with pytest.raises(InputError, match="the name is empty"):
+        load()
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_it_says_what_is_not_good():
 
 def test_figures_that_were_not_measured_are_not_claimed():
     nothing = " ".join(table_card(changed(checked=[], covered=None)).split())
-    assert "so nothing is known of the error" in nothing
+    assert "No cell was hidden (`hidden: 0.1`), so nothing is known of the error" in nothing  # of so small a table
     assert "**Not measured: there was no holdout**" in table_card(changed(privacy=None, holdout=None))
     without = table_card(changed(privacy=None, synthetic=0))
     assert "were not measured" in without

@@ -117,6 +117,14 @@ def test_integers_are_read_to_the_last_digit():
         Column("integer").read("9" * 20)
 
 
+def test_numbers_whose_squares_are_infinite_are_no_numbers():
+    """Their errors and means would stand on the card as `inf` and `nan`."""
+    assert infer([{"a": value} for value in (1.7e308, -1.7e308, 2.0)]).columns["a"].type == "text"
+    assert infer([{"a": value} for value in (1.7e38, -1.7e38, 2.0)]).columns["a"].type == "number"
+    with pytest.raises(ValueError, match=r"must be within -1e\+150 to 1e\+150; got '1.7e308'"):
+        Column("number").read("1.7e308")
+
+
 @pytest.mark.parametrize("word", ["NULL", "n/a", "#N/A", "<NA>", "NaN", "?"])
 def test_words_that_pandas_and_data_bases_write_for_nothing_are_missing(word):
     schema = infer([{"age": cell, "sex": sex} for cell in ("31", word, "44") for sex in ("f", word, "m")])

@@ -11,6 +11,7 @@ from transformers import (
 )
 
 from hf_synth.errors import InputError
+from hf_synth.trainers.phases import Phase, PhasedTrainer
 from hf_synth.trainers.weighted import WeightedTrainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,6 +71,31 @@ def test_loss_is_the_weighted_sum_over_the_number_of_examples(make):
     log_p = log_probabilities(trainer, data)
     expected = sum(-3 * w * p[y] for w, p, y in zip(WEIGHT, log_p, data["labels"], strict=True)) / 6
     assert first_loss(trainer) == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_step_is_learnt_from(make):
+    """A warm-up of a tenth, rounded up, is all of it, at rate 0."""
+    trainer = make(rows(), num_train_epochs=1, warmup_steps=0.1)
+    before = [value.clone() for value in trainer.model.parameters()]
+    trainer.train()
+    assert trainer.state.global_step == 1
+    assert any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_a_phase_of_one_step_is_learnt_from(make):
+    """Such as a visit to a few real rows: its schedule begins anew, and with it the warm-up."""
+
+    class Visits(PhasedTrainer):
+        def phases(self, steps):
+            return [Phase("generated", 2), Phase("real", 1)]
+
+    trainer = make(rows(), kind=Visits, max_steps=3, warmup_steps=0.1, learning_rate=0.5)
+    schedule, rates = trainer.create_scheduler(3, torch.optim.SGD(trainer.model.parameters(), lr=0.5)), []
+    for _ in range(3):
+        rates += schedule.get_last_lr()
+        schedule.optimizer.step()
+        schedule.step()
+    assert rates == [0, 0.5, 0.5]
 
 
 def test_label_smoothing_is_inside_the_weighted_loss(make):

@@ -57,8 +57,10 @@ def parse(argv: Sequence[str], prog: str, *kinds: type, bare: str | None = None)
     if generates:
         values = filled(method, values)
     where = file or "command line"
+    # The method's first: of its `shots` are made `real_rows`, which nobody wrote.
     found: dict[Any, Any] = {
-        kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where) for kind in all_kinds
+        kind: checked(kind, {k: v for k, v in values.items() if allowed.get(k) is kind}, where)
+        for kind in reversed(all_kinds)
     }
     found["real_rows"] = values.get("real_rows")
     if generates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -117,16 +118,17 @@ def open_model(path: str, whole: bool = False) -> tuple[Any, Any]:
 
 
 def trainer_arguments(
-    config: TuningConfig, scratch: str, epochs: float, rate: float, seed: int, device: Any
+    config: TuningConfig, scratch: str, epochs: float, rate: float, seed: int, device: Any, rows: int
 ) -> dict[str, Any]:
-    """Return the Trainer's arguments, all of them: TRL's own defaults differ."""
+    """Return the Trainer's arguments for so many rows, all of them: TRL's own defaults differ."""
+    steps = math.ceil(epochs * math.ceil(rows / config.tune_batch_size))
     ours: dict[str, Any] = {
         "output_dir": scratch,
         "num_train_epochs": epochs,
         "learning_rate": rate,
         "per_device_train_batch_size": config.tune_batch_size,
         "lr_scheduler_type": "linear",
-        "warmup_steps": 0.1,
+        "warmup_steps": 0.1 if steps > 1 else 0,  # rounded up: the only step would have the rate 0
         "logging_steps": 1,
         "seed": seed,
         "save_strategy": "no",
@@ -148,7 +150,7 @@ def _supervised(
     apart = model.config.is_encoder_decoder
     rows = encoded(tokenizer, shots, apart)
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        given = trainer_arguments(config, scratch, config.tune_epochs, config.rate, seed, model.device)
+        given = trainer_arguments(config, scratch, config.tune_epochs, config.rate, seed, model.device, len(rows))
         if apart:
             collator = DataCollatorForSeq2Seq(tokenizer, model)
             settings = Seq2SeqTrainingArguments(**given)
@@ -190,7 +192,8 @@ def _preferred(
     model: Any = adapters.trained
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
         # A tenth of the rate: the preference has a slope of its own, and few rows.
-        given = trainer_arguments(config, scratch, config.prefer_epochs, config.rate / 10, seed, model.device)
+        rate, epochs = config.rate / 10, config.prefer_epochs
+        given = trainer_arguments(config, scratch, epochs, rate, seed, model.device, len(rows))
         dpo = DPOConfig(**given, beta=config.prefer_beta)
         trainer: Any = DPOTrainer(model, args=dpo, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
         trainer.remove_callback(PrinterCallback)

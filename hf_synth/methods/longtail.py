@@ -83,7 +83,7 @@ def check(task: Task, config: LongTailConfig) -> None:
     tuned(task)
     check_prior(config, task)
     check_attribute(task, config.attribute)
-    if config.seen_rows is None:
+    if not config.seen_rows:
         raise InputError(
             "`seen_rows` names the real rows, many of some labels and few of others: a file, folder or Hub id"
         )

@@ -25,6 +25,7 @@ BOOLEANS = ("true", "false")
 PADDED = re.compile(r"[+-]?0[0-9]")  # codes: a number would lose their zeros
 EXACT = 10**15  # integers below are exact as 64-bit floats, which means and ranges are; longer ones are codes
 INT64 = 2**63
+HUGE = 1e150  # a sum of squares of larger numbers is infinite, and so would be errors and means
 
 
 @strict
@@ -85,6 +86,8 @@ class Column:
             raise ValueError(f"must be {'an integer' if whole else 'a number'}; got {cell!r}")
         if whole and abs(value) >= INT64:
             raise ValueError(f"must be an integer of 64 bits; got {cell!r}")
+        if abs(value) >= HUGE:
+            raise ValueError(f"must be within {-HUGE:g} to {HUGE:g}; got {cell!r}")
         if self.range and not self.range[0] <= value <= self.range[1]:
             raise ValueError(f"must be within {self.range[0]:g} to {self.range[1]:g}; got {cell!r}")
         return int(value) if whole else float(value)
@@ -233,7 +236,7 @@ def _column(name: str, cells: Sequence[Any], rows: int) -> Column:
 
 def _numbers(name: str, cells: Sequence[Any], rows: int) -> Column | None:
     """Return what cells say that are all numbers, and as they are written; `None` where one is not."""
-    values = [value for cell in cells if (value := as_number(cell)) is not None and math.isfinite(value)]
+    values = [value for cell in cells if (value := as_number(cell)) is not None and abs(value) < HUGE]
     if len(values) < len(cells):
         return None
     whole = all(value == int(value) and abs(value) < INT64 for value in values)

@@ -90,7 +90,7 @@ def read_table(name: str, key: str = "table") -> Table:
     rows = path.suffix.lower() in (".jsonl", ".json", ".parquet")
     if path.suffix.lower() == ".csv" or (path.is_file() and not rows):
         return Table(path.name, {"train": _csv(path)}, {})
-    data = splits_of(str(path) if path.exists() else name, key)
+    data = splits_of(str(path) if name and path.exists() else name, key)
     return Table.of(path.resolve().name if path.is_dir() else name, data)
 
 

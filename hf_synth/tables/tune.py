@@ -130,7 +130,8 @@ def _trained(model: Any, data: list[dict[str, list[int]]], config: ImputerConfig
     """Train the parameters that take gradients once over the texts, and return the log."""
     tuning = TuningConfig(tune_batch_size=config.tune_batch_size)
     with tempfile.TemporaryDirectory(prefix="hf_synth-") as scratch:
-        given = trainer_arguments(tuning, scratch, 1, config.tune_learning_rate, config.seed, model.device)
+        rate, seed = config.tune_learning_rate, config.seed
+        given = trainer_arguments(tuning, scratch, 1, rate, seed, model.device, len(data))
         # The texts come in their order, each epoch's after the other's.
         given |= {"train_sampling_strategy": "sequential", "remove_unused_columns": False}
         trainer = ValueTrainer(model, TrainingArguments(**given), train_dataset=data, data_collator=_collated)

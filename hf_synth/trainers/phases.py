@@ -69,7 +69,7 @@ class PhasedTrainer(WeightedTrainer):
             shape = get_scheduler(
                 self.args.lr_scheduler_type,
                 torch.optim.SGD([torch.zeros(1)], lr=self.args.learning_rate),
-                num_warmup_steps=self.args.get_warmup_steps(phase.steps),
+                num_warmup_steps=self.args.get_warmup_steps(phase.steps) if phase.steps > 1 else 0,
                 num_training_steps=phase.steps,
                 scheduler_specific_kwargs=cast(Any, self.args.lr_scheduler_kwargs),
             )

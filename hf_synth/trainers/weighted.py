@@ -100,6 +100,12 @@ class WeightedTrainer(Trainer):
         ranks = 1 if loading.split_batches else self.args.world_size
         return self._train_batch_size * self.args.gradient_accumulation_steps * ranks
 
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """See `Trainer`; of one step, a warm-up that is a share would be all, and its rate 0."""
+        if num_training_steps == 1 and self.args.warmup_steps < 1:
+            self.args.warmup_steps = 0
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take one step as Trainer does, and refuse to go on from a loss that is not a number.
 
