@@ -176,6 +176,8 @@ def readable() -> Iterator[None]:
         if isinstance(error, OSError):
             raise
         reason = error.__cause__ or error
+        if isinstance(reason, OverflowError):  # "Python int too large to convert to C long"
+            raise ValueError("a whole number has more than 64 bits") from error
         raise ValueError(str(reason) or type(reason).__name__) from error
 
 

@@ -242,6 +242,12 @@ def test_a_file_without_rows_is_said(tmp_path):
         load_reference(load_task("sst2"), str(tmp_path / "head.csv"))
 
 
+def test_a_number_that_is_too_long_is_said(tmp_path):
+    (tmp_path / "long.csv").write_text(f"sentence,label,n\nfine,positive,{10**25}\n")
+    with pytest.raises(InputError, match="long.csv' cannot be loaded: a whole number has more than 64 bits"):
+        load_reference(load_task("sst2"), str(tmp_path / "long.csv"))
+
+
 def test_rows_left_out_are_said(tmp_path, capsys):
     path = folder_of(tmp_path, ["x", " ", "y"], [0, 1, -1], ["negative", "positive"])
     assert len(load_reference(load_task("sst2"), path).data) == 1
