@@ -111,7 +111,7 @@ class BackendConfig:
             (texts are not written but found in `corpus`; `model` is the encoder).
         base_url: Of `chat`: the endpoint's address, such as http://localhost:8000/v1.
         provider: Of `chat` without an address: the Inference Provider; the Hub chooses where left out.
-        concurrency: Of `chat`: requests at once.
+        concurrency: Of `chat`: requests at once; fewer while answers take longer than `timeout`.
         max_cost: Of `chat`: US dollars, as the provider reports them, after which nothing more is asked.
         ray_address: Of `ray`: `auto`, or the cluster's host:port.
         ray_backend: Of `ray`: what each worker runs.

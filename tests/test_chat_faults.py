@@ -12,6 +12,7 @@ from chat_stub import Reply, Stub, error, review
 from hf_synth.answers import Answers
 from hf_synth.errors import InputError
 from hf_synth.generators.chat.endpoint import retry_after
+from hf_synth.generators.chat.slots import Slots
 from hf_synth.records import Completion
 
 HERE = Path(__file__).parent
@@ -38,6 +39,32 @@ def test_what_passes_is_tried_again_with_the_same_seed(fault):
     tried = [request["seed"] for request in stub.requests if place(request["messages"]) == 3]
     assert len(tried) == 2
     assert len(set(tried)) == 1
+
+
+def test_a_server_that_is_too_slow_for_so_many_gets_fewer_at_once(caplog):
+    """It does nothing while more than 4 are open, as one that runs out of memory or cores; no row pays for that."""
+    caplog.set_level(logging.WARNING)
+
+    def slow(messages, *_):
+        return Reply(f"text {place(messages)}", until=lambda: stub.open <= 4, delay=0.1)
+
+    with Stub(slow) as stub:
+        assert [c.text for c in ask(stub, prompts(24), timeout=1.0, concurrency=16)] == texts(24)
+    assert stub.most == 16
+    assert [record.message for record in caplog.records] == [
+        "127.0.0.1 did not answer within 1 seconds (`timeout`): fewer at once, until answers come in time"
+    ]
+
+
+def test_slots_come_back_one_for_as_many_answers_as_there_are():
+    slots = Slots(4)
+    for _ in range(5):
+        slots.late()
+    seen = []
+    for _ in range(12):
+        slots.answered()
+        seen.append(slots.now)
+    assert seen == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]
 
 
 def test_waits_grow_from_try_to_try():

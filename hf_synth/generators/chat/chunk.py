@@ -13,6 +13,7 @@ from ...records import Completion, Prompt, known
 from .answer import NO_CHOICES, UNREADABLE, UNUSABLE, Settings, completion
 from .endpoint import Again, Endpoint, Refused, Unreadable
 from .schema import in_words
+from .slots import Slot
 
 Answered = MutableMapping[tuple[int, int], Completion]
 
@@ -76,8 +77,7 @@ class Chunk:
     Args:
         endpoint: Is asked.
         budget: Is charged.
-        width: Requests at once.
-        slots: Limits the requests at once over all chunks.
+        width: Requests at once of this chunk; `endpoint` limits those of all chunks together.
         prompts: The chunk's prompts.
         settings: What all requests have in common.
         seed: The chunk's seed.
@@ -94,14 +94,13 @@ class Chunk:
         endpoint: Endpoint,
         budget: Budget,
         width: int,
-        slots: asyncio.Semaphore,
         prompts: Sequence[Prompt],
         settings: Settings,
         seed: int,
         answered: Answered,
         before: Chunk | None = None,
     ):
-        self.endpoint, self.budget, self.width, self.slots = endpoint, budget, width, slots
+        self.endpoint, self.budget, self.width = endpoint, budget, width
         self.prompts, self.settings, self.seed, self.answered = prompts, settings, seed, answered
         self.halt, self.sent, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._before = before
@@ -185,8 +184,8 @@ class Chunk:
     async def _row(self, ordinal: int) -> None:
         for attempt in range(ATTEMPTS):
             if (ordinal, attempt) not in self.answered:
-                async with self.slots:
-                    answer = await self._answer(ordinal, attempt)
+                async with Slot(self.endpoint.slots) as slot:
+                    answer = await self._answer(ordinal, attempt, slot)
                     if answer is None and ordinal in self._lost and self._lost[ordinal].finish in UNUSABLE:
                         continue
                     if answer is None:
@@ -197,7 +196,7 @@ class Chunk:
             if self.answered[ordinal, attempt].finish not in UNUSABLE:
                 return
 
-    async def _answer(self, ordinal: int, attempt: int) -> Completion | None:
+    async def _answer(self, ordinal: int, attempt: int, slot: Slot) -> Completion | None:
         """Return the answer to one request; `None` if there is nothing to record."""
         if why := self.budget.exceeded():
             self.stop(why)
@@ -211,7 +210,7 @@ class Chunk:
             "stop": self.settings.sent_stop(prompt),
         }
         try:
-            output = await self._ask(fields)
+            output = await self._ask(fields, slot)
         except InputError as error:
             self.stop(str(error))
             return None
@@ -226,21 +225,21 @@ class Chunk:
         answer = completion(output, prompt, self.settings)
         return self._useless(ordinal, answer, "gave no choices") if answer.finish == NO_CHOICES else answer
 
-    async def _ask(self, fields: dict[str, Any]) -> Any:
+    async def _ask(self, fields: dict[str, Any], slot: Slot) -> Any:
         """Ask with the schema where the server has that, else in words; learn from a refusal that it does not."""
         schema = self.settings.schema
         if schema is None:
-            return await self.endpoint.ask(fields, self.halt)
+            return await self.endpoint.ask(fields, self.halt, slot)
         said = {**fields, "messages": in_words(schema, fields["messages"])}
         if self.endpoint.structured is False:
-            return await self.endpoint.ask(said, self.halt)
+            return await self.endpoint.ask(said, self.halt, slot)
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         try:
-            output = await self.endpoint.ask({**fields, "response_format": form}, self.halt)
+            output = await self.endpoint.ask({**fields, "response_format": form}, self.halt, slot)
         except Refused:
             if self.endpoint.structured:
                 raise
-            output = await self.endpoint.ask(said, self.halt)
+            output = await self.endpoint.ask(said, self.halt, slot)
             self.endpoint.structured = False
         else:
             self.endpoint.structured = True

@@ -19,10 +19,12 @@ from pydantic import SecretStr
 
 from ...errors import InputError
 from .client import check_remote, connect, hub_token, place
+from .slots import Slot, Slots
 
 log = logging.getLogger(__name__)
 
 NO_CONNECTION = "no connection"
+TIMEOUT = "timeout"
 LONGEST_BACKOFF = 60.0
 LONGEST_RETRY_AFTER = 300.0
 KEY_LIKE = re.compile(r"\b(?:Bearer +\S+|(?:sk|hf|gsk|xai|nvapi)[-_]\S{6,})")
@@ -71,6 +73,7 @@ class Endpoint:
 
     Attributes:
         heard: The model has answered in this process.
+        slots: Limits the requests at once.
         structured: Whether the server takes a JSON schema; `None` until it was asked.
     """
 
@@ -94,17 +97,18 @@ class Endpoint:
         self._key = hub_token() if base_url is None and api_key is None else api_key
         limits: dict[str, Any] = {"connections": connections, "timeout": timeout}
         self.client = connect(base_url, provider, self._key, local=local, received=self._received, **limits)
-        self.heard = False
+        self.heard, self.slots = False, Slots(connections)
         self.structured: bool | None = None
         self._reached, self._quiet_until = False, 0.0
-        self._warned: set[int] = set()
+        self._warned: set[int | str] = set()
 
-    async def ask(self, fields: Mapping[str, Any], halt: asyncio.Event) -> Any:
+    async def ask(self, fields: Mapping[str, Any], halt: asyncio.Event, slot: Slot) -> Any:
         """Send a request until it is answered; a retry carries the same seed, since no answer was seen.
 
         Args:
             fields: Arguments of `chat_completion`.
             halt: Ends all waiting.
+            slot: Is left after a timeout, and taken again before the next try.
 
         Raises:
             Refused: If the server does not want this request.
@@ -125,10 +129,19 @@ class Endpoint:
             never = not self._reached and state.outcome.exception().reason == NO_CONNECTION
             return halt.is_set() or state.attempt_number >= (min(3, self.tries) if never else self.tries)
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Again), wait=wait, stop=enough, sleep=_until(halt), reraise=True
-        )
+        def leave(state: Any) -> None:
+            if state.outcome.exception().reason == TIMEOUT:
+                self._late()
+                slot.late()
+
+        async def sleep(seconds: float) -> None:
+            await _until(halt)(seconds)
+            await slot.take()
+
+        again = retry_if_exception_type(Again)
+        retrying = AsyncRetrying(retry=again, wait=wait, stop=enough, before_sleep=leave, sleep=sleep, reraise=True)
         output: Any = await retrying(self._once, fields, halt)
+        self.slots.answered()
         self.heard = self.heard or bool(getattr(output, "choices", None))
         return output
 
@@ -137,6 +150,12 @@ class Endpoint:
         if refusal.status not in self._warned:
             self._warned.add(refusal.status)
             log.warning("%s refused a request (%s): %s", self.host, refusal.status, refusal.said)
+
+    def _late(self) -> None:
+        if TIMEOUT not in self._warned:
+            self._warned.add(TIMEOUT)
+            told = "%s did not answer within %g seconds (`timeout`): fewer at once, until answers come in time"
+            log.warning(told, self.host, self.timeout)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -170,7 +189,7 @@ class Endpoint:
         if isinstance(error, HfHubHTTPError):
             return self._turned_down(error.response)
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
-            return Again("timeout")
+            return Again(TIMEOUT)
         if isinstance(error, httpx2.ConnectError):
             return Again(NO_CONNECTION, everyones=True)
         if isinstance(error, httpx2.TransportError):

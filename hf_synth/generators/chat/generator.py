@@ -42,7 +42,7 @@ class ChatGenerator:
         provider: Inference Provider, where no address is given; by default the Hub chooses.
         api_key: Key of the endpoint. An address is sent no other; Inference Providers get the Hub's token.
         private: Refuse any endpoint that is not on this machine.
-        concurrency: Requests at once.
+        concurrency: Requests at once; fewer while the server answers later than `timeout`.
         max_cost: US dollars after which no request is sent; needs an endpoint that reports costs.
         timeout: Seconds to wait for a whole answer.
         tries: How often a request is sent while it meets 429, 5xx, timeouts or lost connections.
@@ -102,7 +102,7 @@ class ChatGenerator:
         place = {"endpoint": where} if base_url else {"provider": where}
         fields = {"extra_body": sorted(self.extra_body)} if self.extra_body else {}  # their values may be secret
         self.source: Mapping[str, Any] = {"name": self.name, "origin": "endpoint", **place, **fields}
-        self._width, self._slots = concurrency, asyncio.Semaphore(concurrency)
+        self._width = concurrency
         self._background: Background | None = None
         self._chunks: list[Chunk] = []
 
@@ -156,7 +156,7 @@ class ChatGenerator:
         found: Answered = {} if answered is None else answered
         self._chunks = [other for other in self._chunks if other.halt.is_set() or not other.ended.is_set()]
         before = self._chunks[-1] if self._chunks else None
-        chunk = Chunk(self.endpoint, self.budget, self._width, self._slots, prompts, settings, seed, found, before)
+        chunk = Chunk(self.endpoint, self.budget, self._width, prompts, settings, seed, found, before)
         self._chunks.append(chunk)
         wait = self._background.begin(chunk.run())
 
