@@ -83,7 +83,7 @@ def noted(note: Any) -> str:
 
 def _cell(value: Any) -> str:
     shown = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    return shown.replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"[\\|<]", r"\\\g<0>", " ".join(shown.splitlines()))  # of a tag nothing would be seen
 
 
 def _template(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, ModelCard
 from jinja2 import UndefinedError
@@ -432,6 +433,23 @@ def test_a_copy_is_never_called_the_hubs_revision(made):
     text = made["dataset.md"]
     assert "a 4-bit copy; package some-wheel 1.0" in text
     assert "revision" not in text.partition("## How it was made")[0]
+
+
+def test_names_of_any_characters_are_seen_each_in_a_cell_of_its_own_and_configs_that_are_not_there_are_not_named(
+    tmp_path,
+):
+    labels = {"<b>": "bold", "a\\|b": "both", "two\rlines": "two"}
+    task = {"labels": labels, "columns": ["text"], "prompt": 'Write {label}: "', "description": "<b> or not?"}
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(task))
+    plan = Plan.of(SynthConfig(task=str(tmp_path / "task.yaml"), num_rows=72))
+    generator = ScriptedGenerator(lambda prompt, rng: f'a film of {rng.random()}"')
+    facts = produce(plan, generator, None, lambda work, own: write_folder(work, tmp_path / "out", plan.task, own))
+    card = (tmp_path / "out/README.md").read_text()
+    assert "\n| split | \\<b> | a\\\\\\|b | two lines |\n|---|---|---|---|\n| train | " in card
+    assert "\nTask: \\<b> or not?\n" in card
+    assert facts["rejects"] == 0
+    assert [entry["config_name"] for entry in DatasetCard(card).data["configs"]] == ["default"]
+    assert set(re.findall(r'load_dataset\("[^"]*"(?:, "(\w+)")?', card)) == {""}
 
 
 def test_the_model_card_names_all_that_the_student_learnt_from(made):
