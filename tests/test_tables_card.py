@@ -142,7 +142,7 @@ def test_figures_that_were_not_measured_are_not_claimed():
     without = table_card(changed(privacy=None, synthetic=0))
     assert "were not measured" in without
     assert '"synthetic")' not in without
-    assert "licence | not stated" in table_card(changed(license=None))
+    assert "licence | not stated when this was made; the terms of the table apply" in table_card(changed(license=None))
 
 
 def test_a_table_without_holes_has_no_config_of_cells():
