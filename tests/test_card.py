@@ -498,6 +498,21 @@ def test_texts_that_were_found_are_not_called_generated(made):
     assert "10 rows that org/model found in a corpus with regen; no label is a person's" in model
 
 
+def test_real_rows_in_which_words_were_changed_are_not_called_generated(tmp_path):
+    facts = {**facts_of(tmp_path), "method": "augment", "generator": {"name": "EDA", "origin": "rules"}}
+    text = dataset_card(load_task("sst2"), {**facts, "sources": [{"path": "org/reviews", "split": "train"}]})
+    data, words = DatasetCard(text).data, " ".join(text.split())
+    assert (data.annotations_creators, data.language_creators) == (["found"], ["found", "machine-generated"])
+    assert "Every text here is a real one in which a program changed words" in words
+    assert "`logprob` (empty: nothing was sampled), `model`, `model_sha256`." in words
+    for untrue in ("the generator's unmodified distribution", "invented facts", "agrees with the generator"):
+        assert untrue not in words
+    report = {**REPORT, "method": "augment", "generator": {"name": "EDA", "origin": "rules"}}
+    model = " ".join(model_card(load_task("sst2"), report, TRAINING).split())
+    assert "10 rows that EDA made of real ones with augment; the labels are those of the real ones." in model
+    assert "no label is a person's" not in model
+
+
 def test_the_card_tells_first_words_and_texts_written_to_another(tmp_path):
     facts = {**facts_of(tmp_path), "splits": {"train": 11}, "labels": {}, "samples": {}}
     told = dataset_card(load_task("trec"), facts)
