@@ -83,7 +83,7 @@ def noted(note: Any) -> str:
 
 def _cell(value: Any) -> str:
     shown = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    return shown.replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"[\\|<]", r"\\\g<0>", " ".join(shown.splitlines()))  # of a tag nothing would be seen
 
 
 def _template(name: str) -> str:
@@ -121,8 +121,8 @@ def dataset_card(task: Task, facts: Mapping[str, Any], inspection: Mapping[str, 
     if facts["license"]:
         header["license"] = facts["license"]
     header |= {
-        "annotations_creators": ["machine-generated"],
-        "language_creators": ["found" if found else "machine-generated"],
+        "annotations_creators": ["machine-generated" if found or wrote else "found"],
+        "language_creators": [*(["found"] * (not wrote)), *(["machine-generated"] * (not found))],
         "size_categories": [size_category(sum(facts["splits"].values()))],
         "source_datasets": source_datasets(facts),
         "task_categories": [shape(task).category],
@@ -211,6 +211,7 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
     if "/" in training["student"] and not Path(training["student"]).exists():
         header["base_model"] = training["student"]
     found = get(report["method"]).texts == "retrieved"
+    varied = report["generator"].get("origin") == "rules"
     tag = "weak-supervision" if found else "synthetic-data"
     header["tags"] = ["hf_synth", category, tag, report["method"]]
     if report["metrics"]:
@@ -222,6 +223,7 @@ def model_card(task: Task, report: Mapping[str, Any], training: Mapping[str, Any
         report=report,
         training=training,
         found=found,
+        varied=varied,
         pictures=training.get("pictures", []),
         trainer=TRAINERS[training["trainer"]],
         denoising=training["denoise"] and DENOISING[training["denoise"]["how"]],

@@ -74,10 +74,9 @@ def reasoning(
     # Of several licences that a card lists, one may be chosen; what each asks is told all the same.
     known = [(name, own) for name, owns in parts.items() if owns for own in owns.split(", ")]
     told += _conflicts(stated, known, {str(source["path"]) for source in sources})
-    if stated:
-        told.append(f"`{stated}` was stated by whoever made this data set.")
-    else:
-        told.append("No licence is stated for this data set: whoever shares it chooses one that these terms allow.")
+    # A header that has one all the same was written later, by a person.
+    none = "No licence was stated when this data set was made: whoever shares it chooses one that these terms allow."
+    told.append(f"`{stated}` was stated by whoever made this data set." if stated else none)
     return told
 
 

@@ -43,12 +43,14 @@ class RealRows:
         name: The data set, as a report states it.
         split: Its split.
         malformed: Rows of it that were left out, since nothing can be judged on them.
+        blank: Likewise, without a text or a label.
     """
 
     data: Dataset
     name: str
     split: str
     malformed: int = 0
+    blank: int = 0
 
 
 def load_reference(task: Task, path: str | None = None, split: str | None = None) -> RealRows:
@@ -188,11 +190,11 @@ def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: s
         some = f"{len(malformed)} of {len(data)} rows {'is' if len(malformed) == 1 else 'are'} malformed"
         said = f"{where}: {some}, and left out (row {place}: {why})"
         console.print(said, markup=False, soft_wrap=True)
-    if (left := len(data) - len(found) - len(malformed)) and not reference.only:
+    if left := 0 if reference.only else len(data) - len(found) - len(malformed):
         label = "answer" if task.kind == "qa" else "label"
         said = f"{where}: {left} of {len(data)} rows have no text or no {label}, and are left out"
         console.print(said, markup=False, soft_wrap=True)
-    return RealRows(found, name, split, len(malformed))
+    return RealRows(found, name, split, len(malformed), left)
 
 
 def _vader(task: Task, package: str) -> RealRows:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard, ModelCard
 from jinja2 import UndefinedError
@@ -434,6 +435,23 @@ def test_a_copy_is_never_called_the_hubs_revision(made):
     assert "revision" not in text.partition("## How it was made")[0]
 
 
+def test_names_of_any_characters_are_seen_each_in_a_cell_of_its_own_and_configs_that_are_not_there_are_not_named(
+    tmp_path,
+):
+    labels = {"<b>": "bold", "a\\|b": "both", "two\rlines": "two"}
+    task = {"labels": labels, "columns": ["text"], "prompt": 'Write {label}: "', "description": "<b> or not?"}
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(task))
+    plan = Plan.of(SynthConfig(task=str(tmp_path / "task.yaml"), num_rows=72))
+    generator = ScriptedGenerator(lambda prompt, rng: f'a film of {rng.random()}"')
+    facts = produce(plan, generator, None, lambda work, own: write_folder(work, tmp_path / "out", plan.task, own))
+    card = (tmp_path / "out/README.md").read_text()
+    assert "\n| split | \\<b> | a\\\\\\|b | two lines |\n|---|---|---|---|\n| train | " in card
+    assert "\nTask: \\<b> or not?\n" in card
+    assert facts["rejects"] == 0
+    assert [entry["config_name"] for entry in DatasetCard(card).data["configs"]] == ["default"]
+    assert set(re.findall(r'load_dataset\("[^"]*"(?:, "(\w+)")?', card)) == {""}
+
+
 def test_the_model_card_names_all_that_the_student_learnt_from(made):
     plain, mixed = (" ".join(made[name].split()) for name in ("model.md", "model_mixed.md"))
     assert "trained on 10 rows that org/model wrote with zerogen; no label is a person's" in plain
@@ -478,6 +496,21 @@ def test_texts_that_were_found_are_not_called_generated(made):
     model = " ".join(model_card(load_task("sst2"), {**REPORT, "method": "regen"}, TRAINING).split())
     assert "trained on retrieved data" in model
     assert "10 rows that org/model found in a corpus with regen; no label is a person's" in model
+
+
+def test_real_rows_in_which_words_were_changed_are_not_called_generated(tmp_path):
+    facts = {**facts_of(tmp_path), "method": "augment", "generator": {"name": "EDA", "origin": "rules"}}
+    text = dataset_card(load_task("sst2"), {**facts, "sources": [{"path": "org/reviews", "split": "train"}]})
+    data, words = DatasetCard(text).data, " ".join(text.split())
+    assert (data.annotations_creators, data.language_creators) == (["found"], ["found", "machine-generated"])
+    assert "Every text here is a real one in which a program changed words" in words
+    assert "`logprob` (empty: nothing was sampled), `model`, `model_sha256`." in words
+    for untrue in ("the generator's unmodified distribution", "invented facts", "agrees with the generator"):
+        assert untrue not in words
+    report = {**REPORT, "method": "augment", "generator": {"name": "EDA", "origin": "rules"}}
+    model = " ".join(model_card(load_task("sst2"), report, TRAINING).split())
+    assert "10 rows that EDA made of real ones with augment; the labels are those of the real ones." in model
+    assert "no label is a person's" not in model
 
 
 def test_the_card_tells_first_words_and_texts_written_to_another(tmp_path):

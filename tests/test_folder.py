@@ -106,7 +106,7 @@ def test_no_licence_is_claimed(scripted, tmp_path):
     make(scripted, tmp_path / "out")
     card = DatasetCard.load(tmp_path / "out/dataset/README.md")
     assert card.data.license is None
-    assert "not stated" in card.text
+    assert "not stated when this was made" in card.text
 
 
 def test_new_rows_are_loaded_after_a_rewrite_in_place(scripted, tmp_path):

@@ -19,6 +19,7 @@ from inspect_cases import (
 from hf_synth.audit.boilerplate import openings
 from hf_synth.audit.data import Real
 from hf_synth.audit.inspect import inspect
+from hf_synth.audit.language import other_languages
 from hf_synth.audit.privacy import personal
 from hf_synth.audit.records import Rows
 from hf_synth.audit.texts import counted, length_tells, short
@@ -240,6 +241,17 @@ def test_another_language(clean):
     assert found["verdict"] in ("look", "bad")
     assert {row["row"] for row in found["rows"]} == set(range(0, 600, 10))
     assert {row["language"] for row in found["rows"]} == {"de"}
+
+
+def test_no_text_is_called_of_another_language_and_of_the_main_one():
+    pytest.importorskip("py3langid")
+    rng, words = random.Random(1), [*(f"w{at}" for at in range(60)), "film", "plot", "great", "bad"]
+    texts = [" ".join(rng.choices(words, k=rng.randrange(3, 25))) for _ in range(200)]
+    texts += ["The film is long and the plot is thin."] * 200
+    found = other_languages(replace(rows_of(400, 0), texts=texts), np.full(400, 6))
+    assert found.measures["main"] == "en"
+    assert found.rows
+    assert "en" not in found.measures["others"]
 
 
 def test_an_empty_text_is_named(clean):

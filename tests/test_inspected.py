@@ -10,6 +10,7 @@ from huggingface_hub import DatasetCard
 from hf_synth.commands.main import main
 from hf_synth.errors import InputError
 from hf_synth.folder import write_folder
+from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.home import locked
 from hf_synth.inspected import write_inspection, write_student
 from hf_synth.metrics.self_bleu import self_bleu
@@ -71,6 +72,7 @@ def test_the_card_states_what_was_found(folder, reference, capsys):
 def test_the_figures_on_the_card_are_those_of_the_rows(folder, reference):
     report = inspected(folder, reference)
     rows = load(folder)["train"]
+    assert "Do not drop rows by this list" not in card_of(folder)
     assert report["n"] == len(rows)
     own = report["measures"]["self-BLEU-4"]["own"]
     line = next(line for line in card_of(folder).splitlines() if line.startswith("| self-BLEU-4 (lower"))
@@ -97,6 +99,19 @@ def test_suspected_rows_are_a_config(folder, reference):
         assert "suggests" in row["reason"]
     configs = {config["config_name"] for config in DatasetCard(card_of(folder)).data.configs}
     assert configs >= {"default", "suspects"}
+
+
+def test_a_list_of_doubted_rows_says_where_the_classifier_cannot_judge(tmp_path):
+    words = ["film", "plot", "actor", "scene", "sound", "light", "music", "camera", "story", "end"]
+    generator = ScriptedGenerator(lambda prompt, rng: " ".join(rng.choices(words, k=9)) + '"')
+    folder = make(generator, tmp_path / "out", 120)
+    assert main(["inspect", str(folder), "--encoder", "none"]) == 0
+    verdicts = json.loads((folder / "hf_synth/inspect.json").read_text())["verdicts"]
+    [found] = [one for one in verdicts if one["check"] == "wrong labels"]
+    assert (found["verdict"], len(load(folder, "suspects")["train"])) == ("skipped", found["found"])
+    assert "a light classifier cannot judge these labels" in found["reason"]
+    card = card_of(folder)
+    assert f"so it shares their faults. **Do not drop rows by this list**: {found['reason']}.\n\n" in card
 
 
 def test_weights_and_an_inspection_keep_each_other(folder, reference):

@@ -153,6 +153,8 @@ def test_from_yaml_to_a_real_score(name, tmp_path, monkeypatch, request):
     rows = REAL[name]
     if name == "entities":  # of which one is malformed
         rows = [*rows * 40, {"tokens": ["no"], "tags": []}]
+    if name == "relation":  # of which one has no label
+        rows = [*rows, {**rows[0], [*rows[0]][-1]: None}]
     Dataset.from_list(rows).to_parquet(tmp_path / "real.parquet")
     student = request.getfixturevalue("causal_folder" if name == "requests" else "student_folder")
     flags = {"task": tmp_path / f"{name}.yaml", "reference": tmp_path / "real.parquet", "output_dir": tmp_path / "out"}
@@ -177,6 +179,9 @@ def test_from_yaml_to_a_real_score(name, tmp_path, monkeypatch, request):
     if flags["inspect"]:  # beside a reference that is one file, too
         inspected = json.loads((folder / "dataset/hf_synth/inspect.json").read_text())
         assert inspected["reference"]["rows"] == len(real)
-        assert inspected["reference"].get("malformed", 0) == len(rows) - len(real)
+        assert inspected["reference"]["malformed" if name == "entities" else "blank"] == len(rows) - len(real) == 1
     if name == "relation":
+        for card in ("model", "dataset"):
+            said = (folder / card / "README.md").read_text()
+            assert "split whole file (rows without a text or a label left out: 1)" in said
         assert {"marks", "mark order", "words between marks"} <= {*inspected["measures"]}

@@ -13,7 +13,7 @@ def conflicts(stated, *licences, model=MODEL):
 def test_nothing_is_claimed_by_default():
     told = reasoning(None, MODEL, [])
     assert told[0] == "`org/model` is under `apache-2.0`."
-    assert "No licence is stated" in told[-1]
+    assert "No licence was stated when this data set was made" in told[-1]
     assert "look them up" in reasoning(None, {"name": "org/model"}, [])[0]
 
 

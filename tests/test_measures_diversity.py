@@ -14,6 +14,7 @@ from hf_synth.metrics import near_duplicates as near_duplicates_module
 from hf_synth.metrics import self_bleu as self_bleu_module
 from hf_synth.metrics import similarity as similarity_module
 from hf_synth.metrics import vendi as vendi_module
+from hf_synth.metrics.classification import wilson
 from hf_synth.metrics.distinct import distinct, window_types
 from hf_synth.metrics.sampling import drawn, groups, jackknife, ratio_interval
 from hf_synth.metrics.self_bleu import scores, self_bleu
@@ -116,6 +117,17 @@ def test_intervals_of_distinct_leave_out_one_group_after_another():
     half = 2.093 * math.sqrt(19 / 20 * sum((one - sum(left) / 20) ** 2 for one in left))
     assert found["distinct_2_interval"] == pytest.approx([found["distinct_2"] - half, found["distinct_2"] + half])
     assert distinct(texts[:30])["distinct_2_interval"] is None
+
+
+def test_no_interval_holds_what_a_figure_cannot_be():
+    texts = [" ".join(f"{word}{max(at, 1)}" for word in "abcdefgh") for at in range(44)]  # one of them twice
+    found = distinct(texts)
+    assert found["distinct_4"] < found["distinct_4_interval"][1] == 1
+    assert ratio_interval(np.array([1.0, 2, 0]), np.array([1.0, 2, 4]))[0] == 0
+    apart = vendi(np.eye(64)[:50])
+    assert apart["vendi"] == pytest.approx(50)
+    assert apart["vendi_interval"][1] <= 50
+    assert [wilson(0, 44)[0], wilson(44, 44)[1]] == [0, 1]  # which rounding made 6.9e-18
 
 
 def test_intervals_of_distinct_do_not_depend_on_classes_that_stand_in_turn():

@@ -35,6 +35,12 @@ def test_copies_of_the_training_rows_give_everything_away():
     assert membership.membership(train, train, holdout)["auc"] == 1
 
 
+def test_half_a_row_is_not_rounded_away_from_the_interval():
+    equal = closest_record.closest_record([[0.5]], [[0.25]], [[0.75]])
+    assert equal["nearer"] == 0.5
+    assert equal["nearer_interval"] == pytest.approx([0.0546, 0.9454], abs=1e-3)
+
+
 def test_members_are_found_where_more_others_than_a_tenth_score_as_high():
     train, apart = np.arange(100)[:, None] / 100, np.arange(85)[:, None] / 100 + 0.005
     attack = membership.membership(train, train, np.concatenate([train[:15], apart]))

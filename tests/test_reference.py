@@ -250,7 +250,8 @@ def test_a_number_that_is_too_long_is_said(tmp_path):
 
 def test_rows_left_out_are_said(tmp_path, capsys):
     path = folder_of(tmp_path, ["x", " ", "y"], [0, 1, -1], ["negative", "positive"])
-    assert len(load_reference(load_task("sst2"), path).data) == 1
+    real = load_reference(load_task("sst2"), path)
+    assert (len(real.data), real.blank, real.malformed) == (1, 2, 0)
     assert "2 of 3 rows have no text or no label, and are left out" in capsys.readouterr().err
 
 

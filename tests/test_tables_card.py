@@ -136,10 +136,26 @@ def test_figures_that_were_not_measured_are_not_claimed():
     nothing = " ".join(table_card(changed(checked=[], covered=None)).split())
     assert "No cell was hidden (`hidden: 0.1`), so nothing is known of the error" in nothing  # of so small a table
     assert "**Not measured: there was no holdout**" in table_card(changed(privacy=None, holdout=None))
+    few = " ".join(table_card(changed(privacy=None)).split())
+    assert "**Not measured: too few rows of `yes`** were learnt from, or are in split test" in few
+    assert "no holdout" not in few
     without = table_card(changed(privacy=None, synthetic=0))
     assert "were not measured" in without
     assert '"synthetic")' not in without
-    assert "licence | not stated" in table_card(changed(license=None))
+    assert "licence | not stated when this was made; the terms of the table apply" in table_card(changed(license=None))
+
+
+def test_a_table_without_holes_has_no_config_of_cells():
+    whole = table_card(changed(missing=[], empty={}, failed_draws=0))
+    assert "## What was missing\n\nNo cell.\n" in whole
+    assert '"cells")' in table_card(FACTS)
+    assert '"cells")' not in whole
+
+
+def test_all_rows_are_counted():
+    assert "| rows | train 80, test 20; synthetic 9 of 12 asked for |" in table_card(changed(synthetic=9))
+    many = table_card(changed(splits={"train": 900, "test": 100}))
+    assert DatasetCard(many).data.size_categories == ["1K<n<10K"]  # of 5 completed tables
 
 
 def test_it_says_what_the_intervals_leave_out():

@@ -326,6 +326,9 @@ def test_what_a_completed_table_was_found_to_be_worth(real, tmp_path):
     (folder / "hf_synth/facts.json").write_text(json.dumps({**facts, "settings": {"interval": 0.9}}))
     verdicts = {one.check: one for one in _made(folder)}
     assert (verdicts["hidden cells"].verdict, verdicts["coverage"].verdict) == ("skipped", "look")
+    few = {"checked": [], "covered": None, "settings": {"interval": 0.9, "hidden": 0.1}}  # of so few that none was
+    (folder / "hf_synth/facts.json").write_text(json.dumps(few))
+    assert [one.reason.partition(")")[0] for one in _made(folder)] == ["no cell was hidden (`hidden: 0.1`"]
 
 
 def test_a_table_of_full_names_is_one_where_that_is_said(real, tmp_path):

@@ -258,7 +258,8 @@ def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int)
     def of(real: RealRows) -> Loaded:
         columns = list(task.columns)
         found = rows_of(real.data, columns, task.label_column, real.name, real.split, most, seed, "reference")
-        return Loaded(found.rows, found.facts | ({"malformed": real.malformed} if real.malformed else {}))
+        left = {"malformed": real.malformed, "blank": real.blank}
+        return Loaded(found.rows, found.facts | {why: rows for why, rows in left.items() if rows})
 
     own = task.reference.path if task.reference else None
     path = path or (own if judge.name == own else None)

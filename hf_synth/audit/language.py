@@ -16,7 +16,7 @@ CHARACTERS = 1_000  # of a text that are looked at
 
 
 def other_languages(own: Rows, lengths: Ints) -> Verdict:
-    """Texts to which py3langid gives the main language a probability below 0.05.
+    """Texts to which py3langid gives the main language a probability below 0.05, and another a higher one.
 
     The main language is the one of most texts. Texts of one or two words are left out; between languages that are
     close (Spanish and Asturian) it need not choose, only the main one must be unlikely.
@@ -37,7 +37,7 @@ def other_languages(own: Rows, lengths: Ints) -> Verdict:
     for at in places:
         ranked = identifier.rank(own.texts[at][:CHARACTERS])
         score = dict(ranked)[main]
-        if score < limits.LANGUAGE_SURE:
+        if score < limits.LANGUAGE_SURE and ranked[0][0] != main:  # of codes and names no language is likely
             rows.append({"row": int(own.index[at]), "language": ranked[0][0], "main": round(float(score), 4)})
     found = share_of(len(rows), len(places))
     share, (low, _) = found["share"], found["interval"]

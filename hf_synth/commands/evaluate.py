@@ -67,8 +67,8 @@ def judge(
     else:
         student = kind.predict(folder / "model", reference.data, plan.task, max_length)
         report["reference"] = {"name": reference.name, "split": reference.split, "rows": len(reference.data)}
-        if reference.malformed:
-            report["reference"]["malformed"] = reference.malformed
+        left = {"malformed": reference.malformed, "blank": reference.blank}
+        report["reference"] |= {why: rows for why, rows in left.items() if rows}
         report["headline"] = [kind.metric, *kind.beside]
         report["metrics"] = kind.score(plan.task, student, reference.data[plan.task.label_column])
         if output.baseline_rows and plan.method.texts == "generated":

@@ -27,7 +27,8 @@ def wilson(right: float, rows: float, z: float = 1.96) -> tuple[float, float]:
     share, over = right / rows, z * z / rows
     middle = (share + over / 2) / (1 + over)
     half = z * np.sqrt(share * (1 - share) / rows + over / (4 * rows)) / (1 + over)
-    return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+    # None and all are themselves an end, which rounding would miss by a last bit that cards show as 6.9e-18.
+    return 0.0 if right <= 0 else float(middle - half), 1.0 if right >= rows else float(middle + half)
 
 
 class Classification(evaluate.Metric):

@@ -121,7 +121,7 @@ def closest_record(
         "holdout_dcr": float(real.mean()),
         "holdout_dcr_5": float(np.quantile(real, 0.05)),
         "nearer": (wins + same / 2) / len(rows),
-        "nearer_interval": list(wilson(round(wins + same / 2), len(rows))),
+        "nearer_interval": list(wilson(wins + same / 2, len(rows))),
         "compared_with": few,
     }
 

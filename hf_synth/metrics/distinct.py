@@ -63,7 +63,7 @@ def _mattr(ids: Ints, window: int) -> tuple[float | None, list[float] | None]:
         return value, None
     sums = [(part.sum(), len(part)) for part in np.array_split(shares, GROUPS)]
     without = [(shares.sum() - part) / (len(shares) - size) for part, size in sums]
-    return value, jackknife(value, without, T_19)
+    return value, jackknife(value, without, T_19, 0, 1)
 
 
 def _types(gram: Ints, text: Ints, group_of: Ints) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
@@ -106,10 +106,11 @@ def distinct(
         rest = len(gram) - sizes
         sound = enough and value is not None and bool(rest.all())
         found[f"distinct_{n}"] = value
-        found[f"distinct_{n}_interval"] = jackknife(value, (types - alone) / rest, T_19) if sound and value else None
+        interval = jackknife(value, (types - alone) / rest, T_19, 0, 1) if sound and value else None
+        found[f"distinct_{n}_interval"] = interval
         if n == 1:
             found["vocabulary"] = types
-            found["vocabulary_interval"] = jackknife(types, types - alone, T_19) if enough else None
+            found["vocabulary_interval"] = jackknife(types, types - alone, T_19, 1, len(ids)) if enough else None
     found["window"] = window
     found["mattr"], found["mattr_interval"] = _mattr(ids, window)
     return found

@@ -48,19 +48,22 @@ def groups(rows: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(rows) % GROUPS
 
 
-def jackknife(value: float, without: ArrayLike, times: float) -> list[float]:
+def jackknife(
+    value: float, without: ArrayLike, times: float, least: float = -np.inf, most: float = np.inf
+) -> list[float]:
     """Return the interval of a figure that is no mean, from its values with each row or group left out.
 
     value +- times * sqrt((G - 1) / G * sum_g (without_g - mean)^2), the (delete-a-group) jackknife of Tukey and
-    Quenouille. Resampling with replacement would count a row's copies as repetitions of the generator.
+    Quenouille. Resampling with replacement would count a row's copies as repetitions of the generator. What the
+    figure cannot be, below `least` or above `most`, is cut off.
     """
     left = np.asarray(without, dtype=np.float64)
     half = times * float(np.sqrt((len(left) - 1) * left.var()))
-    return [value - half, value + half]
+    return [max(value - half, least), min(value + half, most)]
 
 
 def ratio_interval(part: NDArray, whole: NDArray) -> list[float]:
-    """Return the interval of sum(part) / sum(whole) over rows that were drawn independently.
+    """Return the interval of the share sum(part) / sum(whole) over rows that were drawn independently.
 
     Cochran (1977, section 6.4): r +- 1.96 sqrt(n / (n - 1) sum (part_i - r whole_i)^2) / sum(whole).
     """
@@ -68,4 +71,4 @@ def ratio_interval(part: NDArray, whole: NDArray) -> list[float]:
     share = float(part.sum()) / total
     spread = float(np.square(part - share * whole).sum()) * rows / max(rows - 1, 1)
     half = NORMAL * spread**0.5 / total
-    return [share - half, share + half]
+    return [max(share - half, 0.0), min(share + half, 1.0)]

@@ -102,7 +102,7 @@ def similarity(embeddings: ArrayLike, labels: Sequence[str] | None = None) -> di
     for name, (value, without) in measured.items():
         found[name] = value
         sure = value is not None and without is not None and len(vectors) >= LEAST
-        found[f"{name}_interval"] = jackknife(value, without, NORMAL) if sure else None
+        found[f"{name}_interval"] = jackknife(value, without, NORMAL, -1, 1) if sure else None
     if labels is not None:
         found["classes"] = dict(zip(map(str, names), sums.classes(), strict=True))
     return found

@@ -89,7 +89,7 @@ def vendi(
     for at, (order, value) in enumerate(zip(orders, values, strict=True)):
         name = "vendi" if order == 1 else f"vendi_{order:g}"
         found[name] = value
-        found[f"{name}_interval"] = None if without is None else jackknife(value, without[:, at], T_19)
+        found[f"{name}_interval"] = None if without is None else jackknife(value, without[:, at], T_19, 1, rows)
     return found
 
 

@@ -147,7 +147,7 @@ def table_card(facts: Mapping[str, Any]) -> str:
     if facts["license"]:
         header["license"] = facts["license"]
     header |= {
-        "size_categories": [size_category(sum(facts["splits"].values()))],
+        "size_categories": [size_category(facts["settings"]["imputations"] * sum(facts["splits"].values()))],
         "source_datasets": [f"extended|{facts['name']}"] if "/" in facts["name"] else ["original"],
         "task_categories": ["tabular-classification" if facts["settings"]["label_column"] else "tabular-regression"],
         "tags": ["synthetic", "hf_synth", "imputation", "tabular"],

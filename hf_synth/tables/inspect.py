@@ -103,7 +103,8 @@ def _made(folder: Path) -> Iterator[Verdict]:
     if "covered" not in facts:
         return
     if not facts["covered"]:
-        yield skipped("hidden cells", "no cell was hidden (`hidden: 0`), so the error of the imputed ones is unknown")
+        share = facts["settings"]["hidden"]
+        yield skipped("hidden cells", f"no cell was hidden (`hidden: {share}`): the error of the imputed is unknown")
         return
     yield _error(facts)
     whole, claimed = facts["covered"], facts["settings"]["interval"]

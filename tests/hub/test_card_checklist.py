@@ -136,7 +136,7 @@ def test_05_another_column_and_a_split_less_are_followed(hub, server, tmp_path):
 
 def test_06_no_licence_is_claimed(made):
     assert "license" not in made.data
-    assert "No licence is stated for this data set" in made.words
+    assert "No licence was stated when this data set was made" in made.words
 
 
 def test_07_a_conflict_of_terms_is_written_out(made):
