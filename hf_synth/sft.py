@@ -19,6 +19,7 @@ from .learners import parses
 from .request import Request
 from .settings import StudentConfig
 from .stages import last_checkpoint, mark, open_scratch, save, trained_before, validation_score
+from .trainers.warmup import warmup_steps
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -43,6 +44,13 @@ class WriterTrainer(SFTTrainer):
     def __init__(self, *args: Any, judged: Dataset | None, task: Task, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.judged, self.task = judged, task
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """See `Trainer`, and `warmup_steps` for what is no warm-up."""
+        given, self.args.warmup_steps = self.args.warmup_steps, warmup_steps(self, num_training_steps)
+        schedule = super().create_scheduler(num_training_steps, optimizer)
+        self.args.warmup_steps = given
+        return schedule
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluate as Trainer does, then let the model write."""

@@ -101,6 +101,16 @@ def test_training_that_was_killed_goes_on(causal_folder, tmp_path, monkeypatch):
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_few_rows_are_learnt_from(causal_folder, tmp_path, epochs):
+    """An epoch is one step: its warm-up would be all of it, at rate 0, and the best epoch the untrained model."""
+    config = config_of(causal_folder, num_train_epochs=epochs, train_batch_size=64)
+    facts = train_writer(data_of(), TASK, config, tmp_path / "model", seed=0)
+    assert facts["log_history"][-1]["step"] == epochs
+    before, after = (AutoModelForCausalLM.from_pretrained(one) for one in (causal_folder, tmp_path / "model"))
+    assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
+
+
 def test_writing_does_not_depend_on_the_batch(trained):
     folder, _ = trained
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)

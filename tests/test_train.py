@@ -82,6 +82,18 @@ def test_pairs_reach_both_streams(tmp_path):
     assert labels == ["entailment", "not_entailment", "entailment", "not_entailment"]
 
 
+def test_the_untrained_model_is_not_the_best_epoch(student_folder, tmp_path):
+    """An epoch is one step, and none scores higher than chance: the first one is kept."""
+    data = data_of(48)
+    data["validation"] = data["validation"].select([0, 0])  # alike, but for their labels
+    data["validation"] = data["validation"].remove_columns("label").add_column("label", [0, 1])
+    data["validation"] = data["validation"].cast(data["train"].features)
+    facts = train_student(data, load_task("sst2"), config_of(student_folder), tmp_path / "model", seed=0)
+    assert (facts["validation_score"], facts["log_history"][-1]["step"]) == (0.5, 8)
+    before, after = (AutoModelForSequenceClassification.from_pretrained(f) for f in (student_folder, tmp_path / "model"))
+    assert not torch.equal(before.bert.pooler.dense.weight, after.bert.pooler.dense.weight)
+
+
 def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch):
     config, task = config_of(student_folder, num_train_epochs=2), load_task("sst2")
     train_student(data_of(), task, config, tmp_path / "whole", seed=0)
