@@ -297,8 +297,11 @@ def test_every_setting_makes_another_training(student_folder, tmp_path):
     ]
     requests = [Request.of(SST2, StudentConfig(str(student_folder), **settings), 0) for settings in changed]
     weighted = DatasetDict(train=data_of()["train"].add_column("weight", [0.5, 1.5] * 40))
+    renamed = DatasetDict(
+        {name: rows.cast_column("label", ClassLabel(names=["bad", "good"])) for name, rows in data_of().items()}
+    )
     keys = {request.key(data_of(), source) for request in requests}
-    assert len(keys | {requests[0].key(weighted, source)}) == len(changed) + 1
+    assert len(keys | {requests[0].key(rows, source) for rows in (weighted, renamed)}) == len(changed) + 2
     assert requests[0].key(data_of(), source) in keys
 
 
