@@ -369,6 +369,11 @@ def test_golden(name, made):
     assert made[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 
+def test_a_models_card_says_what_chose_its_epoch():
+    card = model_card(load_task("sst2"), REPORT, {**TRAINING, "kept": "best", "chosen_by": "loss"})
+    assert "The best epoch was chosen by loss on the synthetic validation split" in card
+
+
 def numbers(card, first):
     """The numbers of the row of a table that begins so."""
     line = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))

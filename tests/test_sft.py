@@ -111,6 +111,12 @@ def test_few_rows_are_learnt_from(causal_folder, tmp_path, epochs):
     assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
 
 
+def test_without_validation_rows_nothing_is_evaluated_whatever_was_asked(causal_folder, tmp_path):
+    config = config_of(causal_folder, num_train_epochs=1, training_args={"eval_strategy": "epoch"})
+    facts = train_writer(DatasetDict(train=data_of()["train"]), TASK, config, tmp_path / "model", seed=0)
+    assert (facts["kept"], facts["validation_score"]) == ("last", None)
+
+
 def test_writing_does_not_depend_on_the_batch(trained):
     folder, _ = trained
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)

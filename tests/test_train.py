@@ -90,8 +90,38 @@ def test_the_untrained_model_is_not_the_best_epoch(student_folder, tmp_path):
     data["validation"] = data["validation"].cast(data["train"].features)
     facts = train_student(data, load_task("sst2"), config_of(student_folder), tmp_path / "model", seed=0)
     assert (facts["validation_score"], facts["log_history"][-1]["step"]) == (0.5, 8)
-    before, after = (AutoModelForSequenceClassification.from_pretrained(f) for f in (student_folder, tmp_path / "model"))
+    before, after = (
+        AutoModelForSequenceClassification.from_pretrained(f) for f in (student_folder, tmp_path / "model")
+    )
     assert not torch.equal(before.bert.pooler.dense.weight, after.bert.pooler.dense.weight)
+
+
+def test_the_score_told_is_an_accuracy_whatever_chose_the_epoch(student_folder, tmp_path):
+    by_loss = {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+    config = config_of(student_folder, num_train_epochs=3, training_args=by_loss)
+    facts = train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
+    best = min((log for log in facts["log_history"] if "eval_loss" in log), key=lambda log: log["eval_loss"])
+    assert (facts["kept"], facts["chosen_by"]) == ("best", "loss")
+    assert (facts["metric"], facts["validation_score"]) == ("accuracy", best["eval_accuracy"])
+
+
+def test_a_model_that_no_score_chose_is_the_last(student_folder, tmp_path):
+    config = config_of(student_folder, num_train_epochs=2, training_args={"eval_delay": 3})
+    facts = train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
+    assert (facts["kept"], facts["chosen_by"], facts["validation_score"]) == ("last", None, None)
+
+
+def test_without_validation_rows_nothing_is_evaluated_whatever_was_asked(student_folder, tmp_path):
+    data, asked = data_of(), {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    by_steps, empty = {**asked, "load_best_model_at_end": True}, {"validation": data["validation"].select([])}
+    for name, rows, args in (
+        ("none", {}, by_steps),
+        ("empty", empty, by_steps),
+        ("best", {}, {"save_strategy": "best"}),
+    ):
+        config = config_of(student_folder, num_train_epochs=1, training_args=args)
+        facts = train_student(DatasetDict(train=data["train"], **rows), load_task("sst2"), config, tmp_path / name, 0)
+        assert (facts["rows"], facts["kept"], facts["validation_score"]) == (80, "last", None)
 
 
 def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch):
