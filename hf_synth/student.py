@@ -51,6 +51,9 @@ def load_student(
     model = AutoModelForSequenceClassification.from_pretrained(
         source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
     )
+    model.config.problem_type = None  # how labels were read that it may have had before
+    if hasattr(model.config, "threshold"):
+        del model.config.threshold
     return model, tokenizer, source.facts()
 
 

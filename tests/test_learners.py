@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
-from transformers import AutoModelForTokenClassification
+from transformers import AutoConfig, AutoModelForTokenClassification, pipeline
 
 from hf_synth.baselines import dictionary, judge_baselines, prompting
 from hf_synth.bio import spans_of, tags_of
@@ -141,6 +141,24 @@ def test_every_trainer_teaches_sets_of_labels(tmp_path, student_folder, trainer)
     saved = json.loads((tmp_path / "model" / "config.json").read_text())
     assert saved["problem_type"] == "multi_label_classification"
     assert facts["reading"] == {"threshold": saved["threshold"]}
+
+
+def test_how_a_student_was_read_before_it_was_trained_anew_is_forgotten(tmp_path, student_folder):
+    """Its old threshold would be that of labels it has not seen, and pipelines would take classes for a set."""
+    short = {**FAST, "num_train_epochs": 1}
+    rows = DatasetDict(train=labelled(32), validation=labelled(16, 1))
+    train_student(rows, SETS, StudentConfig(student=str(student_folder), **short), tmp_path / "sets", 0)
+    assert AutoConfig.from_pretrained(tmp_path / "sets").threshold != 0
+    again = StudentConfig(student=str(tmp_path / "sets"), **short)
+    train_student(DatasetDict(train=labelled(32)), SETS, again, tmp_path / "again", 0)
+    found = AutoConfig.from_pretrained(tmp_path / "again")
+    assert (found.problem_type, hasattr(found, "threshold")) == ("multi_label_classification", False)
+    single = parse_task({"name": "one", "labels": ["a", "b"], "prompt": '{label}: "'}, "one")
+    features = Features({**shape(single).features(single), "index": Value("int64")})
+    texts = {"text": ["film", "plot"] * 8, "label": [0, 1] * 8, "index": list(range(16))}
+    train_student(DatasetDict(train=Dataset.from_dict(texts, features=features)), single, again, tmp_path / "one", 0)
+    scores = pipeline("text-classification", str(tmp_path / "one"))(["a film"], top_k=None)[0]
+    assert sum(found["score"] for found in scores) == pytest.approx(1)
 
 
 def test_scores_of_entities():
