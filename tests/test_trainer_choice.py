@@ -153,6 +153,16 @@ def test_learnt_weights_are_in_the_data_set_and_come_back(out, student_folder, t
     assert load(out / "dataset", "weighted")["train"]["hf_synth_weight"] == rows["hf_synth_weight"]
 
 
+def test_rounds_of_few_steps_lose_no_row(student_folder, tmp_path):
+    """The first round learns next to nothing: steps by the size of its gradient put weights at 0 for good."""
+    data = DatasetDict(train=data_of()["train"].select(range(3)))
+    config = StudentConfig(
+        str(student_folder), 2, 2e-3, train_batch_size=32, trainer="bilevel", trainer_args={"rounds": 3}
+    )
+    facts = train_student(data, SST2, config, tmp_path / "model", 0)
+    assert (facts["rows"], facts["weights"]["kept"]) == (3, 3)
+
+
 def test_denoised_rows_and_the_config_weighted_give_the_same_student(out, student_folder, tmp_path):
     denoised = {"denoise": "hard", "denoise_args": {"folds": 2, "keep": 0.75}}
     facts = train(out, student_folder, tmp_path, **denoised)
