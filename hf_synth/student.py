@@ -66,7 +66,7 @@ def check_student(config: StudentConfig) -> None:
     """Refuse a student that cannot work, before anything is generated for it.
 
     Raises:
-        InputError: For a student that exists nowhere, or one without a padding token.
+        InputError: For a student that exists nowhere, has no padding token, or reads fewer tokens than are wanted.
     """
     if config.student == "bilstm":
         return
@@ -80,6 +80,9 @@ def check_student(config: StudentConfig) -> None:
         raise InputError(
             f"`student`: the tokenizer of {config.student!r} has no padding token; take an encoder such as BERT"
         )
+    if config.max_length > tokenizer.model_max_length:  # the first text so long, maybe a real one, would be an error
+        most = tokenizer.model_max_length
+        raise InputError(f"`max_length: {config.max_length}`: {config.student!r} reads {most} tokens at most")
 
 
 def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, max_length: int) -> Dataset:

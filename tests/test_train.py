@@ -1,11 +1,12 @@
 """Students: trained on the synthetic splits alone, saved whole, resumed after a kill."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_synth.arguments import refuse_trackers, training_arguments
 from hf_synth.baselines import prompting
@@ -17,7 +18,7 @@ from hf_synth.settings import StudentConfig
 from hf_synth.stages import open_scratch
 from hf_synth.student import predict
 from hf_synth.tasks import load_task
-from hf_synth.train import train_student
+from hf_synth.train import check_training, train_student
 from hf_synth.trainers.weighted import WeightedTrainer
 
 
@@ -236,6 +237,16 @@ def test_the_metric_loads_by_path():
 
     metric = evaluate.load(classification.__file__)
     assert metric.compute(predictions=[0, 1], references=[0, 0], labels=["a", "b"])["accuracy"] == 0.5
+
+
+def test_more_tokens_than_the_student_reads_are_refused(student_folder, tmp_path):
+    shutil.copytree(student_folder, tmp_path / "short")
+    tokenizer = AutoTokenizer.from_pretrained(student_folder)
+    tokenizer.model_max_length = 128
+    tokenizer.save_pretrained(tmp_path / "short")
+    check_training(config_of(tmp_path / "short", max_length=128), load_task("sst2"))
+    with pytest.raises(InputError, match="`max_length: 129`: '.*short' reads 128 tokens at most"):
+        check_training(config_of(tmp_path / "short", max_length=129), load_task("sst2"))
 
 
 def test_a_model_of_other_labels_is_refused():
