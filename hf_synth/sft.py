@@ -131,6 +131,7 @@ def _train(
         **told,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
+        "scored_rows": len(trainer.judged or ()),
         **kept(trainer, parses.metric),
         "seconds": round(outcome.metrics["train_runtime"], 1),
         "denoised": None,

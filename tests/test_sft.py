@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_synth import sft
 from hf_synth.errors import InputError
 from hf_synth.learners import parses
 from hf_synth.settings import StudentConfig
@@ -52,6 +53,12 @@ def test_a_student_learns_to_write_parses_and_is_saved_whole(trained):
     said = parses.predict(folder, rows, TASK, max_length=64, batch_size=2)
     assert said == rows["semantic_parse"][:]
     assert parses.score(TASK, said, rows["semantic_parse"][:])["exact_match"] == 1.0
+
+
+def test_the_rows_that_are_scored_are_told(causal_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "JUDGED", 5)
+    facts = train_writer(data_of(), TASK, config_of(causal_folder, num_train_epochs=1), tmp_path / "model", seed=0)
+    assert (facts["validation_rows"], facts["scored_rows"]) == (8, 5)
 
 
 def test_what_was_trained_before_is_not_trained_again(trained, causal_folder, monkeypatch):
