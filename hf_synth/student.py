@@ -49,7 +49,7 @@ def load_student(
     source: Source = resolve(config.student)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     model = AutoModelForSequenceClassification.from_pretrained(
-        source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
+        source.path, num_labels=len(names), ignore_mismatched_sizes=True, dtype=torch.float32, **labels
     )
     model.config.problem_type = None  # how labels were read that it may have had before
     if hasattr(model.config, "threshold"):

@@ -5,8 +5,15 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
-from transformers import AutoConfig, AutoModelForTokenClassification, pipeline
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from hf_synth.baselines import dictionary, judge_baselines, prompting
 from hf_synth.bio import spans_of, tags_of
@@ -159,6 +166,16 @@ def test_how_a_student_was_read_before_it_was_trained_anew_is_forgotten(tmp_path
     train_student(DatasetDict(train=Dataset.from_dict(texts, features=features)), single, again, tmp_path / "one", 0)
     scores = pipeline("text-classification", str(tmp_path / "one"))(["a film"], top_k=None)[0]
     assert sum(found["score"] for found in scores) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("task", [TOKENS, SETS, load_task("squad")], ids=lambda task: task.kind)
+def test_small_steps_of_a_student_kept_in_half_precision_count(tmp_path, student_folder, task):
+    model = AutoModelForSequenceClassification.from_pretrained(student_folder, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path / "half")
+    AutoTokenizer.from_pretrained(student_folder).save_pretrained(tmp_path / "half")
+    model, _, _ = learner(task).load(StudentConfig(student=str(tmp_path / "half")), task, ["a", "b"], [])
+    weights = torch.cat([value.detach().flatten() for value in model.base_model.encoder.parameters()])
+    assert (weights + 1e-5 != weights)[weights.abs() < 1].all()
 
 
 def test_scores_of_entities():
