@@ -17,6 +17,7 @@ from transformers import (
 
 from hf_synth.baselines import dictionary, judge_baselines, prompting
 from hf_synth.bio import spans_of, tags_of
+from hf_synth.columns import class_names
 from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.learners import learner
@@ -166,6 +167,24 @@ def test_how_a_student_was_read_before_it_was_trained_anew_is_forgotten(tmp_path
     train_student(DatasetDict(train=Dataset.from_dict(texts, features=features)), single, again, tmp_path / "one", 0)
     scores = pipeline("text-classification", str(tmp_path / "one"))(["a film"], top_k=None)[0]
     assert sum(found["score"] for found in scores) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("task", "rows"), [(TOKENS, tagged), (SETS, labelled)], ids=["tokens", "sets"])
+def test_what_a_student_has_learnt_goes_by_the_names_of_its_labels(tmp_path, student_folder, task, rows):
+    config = StudentConfig(student=str(student_folder), **FAST)
+    train_student(DatasetDict(train=rows(96)), task, config, tmp_path / "model", 0)
+    names = class_names(rows(1).features[task.label_column])
+    texts = [["film", "plot"]] if task is SETS else [["the", "film", "was", "awful", "movie", "story"]]
+    said = {}
+    for order in (names, names[::-1]):
+        config = StudentConfig(student=str(tmp_path / "model"))
+        model, tokenizer, _ = learner(task).load(config, task, order, [])
+        inputs = tokenizer(*texts, is_split_into_words=task is TOKENS, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            logits = model.eval()(**inputs).logits
+        said[order[0]] = logits[..., [order.index(name) for name in names]]
+    one, other = said.values()
+    torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("task", [TOKENS, SETS, load_task("squad")], ids=lambda task: task.kind)

@@ -59,6 +59,7 @@ def load(
     model = AutoModelForTokenClassification.from_pretrained(
         source.path, ignore_mismatched_sizes=True, dtype=torch.float32, **labels
     )
+    student.in_order(model, source.path, names)
     return model, tokenizer, source.facts()
 
 
