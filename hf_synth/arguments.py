@@ -82,7 +82,9 @@ def training_arguments(
 
 def preparing(config: StudentConfig, **changes: Any) -> StudentConfig:
     """Return settings for a student that is trained for what it says of the rows: neither evaluated nor chosen."""
-    aside = {"eval_strategy": "no", "load_best_model_at_end": False, "metric_for_best_model": None}
+    aside: dict[str, Any] = {"eval_strategy": "no", "load_best_model_at_end": False, "metric_for_best_model": None}
+    if config.training_args.get("save_strategy") == "best":  # which it would not know
+        aside["save_strategy"] = "epoch"
     return dataclasses.replace(config, training_args={**config.training_args, **aside, **changes})
 
 

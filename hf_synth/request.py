@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .columns import class_names
 from .config import checked
 from .deidentify import Masks, deidentified
 from .denoise import DenoiseConfig
@@ -86,10 +87,12 @@ class Request:
         return told
 
     def key(self, data: DatasetDict, source: dict[str, Any]) -> str:
-        """Return what tells this training from every other: settings, starting weights, rows."""
+        """Return what tells this training from every other: settings, starting weights, rows, names of labels."""
         given = _columns(self.task, [*data.values(), *([self.real.data] if self.real else [])])
         made = self.made and dataclasses.asdict(self.made)  # defaults may change
-        return digest([self.settings(source["name"]), made, source, self.teacher and self.teacher.facts(), given])
+        names = class_names(data["train"].features[self.task.label_column])  # rows hold their numbers alone
+        told = [self.settings(source["name"]), made, source, self.teacher and self.teacher.facts()]
+        return digest([*told, names, given])
 
     def given(self, data: DatasetDict) -> dict[str, Any]:
         """Return what tells the generated rows that a model is trained on from others."""

@@ -12,13 +12,14 @@ from transformers import EarlyStoppingCallback
 from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTConfig, SFTTrainer
 
-from .arguments import training_arguments
+from .arguments import preparing, training_arguments
 from .errors import InputError
 from .generators.local.processor import best_dtype
 from .learners import parses
 from .request import Request
 from .settings import StudentConfig
-from .stages import last_checkpoint, mark, open_scratch, save, trained_before, validation_score
+from .stages import kept, last_checkpoint, mark, open_scratch, save, trained_before
+from .trainers.warmup import warmup_steps
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -43,6 +44,13 @@ class WriterTrainer(SFTTrainer):
     def __init__(self, *args: Any, judged: Dataset | None, task: Task, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.judged, self.task = judged, task
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """See `Trainer`, and `warmup_steps` for what is no warm-up."""
+        given, self.args.warmup_steps = self.args.warmup_steps, warmup_steps(self, num_training_steps)
+        schedule = super().create_scheduler(num_training_steps, optimizer)
+        self.args.warmup_steps = given
+        return schedule
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluate as Trainer does, then let the model write."""
@@ -123,9 +131,8 @@ def _train(
         **told,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
-        "metric": parses.metric,
-        "kept": "best" if args.load_best_model_at_end else "last",
-        "validation_score": validation_score(trainer, parses.metric),
+        "scored_rows": len(trainer.judged or ()),
+        **kept(trainer, parses.metric),
         "seconds": round(outcome.metrics["train_runtime"], 1),
         "denoised": None,
         "weights": None,
@@ -146,7 +153,7 @@ def sft_arguments(config: StudentConfig, output_dir: Path, seed: int, validates:
     if validates:
         ours["metric_for_best_model"] = parses.metric
     given = dataclasses.replace(config, training_args={**ours, **config.training_args})
-    args = training_arguments(given, output_dir, seed, validates)
+    args = training_arguments(given if validates else preparing(given), output_dir, seed, validates)
     settings = {field.name: getattr(args, field.name) for field in dataclasses.fields(args) if field.init}
     if "bf16" not in config.training_args and "fp16" not in config.training_args:
         settings["bf16"] = best_dtype(args.device) == torch.bfloat16  # float32 weights under autocast

@@ -194,9 +194,20 @@ def save(
     return facts
 
 
-def validation_score(trainer: Trainer, metric: str) -> float | None:
-    """Return the score, on the validation split, of the model that was kept, if it was evaluated."""
-    if trainer.args.load_best_model_at_end:
-        return trainer.state.best_metric
-    last = [log for log in trainer.state.log_history if log["step"] == trainer.state.global_step]
-    return next((log[f"eval_{metric}"] for log in last if f"eval_{metric}" in log), None)
+def kept(trainer: Trainer, metric: str) -> dict[str, Any]:
+    """Return which model was kept, by which score it was chosen, if by any, and its `metric` on the validation split.
+
+    Args:
+        trainer: Has trained it.
+        metric: What its kind is judged by; `training_args` may have chosen by another.
+    """
+    args, state = trainer.args, trainer.state
+    best = args.load_best_model_at_end and state.best_model_checkpoint is not None  # else none was evaluated in time
+    step = state.best_global_step if best else state.global_step
+    scores = [log[f"eval_{metric}"] for log in state.log_history if log["step"] == step and f"eval_{metric}" in log]
+    return {
+        "metric": metric,
+        "kept": "best" if best else "last",
+        "chosen_by": str(args.metric_for_best_model).removeprefix("eval_") if best else None,
+        "validation_score": scores[0] if scores else None,
+    }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import Linear
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from .errors import InputError
@@ -49,9 +50,31 @@ def load_student(
     source: Source = resolve(config.student)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     model = AutoModelForSequenceClassification.from_pretrained(
-        source.path, num_labels=len(names), ignore_mismatched_sizes=True, **labels
+        source.path, num_labels=len(names), ignore_mismatched_sizes=True, dtype=torch.float32, **labels
     )
+    in_order(model, source.path, names)
+    model.config.problem_type = None  # how labels were read that it may have had before
+    if hasattr(model.config, "threshold"):
+        del model.config.threshold
     return model, tokenizer, source.facts()
+
+
+def in_order(model: Any, path: str, names: Sequence[str]) -> None:
+    """Put the classes of a model's head into the order of `names`, where it has learnt these in another one.
+
+    Args:
+        model: A classifier of texts or tokens.
+        path: The folder that it comes from.
+        names: Its classes from now on.
+    """
+    before = list(AutoConfig.from_pretrained(path).id2label.values())
+    if before == list(names) or sorted(before) != sorted(names):
+        return
+    heads = [part for part in model.modules() if isinstance(part, Linear) and part.out_features == len(names)]
+    places = [before.index(name) for name in names]
+    with torch.no_grad():
+        for value in (value for head in heads[-1:] for value in head.parameters()):
+            value.copy_(value[places])
 
 
 def labels_of(model: str) -> list[str]:
@@ -63,7 +86,7 @@ def check_student(config: StudentConfig) -> None:
     """Refuse a student that cannot work, before anything is generated for it.
 
     Raises:
-        InputError: For a student that exists nowhere, or one without a padding token.
+        InputError: For a student that exists nowhere, has no padding token, or reads fewer tokens than are wanted.
     """
     if config.student == "bilstm":
         return
@@ -77,6 +100,9 @@ def check_student(config: StudentConfig) -> None:
         raise InputError(
             f"`student`: the tokenizer of {config.student!r} has no padding token; take an encoder such as BERT"
         )
+    if config.max_length > tokenizer.model_max_length:  # the first text so long, maybe a real one, would be an error
+        most = tokenizer.model_max_length
+        raise InputError(f"`max_length: {config.max_length}`: {config.student!r} reads {most} tokens at most")
 
 
 def encode(data: Dataset, tokenizer: Any, columns: Sequence[str], label: str, max_length: int) -> Dataset:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import TrainingArguments, set_seed
 
-from .arguments import training_arguments
+from .arguments import preparing, training_arguments
 from .columns import class_names
 from .denoise import check_denoise
 from .fit import learns_in_rounds, make_trainer
@@ -24,6 +24,7 @@ from .sft import train_writer
 from .stages import (
     WEIGHTS,
     judge_rows,
+    kept,
     last_checkpoint,
     learn_weights,
     learnt,
@@ -32,7 +33,6 @@ from .stages import (
     save,
     train_first,
     trained_before,
-    validation_score,
 )
 from .trainers.bilevel import BilevelTrainer
 
@@ -101,7 +101,8 @@ def train_student(
     if before := trained_before(folder, key, private):
         return before
     validates = len(data.get("validation", ())) > 0
-    args = training_arguments(config, folder.with_name(f".{folder.name}-training"), seed, validates, kind.metric)
+    scratch, wanted = folder.with_name(f".{folder.name}-training"), config if validates else preparing(config)
+    args = training_arguments(wanted, scratch, seed, validates, kind.metric)
     open_scratch(args, key)
     facts = {"key": key, **request.facts(source), **request.given(data), **mark(private)}
     return _train(request, data, model, tokenizer, args, folder, facts)
@@ -145,10 +146,8 @@ def _train(
     facts |= {
         "rows": alone + len(encoded["train"]),
         "validation_rows": len(encoded.get("validation", ())),
-        "metric": kind.metric,
         "notes": trainer.notes,
-        "kept": "best" if args.load_best_model_at_end else "last",
-        "validation_score": validation_score(trainer, kind.metric),
+        **kept(trainer, kind.metric),
         "seconds": round(before + outcome.metrics["train_runtime"], 1),
         "denoised": dropped and dropped.counts(),
         "weights": weights and {**made_by, **weights.counts()},

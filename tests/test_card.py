@@ -370,6 +370,20 @@ def test_golden(name, made):
     assert made[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 
+def test_a_models_card_says_what_chose_its_epoch():
+    card = model_card(load_task("sst2"), REPORT, {**TRAINING, "kept": "best", "chosen_by": "loss"})
+    assert "The best epoch was chosen by loss on the synthetic validation split" in card
+
+
+def test_a_models_card_says_on_how_many_rows_it_was_scored():
+    """What writes its answers is scored on some of them."""
+    training = {**TRAINING, "validation_rows": 300, "scored_rows": 200, "validation_score": 0.5}
+    chosen = model_card(load_task("sst2"), REPORT, {**training, "kept": "best"})
+    assert "by accuracy on 200 rows of the synthetic validation split (300 rows), never on real data." in chosen
+    last = model_card(load_task("sst2"), REPORT, {**training, "kept": "last"})
+    assert "(accuracy on 200 rows of the synthetic validation split of 300 rows: 0.5000)" in last
+
+
 def numbers(card, first):
     """The numbers of the row of a table that begins so."""
     line = next(line for line in card.splitlines() if line.startswith(f"| {first} |"))

@@ -5,11 +5,19 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
-from transformers import AutoModelForTokenClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from hf_synth.baselines import dictionary, judge_baselines, prompting
 from hf_synth.bio import spans_of, tags_of
+from hf_synth.columns import class_names
 from hf_synth.errors import InputError
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.learners import learner
@@ -141,6 +149,52 @@ def test_every_trainer_teaches_sets_of_labels(tmp_path, student_folder, trainer)
     saved = json.loads((tmp_path / "model" / "config.json").read_text())
     assert saved["problem_type"] == "multi_label_classification"
     assert facts["reading"] == {"threshold": saved["threshold"]}
+
+
+def test_how_a_student_was_read_before_it_was_trained_anew_is_forgotten(tmp_path, student_folder):
+    """Its old threshold would be that of labels it has not seen, and pipelines would take classes for a set."""
+    short = {**FAST, "num_train_epochs": 1}
+    rows = DatasetDict(train=labelled(32), validation=labelled(16, 1))
+    train_student(rows, SETS, StudentConfig(student=str(student_folder), **short), tmp_path / "sets", 0)
+    assert AutoConfig.from_pretrained(tmp_path / "sets").threshold != 0
+    again = StudentConfig(student=str(tmp_path / "sets"), **short)
+    train_student(DatasetDict(train=labelled(32)), SETS, again, tmp_path / "again", 0)
+    found = AutoConfig.from_pretrained(tmp_path / "again")
+    assert (found.problem_type, hasattr(found, "threshold")) == ("multi_label_classification", False)
+    single = parse_task({"name": "one", "labels": ["a", "b"], "prompt": '{label}: "'}, "one")
+    features = Features({**shape(single).features(single), "index": Value("int64")})
+    texts = {"text": ["film", "plot"] * 8, "label": [0, 1] * 8, "index": list(range(16))}
+    train_student(DatasetDict(train=Dataset.from_dict(texts, features=features)), single, again, tmp_path / "one", 0)
+    scores = pipeline("text-classification", str(tmp_path / "one"))(["a film"], top_k=None)[0]
+    assert sum(found["score"] for found in scores) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("task", "rows"), [(TOKENS, tagged), (SETS, labelled)], ids=["tokens", "sets"])
+def test_what_a_student_has_learnt_goes_by_the_names_of_its_labels(tmp_path, student_folder, task, rows):
+    config = StudentConfig(student=str(student_folder), **FAST)
+    train_student(DatasetDict(train=rows(96)), task, config, tmp_path / "model", 0)
+    names = class_names(rows(1).features[task.label_column])
+    texts = [["film", "plot"]] if task is SETS else [["the", "film", "was", "awful", "movie", "story"]]
+    said = {}
+    for order in (names, names[::-1]):
+        config = StudentConfig(student=str(tmp_path / "model"))
+        model, tokenizer, _ = learner(task).load(config, task, order, [])
+        inputs = tokenizer(*texts, is_split_into_words=task is TOKENS, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            logits = model.eval()(**inputs).logits
+        said[order[0]] = logits[..., [order.index(name) for name in names]]
+    one, other = said.values()
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("task", [TOKENS, SETS, load_task("squad")], ids=lambda task: task.kind)
+def test_small_steps_of_a_student_kept_in_half_precision_count(tmp_path, student_folder, task):
+    model = AutoModelForSequenceClassification.from_pretrained(student_folder, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path / "half")
+    AutoTokenizer.from_pretrained(student_folder).save_pretrained(tmp_path / "half")
+    model, _, _ = learner(task).load(StudentConfig(student=str(tmp_path / "half")), task, ["a", "b"], [])
+    weights = torch.cat([value.detach().flatten() for value in model.base_model.encoder.parameters()])
+    assert (weights + 1e-5 != weights)[weights.abs() < 1].all()
 
 
 def test_scores_of_entities():

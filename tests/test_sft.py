@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_synth import sft
 from hf_synth.errors import InputError
 from hf_synth.learners import parses
 from hf_synth.settings import StudentConfig
@@ -54,6 +55,12 @@ def test_a_student_learns_to_write_parses_and_is_saved_whole(trained):
     assert parses.score(TASK, said, rows["semantic_parse"][:])["exact_match"] == 1.0
 
 
+def test_the_rows_that_are_scored_are_told(causal_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "JUDGED", 5)
+    facts = train_writer(data_of(), TASK, config_of(causal_folder, num_train_epochs=1), tmp_path / "model", seed=0)
+    assert (facts["validation_rows"], facts["scored_rows"]) == (8, 5)
+
+
 def test_what_was_trained_before_is_not_trained_again(trained, causal_folder, monkeypatch):
     folder, facts = trained
     monkeypatch.setattr(WriterTrainer, "train", lambda *args, **kwargs: pytest.fail("trained again"))
@@ -99,6 +106,22 @@ def test_training_that_was_killed_goes_on(causal_folder, tmp_path, monkeypatch):
     first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / one).state_dict() for one in ("whole", "model"))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_few_rows_are_learnt_from(causal_folder, tmp_path, epochs):
+    """An epoch is one step: its warm-up would be all of it, at rate 0, and the best epoch the untrained model."""
+    config = config_of(causal_folder, num_train_epochs=epochs, train_batch_size=64)
+    facts = train_writer(data_of(), TASK, config, tmp_path / "model", seed=0)
+    assert facts["log_history"][-1]["step"] == epochs
+    before, after = (AutoModelForCausalLM.from_pretrained(one) for one in (causal_folder, tmp_path / "model"))
+    assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
+
+
+def test_without_validation_rows_nothing_is_evaluated_whatever_was_asked(causal_folder, tmp_path):
+    config = config_of(causal_folder, num_train_epochs=1, training_args={"eval_strategy": "epoch"})
+    facts = train_writer(DatasetDict(train=data_of()["train"]), TASK, config, tmp_path / "model", seed=0)
+    assert (facts["kept"], facts["validation_score"]) == ("last", None)
 
 
 def test_writing_does_not_depend_on_the_batch(trained):

@@ -1,11 +1,12 @@
 """Students: trained on the synthetic splits alone, saved whole, resumed after a kill."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_synth.arguments import refuse_trackers, training_arguments
 from hf_synth.baselines import prompting
@@ -17,7 +18,7 @@ from hf_synth.settings import StudentConfig
 from hf_synth.stages import open_scratch
 from hf_synth.student import predict
 from hf_synth.tasks import load_task
-from hf_synth.train import train_student
+from hf_synth.train import check_training, train_student
 from hf_synth.trainers.weighted import WeightedTrainer
 
 
@@ -80,6 +81,48 @@ def test_pairs_reach_both_streams(tmp_path):
     train_student(DatasetDict(train=data, validation=data.select(range(16))), task, config, tmp_path / "model", seed=0)
     labels = predict(tmp_path / "model", [["x", "x", "y", "w"], ["x", "y", "y", "z"]])
     assert labels == ["entailment", "not_entailment", "entailment", "not_entailment"]
+
+
+def test_the_untrained_model_is_not_the_best_epoch(student_folder, tmp_path):
+    """An epoch is one step, and none scores higher than chance: the first one is kept."""
+    data = data_of(48)
+    data["validation"] = data["validation"].select([0, 0])  # alike, but for their labels
+    data["validation"] = data["validation"].remove_columns("label").add_column("label", [0, 1])
+    data["validation"] = data["validation"].cast(data["train"].features)
+    facts = train_student(data, load_task("sst2"), config_of(student_folder), tmp_path / "model", seed=0)
+    assert (facts["validation_score"], facts["log_history"][-1]["step"]) == (0.5, 8)
+    before, after = (
+        AutoModelForSequenceClassification.from_pretrained(f) for f in (student_folder, tmp_path / "model")
+    )
+    assert not torch.equal(before.bert.pooler.dense.weight, after.bert.pooler.dense.weight)
+
+
+def test_the_score_told_is_an_accuracy_whatever_chose_the_epoch(student_folder, tmp_path):
+    by_loss = {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+    config = config_of(student_folder, num_train_epochs=3, training_args=by_loss)
+    facts = train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
+    best = min((log for log in facts["log_history"] if "eval_loss" in log), key=lambda log: log["eval_loss"])
+    assert (facts["kept"], facts["chosen_by"]) == ("best", "loss")
+    assert (facts["metric"], facts["validation_score"]) == ("accuracy", best["eval_accuracy"])
+
+
+def test_a_model_that_no_score_chose_is_the_last(student_folder, tmp_path):
+    config = config_of(student_folder, num_train_epochs=2, training_args={"eval_delay": 3})
+    facts = train_student(data_of(), load_task("sst2"), config, tmp_path / "model", seed=0)
+    assert (facts["kept"], facts["chosen_by"], facts["validation_score"]) == ("last", None, None)
+
+
+def test_without_validation_rows_nothing_is_evaluated_whatever_was_asked(student_folder, tmp_path):
+    data, asked = data_of(), {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    by_steps, empty = {**asked, "load_best_model_at_end": True}, {"validation": data["validation"].select([])}
+    for name, rows, args in (
+        ("none", {}, by_steps),
+        ("empty", empty, by_steps),
+        ("best", {}, {"save_strategy": "best"}),
+    ):
+        config = config_of(student_folder, num_train_epochs=1, training_args=args)
+        facts = train_student(DatasetDict(train=data["train"], **rows), load_task("sst2"), config, tmp_path / name, 0)
+        assert (facts["rows"], facts["kept"], facts["validation_score"]) == (80, "last", None)
 
 
 def test_training_that_was_killed_goes_on(student_folder, tmp_path, monkeypatch):
@@ -194,6 +237,16 @@ def test_the_metric_loads_by_path():
 
     metric = evaluate.load(classification.__file__)
     assert metric.compute(predictions=[0, 1], references=[0, 0], labels=["a", "b"])["accuracy"] == 0.5
+
+
+def test_more_tokens_than_the_student_reads_are_refused(student_folder, tmp_path):
+    shutil.copytree(student_folder, tmp_path / "short")
+    tokenizer = AutoTokenizer.from_pretrained(student_folder)
+    tokenizer.model_max_length = 128
+    tokenizer.save_pretrained(tmp_path / "short")
+    check_training(config_of(tmp_path / "short", max_length=128), load_task("sst2"))
+    with pytest.raises(InputError, match="`max_length: 129`: '.*short' reads 128 tokens at most"):
+        check_training(config_of(tmp_path / "short", max_length=129), load_task("sst2"))
 
 
 def test_a_model_of_other_labels_is_refused():

@@ -153,6 +153,16 @@ def test_learnt_weights_are_in_the_data_set_and_come_back(out, student_folder, t
     assert load(out / "dataset", "weighted")["train"]["hf_synth_weight"] == rows["hf_synth_weight"]
 
 
+def test_rounds_of_few_steps_lose_no_row(student_folder, tmp_path):
+    """The first round learns next to nothing: steps by the size of its gradient put weights at 0 for good."""
+    data = DatasetDict(train=data_of()["train"].select(range(3)))
+    config = StudentConfig(
+        str(student_folder), 2, 2e-3, train_batch_size=32, trainer="bilevel", trainer_args={"rounds": 3}
+    )
+    facts = train_student(data, SST2, config, tmp_path / "model", 0)
+    assert (facts["rows"], facts["weights"]["kept"]) == (3, 3)
+
+
 def test_denoised_rows_and_the_config_weighted_give_the_same_student(out, student_folder, tmp_path):
     denoised = {"denoise": "hard", "denoise_args": {"folds": 2, "keep": 0.75}}
     facts = train(out, student_folder, tmp_path, **denoised)
@@ -297,8 +307,11 @@ def test_every_setting_makes_another_training(student_folder, tmp_path):
     ]
     requests = [Request.of(SST2, StudentConfig(str(student_folder), **settings), 0) for settings in changed]
     weighted = DatasetDict(train=data_of()["train"].add_column("weight", [0.5, 1.5] * 40))
+    renamed = DatasetDict(
+        {name: rows.cast_column("label", ClassLabel(names=["bad", "good"])) for name, rows in data_of().items()}
+    )
     keys = {request.key(data_of(), source) for request in requests}
-    assert len(keys | {requests[0].key(weighted, source)}) == len(changed) + 1
+    assert len(keys | {requests[0].key(rows, source) for rows in (weighted, renamed)}) == len(changed) + 2
     assert requests[0].key(data_of(), source) in keys
 
 

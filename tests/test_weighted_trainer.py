@@ -36,7 +36,7 @@ def bert(head=BertForSequenceClassification):
 def make(tmp_path):
     def trainer(data, kind=WeightedTrainer, model=None, **arguments):
         settings = {"save_strategy": "no", "logging_steps": 1, "use_cpu": True, "disable_tqdm": True} | arguments
-        args = TrainingArguments(str(tmp_path), per_device_train_batch_size=6, **settings)
+        args = TrainingArguments(str(tmp_path), **{"per_device_train_batch_size": 6, **settings})
         return kind(model or bert(), args, train_dataset=data, eval_dataset=data)
 
     return trainer
@@ -82,6 +82,15 @@ def test_one_step_is_learnt_from(make):
     assert any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
 
 
+def test_a_first_epoch_of_one_step_is_learnt_from(make):
+    """It would be kept as the best where no later one scores higher."""
+    trainer = make(rows(), num_train_epochs=3, warmup_steps=0.1, learning_rate=0.5)
+    short = trainer.create_scheduler(3, torch.optim.SGD(trainer.model.parameters(), lr=0.5)).get_last_lr()
+    trainer = make(rows(), num_train_epochs=3, warmup_steps=0.1, learning_rate=0.5, per_device_train_batch_size=3)
+    longer = trainer.create_scheduler(6, torch.optim.SGD(trainer.model.parameters(), lr=0.5)).get_last_lr()
+    assert (short, longer, trainer.args.warmup_steps) == ([0.5], [0], 0.1)
+
+
 def test_a_phase_of_one_step_is_learnt_from(make):
     """Such as a visit to a few real rows: its schedule begins anew, and with it the warm-up."""
 
@@ -89,7 +98,8 @@ def test_a_phase_of_one_step_is_learnt_from(make):
         def phases(self, steps):
             return [Phase("generated", 2), Phase("real", 1)]
 
-    trainer = make(rows(), kind=Visits, max_steps=3, warmup_steps=0.1, learning_rate=0.5)
+    settings = {"max_steps": 3, "warmup_steps": 0.1, "learning_rate": 0.5, "per_device_train_batch_size": 3}
+    trainer = make(rows(), kind=Visits, **settings)
     schedule, rates = trainer.create_scheduler(3, torch.optim.SGD(trainer.model.parameters(), lr=0.5)), []
     for _ in range(3):
         rates += schedule.get_last_lr()

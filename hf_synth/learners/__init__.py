@@ -43,7 +43,9 @@ class Learner(Protocol):
     def load(
         self, config: StudentConfig, task: Task, names: Sequence[str], texts: Sequence[str]
     ) -> tuple[Any, Any, dict[str, Any]]:
-        """Return model, tokenizer and provenance facts of an untrained student.
+        """Return model, in float32, tokenizer and provenance facts of an untrained student.
+
+        Small steps are lost in half precision, in which many weights are kept.
 
         Args:
             config: Names the student.

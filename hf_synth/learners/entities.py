@@ -56,7 +56,10 @@ def load(
     if not tokenizer.is_fast:
         raise InputError(f"`student`: {config.student!r} has no fast tokenizer, which tells words from their pieces")
     labels: dict[str, Any] = {"id2label": dict(enumerate(names)), "label2id": {n: at for at, n in enumerate(names)}}
-    model = AutoModelForTokenClassification.from_pretrained(source.path, ignore_mismatched_sizes=True, **labels)
+    model = AutoModelForTokenClassification.from_pretrained(
+        source.path, ignore_mismatched_sizes=True, dtype=torch.float32, **labels
+    )
+    student.in_order(model, source.path, names)
     return model, tokenizer, source.facts()
 
 

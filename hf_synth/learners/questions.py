@@ -89,7 +89,9 @@ def load(
     source = resolve(config.student)
     tokenizer = AutoTokenizer.from_pretrained(source.path)
     try:
-        model = AutoModelForQuestionAnswering.from_pretrained(source.path, num_labels=2, ignore_mismatched_sizes=True)
+        model = AutoModelForQuestionAnswering.from_pretrained(
+            source.path, num_labels=2, ignore_mismatched_sizes=True, dtype=torch.float32
+        )
     except ValueError as error:
         why = reason_of(error)
         raise InputError(f"`student`: {config.student!r} cannot answer questions: {why}") from None

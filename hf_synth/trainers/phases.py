@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, get_scheduler
 
 from hf_synth.errors import InputError
+from hf_synth.trainers.warmup import warmup_steps
 from hf_synth.trainers.weighted import WeightedTrainer
 
 
@@ -69,7 +70,7 @@ class PhasedTrainer(WeightedTrainer):
             shape = get_scheduler(
                 self.args.lr_scheduler_type,
                 torch.optim.SGD([torch.zeros(1)], lr=self.args.learning_rate),
-                num_warmup_steps=self.args.get_warmup_steps(phase.steps) if phase.steps > 1 else 0,
+                num_warmup_steps=warmup_steps(self, phase.steps),
                 num_training_steps=phase.steps,
                 scheduler_specific_kwargs=cast(Any, self.args.lr_scheduler_kwargs),
             )

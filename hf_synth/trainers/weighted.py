@@ -18,6 +18,7 @@ from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
 from hf_synth.trainers.rows import check_labels, classes_of, labels_of, numbers
 from hf_synth.trainers.spans import SpanLogits, best_spans
+from hf_synth.trainers.warmup import warmup_steps
 
 SIDE_STATE = "side_state.pt"
 
@@ -101,10 +102,11 @@ class WeightedTrainer(Trainer):
         return self._train_batch_size * self.args.gradient_accumulation_steps * ranks
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """See `Trainer`; of one step, a warm-up that is a share would be all, and its rate 0."""
-        if num_training_steps == 1 and self.args.warmup_steps < 1:
-            self.args.warmup_steps = 0
-        return super().create_scheduler(num_training_steps, optimizer)
+        """See `Trainer`, and `warmup_steps` for what is no warm-up."""
+        given, self.args.warmup_steps = self.args.warmup_steps, warmup_steps(self, num_training_steps)
+        schedule = super().create_scheduler(num_training_steps, optimizer)
+        self.args.warmup_steps = given
+        return schedule
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take one step as Trainer does, and refuse to go on from a loss that is not a number.

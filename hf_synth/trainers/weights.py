@@ -13,6 +13,7 @@ from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
 
 Feature = Literal["loss", "margin", "label", "embedding"]
+LARGEST = 10.0  # root mean square of a round's gradient, the first round's being 1
 
 
 class ExampleWeights(nn.Module):
@@ -69,7 +70,10 @@ def follow(rule: nn.Module, at: Tensor, features: Tensor | None, derivatives: Te
 
 
 def scale_gradient(rule: nn.Module, size: Tensor) -> Tensor:
-    """Divide the gradient of a rule by `size`, or by its root mean square where that is 0; return what it was.
+    """Divide the gradient of a rule by `size`, or by its root mean square where that is 0; return by what it was.
+
+    It is divided by more where it would be over `LARGEST`: a first round that was too short to learn has next to no
+    gradient, and steps by its measure would put all weights at 0 or 1 for good.
 
     Raises:
         InputError: If it is zero or no number, so that no weight can move.
@@ -78,7 +82,7 @@ def scale_gradient(rule: nn.Module, size: Tensor) -> Tensor:
     own = torch.cat([gradient.flatten() for gradient in gradients]).square().mean().sqrt()
     if not torch.isfinite(own) or own == 0:
         raise InputError(f"the gradient of the weights is {own.item()}: the outer loss does not depend on them")
-    size = own if size == 0 else size
+    size = own if size == 0 else torch.maximum(size, own / LARGEST)
     for gradient in gradients:
         gradient.div_(size)
     return size
