@@ -178,9 +178,8 @@ def readable() -> Iterator[None]:
         if isinstance(error, OSError):
             raise
         reason = error.__cause__ or error
-        if isinstance(reason, OverflowError):  # "Python int too large to convert to C long"
-            raise ValueError("a whole number has more than 64 bits") from error
-        raise ValueError(str(reason) or type(reason).__name__) from error
+        said = "a whole number has more than 64 bits" if isinstance(reason, OverflowError) else str(reason)
+        raise ValueError(said or type(reason).__name__) from error
 
 
 def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: str) -> RealRows:
