@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from .run import Run
 
 PLAIN_EVERY = 15.0  # seconds between lines where the output is not a terminal
+CROWDED, CROWDED_AFTER = 0.6, 15.0  # share of the time of all threads that they use at least; seconds until a look
 ROW_BYTES = 700  # on disk per kept row, journal and Parquet together (measured on sst2)
 
 
@@ -31,9 +34,10 @@ class Watch:
         console: Where to print.
         folder: On whose disk room is looked up.
         num_rows: Rows wanted in the end.
+        threads: Of the model, where this process computes on a CPU.
     """
 
-    def __init__(self, console: Console, folder: Path, num_rows: int):
+    def __init__(self, console: Console, folder: Path, num_rows: int, threads: int = 1):
         self.console, self.folder, self.num_rows = console, folder, num_rows
         self.progress = Progress(
             BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
@@ -41,6 +45,11 @@ class Watch:
         self._bar = self.progress.add_task("", total=1.0)
         self._next = 0.0
         self._probed = False
+        self._began = time.monotonic(), time.process_time()
+        self._timer = threading.Timer(CROWDED_AFTER, self._crowded, [threads])
+        self._timer.daemon = True
+        if threads > 1:
+            self._timer.start()
 
     def __call__(self, run: Run, stage: str) -> None:
         """Show the state of a run."""
@@ -69,6 +78,16 @@ class Watch:
         if self.console.is_terminal:
             self.progress.start()
 
+    def _crowded(self, threads: int) -> None:
+        """Say that threads mostly wait: each step ends with the last of them, so one without a core holds up all."""
+        began, used = self._began
+        share = (time.process_time() - used) / (time.monotonic() - began) / threads
+        if share < CROWDED and os.getloadavg()[0] > (os.cpu_count() or 1):
+            self.console.print(
+                f"other work takes the cores: {threads} threads, which wait for one another, got {share:.0%} of them; "
+                "stopped and begun again with OMP_NUM_THREADS=1 before the command this may be several times faster"
+            )
+
     def _show(self, line: str, share: float) -> None:
         if self.console.is_terminal:
             self.progress.update(self._bar, description=line, completed=share)
@@ -78,5 +97,6 @@ class Watch:
 
     def close(self) -> None:
         """Take the progress off the screen."""
+        self._timer.cancel()
         if self.console.is_terminal:
             self.progress.stop()

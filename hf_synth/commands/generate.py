@@ -99,7 +99,9 @@ def generate(
     plan: Plan, generator: Generator, folder: Path, output: OutputConfig, ranks: Ranks = ALONE
 ) -> dict[str, Any]:
     """Generate into `folder/dataset`, whose lock is held, and return the recorded facts (on rank 0)."""
-    watch = Watch(console, folder, plan.config.num_rows)
+    source = generator.source
+    threads = source.get("threads", 1) if source.get("device") == "cpu" and "engine" not in source else 1
+    watch = Watch(console, folder, plan.config.num_rows, threads)
     few = plan.config.num_rows < len(plan.task.cells)
     if ranks.rank == 0 and few:
         console.print(f"{len(plan.task.cells)} labels, and `num_rows: {plan.config.num_rows}`: some will have no row")
