@@ -1,6 +1,12 @@
-"""What of a text can be kept: everything but halves of characters and NUL."""
+"""What of a text can be kept, everything but halves of characters and NUL, and how long it is."""
 
 from __future__ import annotations
+
+import re
+
+# Scripts that are written without spaces (Thai, Japanese, Chinese) count by characters.
+UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def storable(text: str) -> str:
@@ -13,3 +19,12 @@ def storable(text: str) -> str:
     ('fine ', '😀')
     """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore").replace("\0", "")
+
+
+def length(text: str) -> int:
+    """Return how many words a text has, of scripts without spaces how many characters.
+
+    >>> length("a fine film"), length("这部电影很好")
+    (3, 6)
+    """
+    return sum(len(_UNSPACED.findall(part)) or 1 for part in text.split())

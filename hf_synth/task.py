@@ -48,7 +48,7 @@ class Task:
         opening: See `Opening`.
         stop: Strings that end a text.
         ending: Appended after the stop string; a text that did not stop is then refused (questions end with `?`).
-        min_words: Shortest text kept, in words.
+        min_words: Shortest text kept, in words; of scripts without spaces (Chinese, Japanese, Thai) in characters.
         max_new_tokens: Token limit of a text.
         debias: Steer away from the other labels' prompts; `None` is yes for pairs and no otherwise.
         chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
