@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Scripts that are written without spaces (Thai, Japanese, Chinese) count by characters.
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
+# Vowel signs and accents that stand behind their letter, which `\w` leaves out: Hindi, Tamil, pointed Hebrew.
+MARKS = "".join(chr(at) for at in range(0x300, 0x1D00) if unicodedata.category(chr(at)).startswith("M"))
+JOINERS = "\u200c\u200d"  # stand within words of Persian and Hindi
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 

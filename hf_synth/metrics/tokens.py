@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..characters import UNSPACED
+from ..characters import MARKS, UNSPACED
 
 Ints = NDArray[np.int64]
-# Vowel signs and accents that stand behind their letter, which `\w` leaves out: Hindi, Tamil, pointed Hebrew.
-_MARKS = "".join(chr(at) for at in range(0x300, 0x1D00) if unicodedata.category(chr(at)).startswith("M"))
-_WORD = rf"[^\W{UNSPACED}]+(?:[{_MARKS}]+[^\W{UNSPACED}]*)*|\w"
+_WORD = rf"[^\W{UNSPACED}]+(?:[{MARKS}]+[^\W{UNSPACED}]*)*|\w"
 _WORDS = re.compile(_WORD)
 _TOKENS = re.compile(rf"{_WORD}|[^\w\s]")
 _APOSTROPHES = str.maketrans("", "", "'\u2019\u02bc`")
