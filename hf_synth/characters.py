@@ -1,4 +1,4 @@
-"""What of a text can be kept, everything but halves of characters and NUL, and how long it is."""
+"""What of a text can be kept, everything but halves of characters and NUL, how long it is, and how it begins."""
 
 from __future__ import annotations
 
@@ -32,3 +32,12 @@ def length(text: str) -> int:
     (3, 6)
     """
     return sum(len(_UNSPACED.findall(part)) or 1 for part in text.split())
+
+
+def begins(text: str, start: str) -> bool:
+    """Tell whether a text begins with words, and not with a longer one.
+
+    >>> begins("Who wrote it", "Who"), begins("Whose cat", "Who")
+    (True, False)
+    """
+    return re.match(re.escape(start) + r"(?!\w)", text) is not None

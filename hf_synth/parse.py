@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .characters import length
+from .characters import begins, length
 from .records import Completion, Example, Prompt
 from .task import Task
 
@@ -30,7 +30,7 @@ def until_stop(completion: Completion, ending: str = "", start: str = "") -> str
     if not completion.text.strip():
         return None
     text = completion.text
-    if start and not re.match(re.escape(start) + r"(?!\w)", text.lstrip()):
+    if start and not begins(text.lstrip(), start):
         text = start + text
     if completion.finish != "stop":
         if ending:
@@ -57,7 +57,7 @@ def labelled(task: Task, encode: Callable[[Any], Any] | None = None) -> Callable
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         start = prompt.attributes.get("start word", "")
-        if start and completion.text[:1].isupper() and not completion.text.startswith(start):
+        if start and completion.text[:1].isupper() and not begins(completion.text, start):
             return "other start"
         text = until_stop(completion, ending, start)
         if text is None:

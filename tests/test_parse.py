@@ -44,6 +44,7 @@ def test_the_cut(text, finish, ending, expected):
         ("I", " Is it what I want", "I Is it what I want?"),  # `Is` does not repeat `I`
         ("Can", " Canada win the game", "Can Canada win the game?"),
         ("What actor", "Who played it on the stage", "other start"),
+        ("Who", "Whose cat is that one", "other start"),  # and not `WhoWhose cat`
     ],
 )
 def test_first_words_that_stood_in_the_prompt(start, text, expected):
