@@ -72,7 +72,8 @@ def by_names(
                     free[at : at + len(words)] = [False] * len(words)
                     label = entities[name]  # a name of two labels stands under one of them in a text
                     other = rng.choice([one for one in names[label] if new.get(one, label) == label] or [name])
-                    new[other], put[at] = label, (len(words), other)
+                    new[other] = label
+                    put[at] = (len(words), other)
         text, at = [], 0
         while at < len(tokens):
             length, word = put.get(at, (1, tokens[at]))
