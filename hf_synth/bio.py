@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .characters import JOINERS, MARKS
 from .errors import InputError
 
 OUTSIDE = "O"
 Span = tuple[int, int, str]  # first token, the one after the last, label
-_TOKEN = re.compile(r"\w+|[^\w\s]")
+_TOKEN = re.compile(rf"\w[\w{MARKS}{JOINERS}]*|[^\w\s]")
 
 
 def tokens_of(text: str) -> list[str]:

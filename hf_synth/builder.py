@@ -106,10 +106,12 @@ def _decides(plan: Plan) -> dict[str, Any]:
 
 
 def _read(plan: Plan) -> list[list[Any]]:
-    """Return what tells the files that a plan reads real text from, and that lie here, from what they were before."""
-    found = [path for source in sources_of(plan) for path in (Path(source.path), *Path(source.path).rglob("*"))]
+    """Return what tells the real text that a plan reads from what it was: the files that lie here, and their names."""
+    sources, names = sources_of(plan), plan.task.reference
+    found = [path for source in sources for path in (Path(source.path), *Path(source.path).rglob("*"))]
     states = [(file, file.stat()) for file in sorted(found) if file.is_file()]
-    return [[str(file), state.st_size, state.st_mtime_ns] for file, state in states]
+    mapped = [[names.columns, names.label, names.labels, names.only]] if sources and names else []
+    return [*([str(file), state.st_size, state.st_mtime_ns] for file, state in states), *mapped]
 
 
 def build(

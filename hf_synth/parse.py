@@ -6,8 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .characters import begins, length
 from .records import Completion, Example, Prompt
 from .task import Task
+
+FULL_STOP = re.compile(r"\.(?!\w)|[。।۔]")  # in other scripts too; that of `3.5` and `example.com` ends nothing
 
 
 def until_stop(completion: Completion, ending: str = "", start: str = "") -> str | None:
@@ -27,13 +30,13 @@ def until_stop(completion: Completion, ending: str = "", start: str = "") -> str
     if not completion.text.strip():
         return None
     text = completion.text
-    if start and not re.match(re.escape(start) + r"(?!\w)", text.lstrip()):
+    if start and not begins(text.lstrip(), start):
         text = start + text
     if completion.finish != "stop":
         if ending:
             return None
         head, newline, _ = text.strip().partition("\n")
-        text = head if newline else text[: text.rfind(".") + 1]
+        text = head if newline else text[: max((stop.end() for stop in FULL_STOP.finditer(text)), default=0)]
     text = " ".join(text.split())
     return text + ending if text else None
 
@@ -54,12 +57,12 @@ def labelled(task: Task, encode: Callable[[Any], Any] | None = None) -> Callable
 
     def parse(prompt: Prompt, completion: Completion) -> Example | str:
         start = prompt.attributes.get("start word", "")
-        if start and completion.text[:1].isupper() and not completion.text.startswith(start):
+        if start and completion.text[:1].isupper() and not begins(completion.text, start):
             return "other start"
         text = until_stop(completion, ending, start)
         if text is None:
             return "unfinished"
-        if text.count(" ") + 1 < task.min_words:
+        if length(text) < task.min_words:
             return "short"
         if text == prompt.attributes.get("opening") or _bare(text) in examples:
             return "echo"
@@ -81,7 +84,7 @@ def unlabelled(min_words: int = 1) -> Callable[[Prompt, Completion], Example | s
         text = until_stop(completion)
         if text is None:
             return "unfinished"
-        if text.count(" ") + 1 < min_words:
+        if length(text) < min_words:
             return "short"
         return Example({"text": text}, None, None, prompt, completion.logprob)
 

@@ -17,11 +17,11 @@ from .task import Task
 
 def first_queries(task: Task) -> dict[str, str]:
     """Return query -> label: the task's queries, of a label that has none its verbalizers, else its words."""
+    return {query: label for label in task.labels for query in _own(task, label)}
 
-    def own(label: str) -> tuple[str, ...]:
-        return task.queries.get(label) or task.words.get(label) or (task.labels[label],)
 
-    return {query: label for label in task.labels for query in own(label)}
+def _own(task: Task, label: str) -> tuple[str, ...]:
+    return task.queries.get(label) or task.words.get(label) or (task.labels[label],)
 
 
 def expanded_queries(task: Task, examples: Iterable[Example], words: int) -> dict[str, str]:
@@ -82,6 +82,10 @@ def check_retrieval(task: Task, config: RetrievalConfig, hits: int) -> None:
     Raises:
         InputError: If they cannot work.
     """
+    known = first_queries(task)
+    for label in task.labels:
+        if shared := [query for query in _own(task, label) if known[query] != label]:
+            raise InputError(f"`queries`: {shared[0]!r} is looked for as {label!r} and as {known[shared[0]]!r}")
     depth = config.how(0)["index"]["depth"]
     if hits > depth:
         raise InputError(f"`index.depth` is {depth}, and {hits} passages of a query are asked for: raise it")

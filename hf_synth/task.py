@@ -48,7 +48,7 @@ class Task:
         opening: See `Opening`.
         stop: Strings that end a text.
         ending: Appended after the stop string; a text that did not stop is then refused (questions end with `?`).
-        min_words: Shortest text kept, in words.
+        min_words: Shortest text kept, in words; of scripts without spaces (Chinese, Japanese, Thai) in characters.
         max_new_tokens: Token limit of a text.
         debias: Steer away from the other labels' prompts; `None` is yes for pairs and no otherwise.
         chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
@@ -180,6 +180,11 @@ class Task:
         names = [*self.columns, self.label_column]
         if len(set(names)) < len(names) or set(names) & {*RESERVED, ""}:
             raise InputError(f"columns need names of their own, none of {', '.join(sorted(RESERVED))}; got {names!r}")
+        own = {"label": True, "word": self.words or self.marks, "opening": self.marks, "start word": self.marks}
+        own |= dict.fromkeys(("answer", "sentence", "cloze"), self.kind == "qa")
+        for name in (*self.columns[:-1], *self.marks):
+            if own.get(name):  # it would stand in that one's place, and no prompt tell the label
+                raise InputError(f"{name!r} means something else in prompts: call the column or mark otherwise")
 
     def _check_empty(self) -> None:
         """Refuse texts without a label where each has one, and a label that would be taken for having none."""

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .bio import places
+from .characters import JOINERS, MARKS
 
 INTENT, SLOT = "IN:", "SL:"
 DEEPEST = 100  # levels; those of people have a handful, and Python recurses into no thousand
 NAME = re.compile(r"(IN|SL):[A-Z0-9_]+\Z")
 # Each mark is a token of its own, as in `don ' t` and `9 : 30`; a number stands apart from its `am` or `pm`.
-TOKEN = re.compile(r"\d+(?=[ap]m\b)|[^\W_]+|[^\w\s]|_", re.IGNORECASE)
+TOKEN = re.compile(rf"\d+(?=[ap]m\b)|[^\W_](?:[^\W_]|[{MARKS}{JOINERS}])*|[^\w\s]|_", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,19 +64,23 @@ def by_names(
     for prompt in prompts:
         tokens = shots[int(prompt.attributes[SEED])].text.split()
         entities, free, put = json.loads(prompt.attributes["entities"]), [True] * len(tokens), {}
+        new: dict[str, str] = {}
         for name in sorted(entities, key=len, reverse=True):
             words = name.split()
             for at in named(tokens, words):
                 if all(free[at : at + len(words)]):
                     free[at : at + len(words)] = [False] * len(words)
-                    put[at] = (len(words), rng.choice(names[entities[name]]), entities[name])
+                    label = entities[name]  # a name of two labels stands under one of them in a text
+                    other = rng.choice([one for one in names[label] if new.get(one, label) == label] or [name])
+                    new[other] = label
+                    put[at] = (len(words), other)
         text, at = [], 0
         while at < len(tokens):
-            length, word, _ = put.get(at, (1, tokens[at], ""))
+            length, word = put.get(at, (1, tokens[at]))
             text.append(word)
             at += length
-        new = json.dumps({word: label for _, word, label in put.values()}, ensure_ascii=False, sort_keys=True)
-        yield replace(prompt, text=" ".join(text), attributes={**prompt.attributes, "entities": new})
+        known = json.dumps(new, ensure_ascii=False, sort_keys=True)
+        yield replace(prompt, text=" ".join(text), attributes={**prompt.attributes, "entities": known})
 
 
 def by_asking(prompts: Iterable[Prompt], shots: Sequence[Shot], quote: str) -> Iterator[Prompt]:

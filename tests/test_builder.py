@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from datasets import GeneratorBasedBuilder
 
@@ -51,6 +53,25 @@ def test_other_texts_under_the_path_of_a_corpus_are_read(tmp_path):
         (tmp_path / "titles.csv").write_text(f"title\n{title}\n")
         rows = build("zerogen", generator=echo, **given)
         assert all(text.startswith(title) for text in rows["sentence"])
+
+
+def test_real_rows_whose_labels_are_mapped_otherwise_are_read_anew(tmp_path):
+    """Whoever finds the labels of the real rows swapped mends `reference`, and got the swapped rows again."""
+    again = ScriptedGenerator(
+        lambda prompt, rng: f"{'sun' if 'sun' in prompt.text else 'rain'} on day {rng.random()}", name="again"
+    )
+    days = [{"text": f"all {what} on day {at}", "label": what[0]} for what in ("sun", "rain") for at in range(3)]
+    (tmp_path / "days.jsonl").write_text("\n".join(map(json.dumps, days)))
+    task = {"name": "days", "labels": ["dry", "wet"], "prompt": 'Of a {label} day: "'}
+    given = {"how": "paraphrase", "shots": str(tmp_path / "days.jsonl"), "shots_per_class": 3, "num_rows": 8}
+    for dry, wet in (("r", "s"), ("s", "r")):
+        mapped = {**task, "reference": {"labels": {"dry": dry, "wet": wet}}}
+        rows = build("augment", task=mapped, generator=again, cache_dir=str(tmp_path), **given)
+        told = {
+            (text.split()[0][0], rows.features["label"].int2str(at))
+            for text, at in zip(rows["text"], rows["label"], strict=True)
+        }
+        assert told == {(dry, "dry"), (wet, "wet")}
 
 
 def test_splits_and_other_weights(generator, tmp_path):

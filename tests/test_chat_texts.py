@@ -51,6 +51,9 @@ def test_an_opened_answer_comes_without_its_opening_and_quotes(prompt, reply, te
         ("Who wrote it?", "Who wrote it?"),
         ("wrote it?", " wrote it?"),
         ('"wrote it?"', " wrote it?"),
+        ("2 men wrote it?", " 2 men wrote it?"),
+        ("كتب هذا؟", " كتب هذا؟"),  # of a script without capitals
+        ("写的?", "写的?"),
         ("Which man wrote it?", "Which man wrote it?"),  # the parser refuses what begins anew
     ],
 )

@@ -186,6 +186,9 @@ def test_the_longest_name_is_read_first():
     ]
     task = parse_task({"name": "t", "labels": {"a": "sport", "b": "sport of kings"}, "prompt": "{label}"}, "t")
     assert [read(task, answer) for answer in ("Sport.", "the sport of kings, or sport")] == ["a", "b"]
+    # A label's number is no answer where it stands in the words of another: one star was read as two.
+    task = parse_task({"name": "t", "labels": {0: "1 star", 1: "2 stars", 7: "bad"}, "prompt": "{label}"}, "t")
+    assert [read(task, answer) for answer in ("1", "2 stars", "1 star", "7")] == ["unreadable", "1", "0", "7"]
 
 
 def judge(folder, names):
@@ -295,6 +298,10 @@ def test_a_generator_that_tells_no_likelihoods_is_refused_before_anything_runs(t
         ({"consistency_model": "x"}, "`consistency_model` belongs to `consistency: classifier` or `nli`; got none"),
         ({"consistency": "round_trip", "min_confidence": 0.6}, "`min_confidence` needs a judge with probabilities"),
         ({"min_confidence": 0.6}, "`min_confidence` needs a judge with probabilities: .*; got none"),
+        (
+            {"consistency": "round_trip", "task": {"name": "t", "labels": ["US", "us"], "prompt": "{label}"}},
+            r"two labels have the same words: \['US', 'us'\]",
+        ),
         ({"calibrate": True}, "`calibrate` belongs to `consistency: self`; got none"),
         ({"consistency": "classifier", "consistency_model": "JUDGE"}, r"\['no', 'yes'\], those of sst2 \['negative'"),
         ({"consistency": "nli", "consistency_model": "JUDGE"}, r"none of the labels of .* is `entailment`: \['no'"),

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import word_tokenizer
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import WordLevel
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    PreTrainedTokenizerFast,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -18,11 +21,12 @@ from transformers.generation.logits_process import MinPLogitsWarper
 from hf_synth.errors import InputError
 from hf_synth.generators.local import LocalGenerator
 from hf_synth.generators.local.agree import rows_agree
-from hf_synth.generators.local.decode import Draw
+from hf_synth.generators.local.decode import Draw, Stops, _Row
 from hf_synth.generators.local.prefixes import shared_length, shared_prefixes
 from hf_synth.generators.local.rows import RowForward
 from hf_synth.generators.local.sample import BLOCK, TRIES, Repetition, Sampler, contrast, steer_away, streams
 from hf_synth.generators.local.score import score_tokens
+from hf_synth.parse import until_stop
 from hf_synth.records import Prompt
 
 
@@ -147,6 +151,24 @@ def test_stop_strings_end_a_text_where_they_stand(causal):
 def test_a_stop_string_of_several_tokens_is_seen(causal):
     done = causal.complete(prompts(200), seed=0, batch_size=64, max_new_tokens=30, stop=("the film", "."))
     assert all("the film" not in c.text and "." not in c.text for c in done)
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_a_word_that_follows_first_words_is_no_part_of_them(strips):
+    """Decoders like Llama 2's take the space before a text's first word away: `Themovie`, where `The movie` was."""
+    words = {"<unk>": 0, "</s>": 1, "▁movie": 2, "▁was": 3, "▁fine": 4, '"': 5, "y": 6}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    ends = [decoders.Strip(" ", 1, 0)] if strips else []
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), *ends])
+    stops = Stops(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"), ('"',), [1])
+    for tokens, text in (
+        ([2, 3, 4, 5], "The movie was fine"),
+        ([2, 3, 4, 1], "The movie was fine"),
+        ([6, 4, 5], "They fine"),
+    ):
+        row = _Row(0, tokens)
+        stops.check(row, 9)
+        assert until_stop(row.completion(), start="The") == text
 
 
 def test_logprob_is_that_of_the_unmodified_model(causal):

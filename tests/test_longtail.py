@@ -11,6 +11,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from hf_synth.audit.learnt import learnt_of, write_local
+from hf_synth.builder import plan_of
 from hf_synth.config import checked
 from hf_synth.errors import InputError
 from hf_synth.filters.consistency import Consistent, Judge, RoundTrip
@@ -219,6 +220,21 @@ def test_most_rows_go_where_few_real_ones_are(seen, tmp_path, student_folder):
     assert facts["sources"][0]["path"] == "seen"
     card = (tmp_path / "out/dataset/README.md").read_text()
     assert "Prompts quote real rows of seen" in card
+
+
+@pytest.mark.parametrize("key", ["tuning_prompt", "score_prompt"])
+def test_rows_written_by_another_prompt_are_not_taken_for_these(seen, tmp_path, student_folder, key):
+    """The prompts are of these templates: other ones in the same folder were taken for the same settings."""
+    task = {"name": "films", "labels": NAMES, "columns": ["sentence"], "prompt": 'One {label}: "'}
+    given = {"method": "longtail", "seen_rows": seen, "first_round": 8, "num_rows": 4, "planner": str(student_folder)}
+
+    def made(**own):
+        plan = plan_of({"task": {**task, **own}, **given}, "here")
+        return produce(plan, writer(), tmp_path / "out", lambda work, told: told["fingerprint"])
+
+    assert made() == made()
+    with pytest.raises(InputError, match=f"`task.{key}` is None there and 'A {{label}} film: \"' here"):
+        made(**{key: 'A {label} film: "'})
 
 
 def test_allocations_differ_and_a_smaller_run_is_the_beginning(seen, tmp_path, student_folder):

@@ -23,6 +23,10 @@ PAPERS = Path(__file__).parent.parent / "recipes/paper_tasks"
         ("First line\nsecond line. More", "length", "", "First line"),
         ("One. Two. Thr", "length", "", "One. Two."),
         ("never ends and never stops", "length", "", None),
+        ("They won. It cost $3.5 milli", "length", "", "They won."),  # and not `It cost $3.`
+        ("All is on www.exam", "length", "", None),
+        ("这部电影很好。演员们", "length", "", "这部电影很好。"),
+        ("फ़िल्म अच्छी है। कहा", "length", "", "फ़िल्म अच्छी है।"),
         ("", "stop", "", None),
         ("\n\n", "length", "", None),
     ],
@@ -40,12 +44,22 @@ def test_the_cut(text, finish, ending, expected):
         ("I", " Is it what I want", "I Is it what I want?"),  # `Is` does not repeat `I`
         ("Can", " Canada win the game", "Can Canada win the game?"),
         ("What actor", "Who played it on the stage", "other start"),
+        ("Who", "Whose cat is that one", "other start"),  # and not `WhoWhose cat`
     ],
 )
 def test_first_words_that_stood_in_the_prompt(start, text, expected):
     prompt = Prompt(f'A question: "{start}', cell="HUM", attributes={"start word": start})
     found = labelled(load_task("trec"))(prompt, Completion(text))
     assert (found if isinstance(found, str) else found.fields["text"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("这部电影很好", True), ("好", False), ("とても良い", True), ("so good", False)]
+)
+def test_scripts_without_spaces_are_long_enough_by_their_characters(text, kept):
+    prompt = Prompt("p", cell="negative")
+    found = labelled(replace(load_task("sst2"), min_words=3))(prompt, Completion(text))
+    assert found != "short" if kept else found == "short"
 
 
 def test_reasons():

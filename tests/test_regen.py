@@ -288,6 +288,9 @@ def test_real_test_data_and_pairs_are_refused():
     tested = dataclasses.replace(TASK, corpus=Corpus(path="x", column="text", split="test"))
     with pytest.raises(InputError, match="`corpus.split` is 'test': real test data must not condition generation"):
         method.check(tested, method.config())
+    shared = dataclasses.replace(TASK, queries={label: ("film", f"{label} film") for label in TASK.labels})
+    with pytest.raises(InputError, match="`queries`: 'film' is looked for as '.*' and as '"):  # the last had them all
+        method.check(shared, method.config())
     with pytest.raises(InputError, match="regen is for tasks of kind single"):
         method.check(load_task("rte"), method.config())
     with pytest.raises(InputError, match="scripted writes them: set `backend: corpus`"):

@@ -155,6 +155,16 @@ def test_what_cannot_be_aligned_is_dropped_with_its_reason(tmp_path, names, cell
     assert read(own(tmp_path, ENTITIES), asked_for(names, cell), text) == reason
 
 
+@pytest.mark.parametrize(
+    "words", ["फ़िल्म दिल्ली में बनी", "می\u200cخواهم به تهران بروم", "der Mu\u0308ller aus Ko\u0308ln"]
+)
+def test_words_stay_whole_at_vowel_signs_and_accents_of_their_own(tmp_path, words):
+    name = words.split()[1]
+    found = read(own(tmp_path, ENTITIES), asked_for({name: "Drug"}), words)
+    assert found.fields["tokens"] == words
+    assert found.target == tuple("B-Drug" if word == name else "O" for word in words.split())
+
+
 def test_short_names_must_be_spelt_as_they_stand(tmp_path):
     task = own(tmp_path, ENTITIES.replace("lung cancer, AS", "lung cancer, AS, Go, Go rash, tic"))
     found = read(task, asked_for({"gout": "Disease"}, "Disease"), "As gout is not AS at all.")

@@ -447,6 +447,23 @@ REFUSED = {
         ["pair task has 2 text column(s)", "['text']"],
     ),
     "pair without an opening": ({"kind": "pair", "columns": ["a", "b"]}, ["pair task needs an `opening`"]),
+    "a given column that takes the label's place": (
+        {"kind": "pair", "columns": ["label", "text"], "label_column": "is", "opening": {"prompt": 'x "'}},
+        ["'label' means something else in prompts: call the column or mark otherwise"],
+    ),
+    "a given column that takes the word's place": (
+        {
+            "kind": "pair",
+            "columns": ["word", "text"],
+            "words": {"good": "a", "bad": "b"},
+            "opening": {"prompt": 'x "'},
+        },
+        ["'word' means something else in prompts"],
+    ),
+    "a mark that would open texts": (
+        {"kind": "relation", "marks": {"start word": "@A$", "b": "@B$"}},
+        ["'start word' means something else in prompts"],
+    ),
     "texts without a label where each has one": (
         {"empty": 'No label: "'},
         ["`empty` is for tasks of kind multi_label"],

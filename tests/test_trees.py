@@ -64,6 +64,7 @@ def test_malformed_parses_have_one_reason(text, reason):
         ("my brother-in-law, on 8/1", "my brother - in - law , on 8 / 1"),
         ("the 7th, 80s and 5K", "the 7th , 80s and 5K"),
         ("already 9 : 30 am", "already 9 : 30 am"),
+        ("मुझे 5 बजे जगाओ।", "मुझे 5 बजे जगाओ ।"),  # vowel signs are no marks of their own
     ],
 )
 def test_texts_are_cut_as_topv2_cuts_them(text, tokens):

@@ -168,3 +168,15 @@ def test_a_short_name_is_replaced_where_it_is_spelt_as_it_stands():
     seed = Prompt("x", cell="Disease", attributes={"entities": json.dumps({"AS": "Disease"}), SEED: "0"})
     [made] = by_names([seed], [Shot(seed, "It is AS as before", "")], random.Random(0), {"Disease": ["gout"]})
     assert made.text == "It is gout as before"
+
+
+def test_a_name_of_two_labels_stands_under_one_of_them_in_a_text():
+    """`lithium as lithium` would be tagged twice alike, and one of them wrong."""
+    names = {"Drug": ["lithium", "aspirin"], "Metal": ["lithium", "tin"]}
+    asked = {"copper": "Metal", "ibuprofen": "Drug"}
+    seed = Prompt("x", cell="Drug", attributes={"entities": json.dumps(asked), SEED: "0"})
+    seeds = [seed] * 50
+    for made in by_names(seeds, [Shot(seed, "he took ibuprofen from copper", "")], random.Random(0), names):
+        _, _, drug, _, metal = made.text.split()
+        assert drug != metal
+        assert json.loads(made.attributes["entities"]) == {drug: "Drug", metal: "Metal"}

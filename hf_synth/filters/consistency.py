@@ -46,6 +46,8 @@ def check_consistency(task: Task, config: SynthConfig) -> None:
     if how == "none":
         return
     task.needs_kind(*(("single",) if how == "nli" else ("single", "pair")), what=f"`consistency: {how}`")
+    if how == "round_trip" and len({words.casefold() for words in task.labels.values()}) < len(task.labels):
+        raise InputError(f"`consistency: round_trip`: two labels have the same words: {list(task.labels.values())!r}")
     if how == "nli" and slots(config.hypothesis, "hypothesis") != ["label"]:
         raise InputError(f"`hypothesis` needs the slot {{label}} and no other; got {config.hypothesis!r}")
     if model is not None:
@@ -263,9 +265,11 @@ class RoundTrip:
 
     def __init__(self, run: Run):
         self.run = run
-        self.names: Mapping[str, str] = {
-            name.casefold(): label for label, words in run.task.labels.items() for name in (label, words)
-        }
+        # Words are what is asked for; a name counts where it is no part of another label's: `1` is none of `1 star`.
+        said = {label: words.casefold() for label, words in run.task.labels.items()}
+        parts = {label: re.findall(r"\w+", words) for label, words in said.items()}
+        own = {x.casefold(): x for x in said if not any(x.casefold() in parts[other] for other in said if other != x)}
+        self.names: Mapping[str, str] = own | {words: label for label, words in said.items()}
         longest_first = sorted(self.names, key=len, reverse=True)
         self.pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
 

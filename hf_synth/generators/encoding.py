@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -91,3 +92,14 @@ class Encoding:
         question, _, start = text.rpartition("\n") if "\n" in text else (text, "", "")
         message = [{"role": "user", "content": question}]
         return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True) + start
+
+
+def written(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Return the text of tokens that go on from a prompt, with the space before its first word.
+
+    Tokenizers like Llama 2's and T5's take that space for the one that they put in front of every text: behind `The`,
+    `▁film` and `film` would be the same.
+    """
+    text: str = tokenizer.decode(tokens, skip_special_tokens=True)
+    spaced = len(tokens) > 0 and str(tokenizer.convert_ids_to_tokens([tokens[0]])[0]).startswith("▁")
+    return f" {text}" if spaced and not text[:1].isspace() else text

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from ..errors import InputError, reason_of, unknown
 from ..records import Completion, Prompt
-from .encoding import Encoding
+from .encoding import Encoding, written
 from .local.processor import best_dtype, dtype_of, processor
 
 SEQUENCES = 256  # rows in flight at most: a chunk
@@ -192,7 +192,7 @@ class VLLMGenerator:
         tokens = list(output.token_ids)
         at_end = output.finish_reason == "stop" and tokens[-1] in self.ends
         # Decoded anew, as `LocalGenerator` does: vLLM's own text goes on from the prompt, which can add a space.
-        text: Any = self.tokenizer.decode(tokens[:-1] if at_end else tokens, skip_special_tokens=True)
+        text = written(self.tokenizer, tokens[:-1] if at_end else tokens)
         if output.finish_reason == "stop" and not at_end:
             text = text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]
         logprob = output.cumulative_logprob / len(tokens) if tokens else None  # a schema that cannot be compiled

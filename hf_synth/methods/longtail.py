@@ -106,10 +106,9 @@ METHOD = Method(
     check=check,
     quotes=True,
     template=False,
+    reads=("tuning_prompt", "score_prompt"),
     needs="real rows of each label, one or more",
-    sources=lambda task, config: (
-        [Corpus(config.seen_rows, task.generated, split=SPLIT)] if config.seen_rows is not None else []
-    ),
+    sources=lambda task, config: [Corpus(config.seen_rows, task.generated, split=SPLIT)] if config.seen_rows else [],
     defaults=lambda task, given: {"real_rows": given["seen_rows"]} if given.get("seen_rows") else {},
     cost="one completion a row, behind four real rows; an embedding a row each round",
     differs=(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..characters import MARKS, UNSPACED
+
 Ints = NDArray[np.int64]
-# Scripts that are written without spaces (Thai, Japanese, Chinese) count by characters.
-_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"
-# Vowel signs and accents that stand behind their letter, which `\w` leaves out: Hindi, Tamil, pointed Hebrew.
-_MARKS = "".join(chr(at) for at in range(0x300, 0x1D00) if unicodedata.category(chr(at)).startswith("M"))
-_WORD = rf"[^\W{_UNSPACED}]+(?:[{_MARKS}]+[^\W{_UNSPACED}]*)*|\w"
+_WORD = rf"[^\W{UNSPACED}]+(?:[{MARKS}]+[^\W{UNSPACED}]*)*|\w"
 _WORDS = re.compile(_WORD)
 _TOKENS = re.compile(rf"{_WORD}|[^\w\s]")
 _APOSTROPHES = str.maketrans("", "", "'\u2019\u02bc`")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ...characters import storable
+from ...characters import UNSPACED, begins, storable
 from ...records import Completion, Prompt
 from .schema import Schema, mend
 
@@ -80,7 +81,8 @@ def bare(text: str, prompt: Prompt, settings: Settings) -> tuple[str, tuple[str,
     """
     if start := prompt.attributes.get("start word", ""):
         reply = text.strip().removeprefix(settings.opening(prompt).strip().removesuffix(start)).lstrip('"')
-        return reply if reply.startswith(start) or not reply[:1].islower() else f" {reply}", settings.stop
+        goes_on = reply[:1].isalnum() and not reply[:1].isupper() and not re.match(f"[{UNSPACED}]", reply)
+        return f" {reply}" if goes_on and not begins(reply, start) else reply, settings.stop
     opening, reply = settings.opening(prompt).strip(), text.strip()
     quoted = prompt.text.rstrip()[-1:] in QUOTES
     begun = opening if opening and reply.startswith(opening) else reply[:1] if quoted and reply[:1] in QUOTES else ""

@@ -12,6 +12,7 @@ import torch
 
 from ...errors import InputError
 from ...records import Completion
+from ..encoding import written
 from .forward import Forward
 from .sample import Repetition, Sampler, contrast, steer_away, wide
 
@@ -47,14 +48,14 @@ class Stops:
         """Note on the row whether its newest token ended it; its text is set when it did."""
         newest = row.tokens[-1]
         if newest in self.end_tokens:
-            row.text, row.finish = self.tokenizer.decode(row.tokens[:-1], skip_special_tokens=True), "stop"
+            row.text, row.finish = written(self.tokenizer, row.tokens[:-1]), "stop"
         elif newest in self.candidates:
-            text = self.tokenizer.decode(row.tokens, skip_special_tokens=True)
+            text = written(self.tokenizer, row.tokens)
             cuts = [at for at in (text.find(s) for s in self.stop) if at >= 0]
             if cuts:
                 row.text, row.finish = text[: min(cuts)], "stop"
         if not row.finish and len(row.tokens) == limit:
-            row.text, row.finish = self.tokenizer.decode(row.tokens, skip_special_tokens=True), "length"
+            row.text, row.finish = written(self.tokenizer, row.tokens), "length"
 
 
 @dataclass(frozen=True)
