@@ -166,10 +166,10 @@ def readable() -> Iterator[None]:
 
     try:
         yield
-    except StopIteration:
-        raise ValueError("a file holds no rows") from None
-    except ValueError as error:
-        if "corresponds to no data" not in str(error):
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 (byte {error.object[error.start]:#x}); save it as UTF-8") from None
+    except (StopIteration, ValueError) as error:
+        if isinstance(error, ValueError) and "corresponds to no data" not in str(error):
             raise
         raise ValueError("a file holds no rows") from None
     except RuntimeError as error:  # of a loading script, which datasets no longer runs

@@ -133,6 +133,15 @@ def test_labels_that_texts_do_not_tell_are_not_judged(clean):
     assert "cannot judge" in found["reason"]
 
 
+def test_labels_of_few_rows_are_ranked_and_not_judged(clean):
+    texts, labels = clean
+    labels[:30] = (labels[:30] + 1) % 3
+    found = judged(texts[:90], labels[:90])["wrong labels"]
+    assert found["verdict"] == "skipped"
+    assert "cannot judge so few labels" in found["reason"]
+    assert found["rows"]
+
+
 def test_swapped_class_names_are_named(clean):
     found = judged(*clean, names=["travel", "cooking", "music"])["class names"]
     assert found["verdict"] == "bad"

@@ -368,6 +368,13 @@ def test_a_reference_of_train_rows_alone_has_no_test_split(clean):
     assert "train split" in found["reason"]
 
 
+def test_calibration_is_not_judged_where_no_real_rows_teach(clean):
+    found = judged(clean[0][:100], clean[1][:100], real=Real(REAL.test, None))["calibration"]
+    assert found["verdict"] == "skipped"
+    assert "less sure than right" in found["reason"]
+    assert found["reason"].endswith("the reference has no train split to compare with")
+
+
 def test_the_rows_that_the_oracle_is_surest_of_come_first(clean):
     texts, labels = clean
     texts[7] = " ".join(OWN["music"].split()[:12])

@@ -83,6 +83,18 @@ def test_without_a_reference_and_with_a_sample(folders, tmp_path):
             assert texts[row["row"]].startswith(row["text"].removesuffix("…"))
 
 
+def test_rows_of_a_reference_that_is_one_file_are_leaks(tmp_path):
+    own, test = rows_of(60, 0), rows_of(60, 1)
+    for name, texts in (("own", [*own.texts[:50], *test.texts[:10]]), ("test", test.texts)):
+        Dataset.from_dict({"text": texts, "label": ["a", "b"] * 30}).to_csv(tmp_path / f"{name}.csv")
+    flags = ["--reference", str(tmp_path / "test.csv"), "--encoder", "none", "--output_dir", str(tmp_path / "out")]
+    assert main(["inspect", str(tmp_path / "own.csv"), *flags]) == 0
+    verdicts = json.loads((tmp_path / "out/inspect.json").read_text())["verdicts"]
+    found = next(found for found in verdicts if found["check"] == "test rows")
+    assert (found["verdict"], found["value"]) == ("bad", 10)
+    assert "rows of the reference, word for word: drop them" in found["reason"]
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

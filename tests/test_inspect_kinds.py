@@ -172,6 +172,13 @@ def test_sets_and_parses_are_inspected_without_label_checks(kind, tmp_path):
     assert found["near-duplicates"]["verdict"] in ("good", "skipped")
 
 
+def test_a_parse_beside_its_text_and_intent_is_no_text(tmp_path):
+    texts = [f"wake me at {at} in the morning" for at in range(40)]
+    rows = {"utterance": texts, "semantic_parse": [f"[IN:X [SL:Y {text} ] ]" for text in texts], "intent": ["X"] * 40}
+    report = inspected(saved(tmp_path / "own", train=Dataset.from_dict(rows)), tmp_path / "out")
+    assert report["dataset"]["text_columns"] == ["utterance"]
+
+
 def judged(verdicts):
     return {found.check: found.verdict for found in verdicts}
 

@@ -1,6 +1,7 @@
 """Near-duplicates: planted ones are found, distinct texts are left alone, groups are what all pairs say."""
 
 import random
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -87,6 +88,11 @@ def test_rate_is_what_leaving_one_of_each_group_would_drop():
 
 def test_texts_without_words_are_compared_as_they_stand():
     assert by_words(["!!", "!!", "??", ""])[1].tolist() == [0, 0, 2, 3]
+
+
+def test_an_accent_that_stands_behind_its_letter_makes_no_other_text():
+    one = "Le café de la gare est très agréable"
+    assert by_words([one, normalize("NFD", one), "Le cafe de la gare"])[0].tolist() == [0, 0, 2]
 
 
 def test_what_cannot_be_measured_is_refused():

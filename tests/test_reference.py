@@ -400,3 +400,9 @@ def test_a_line_of_more_cells_than_columns_is_named(tmp_path):
     assert len(load_corpus(Corpus(str(tmp_path / "notes.csv"), "text"))) == 2
     (tmp_path / "notes.csv").write_text("text,label\n1,Good,pos\n2,Bad,neg\n")  # as R writes names of rows
     assert load_corpus(Corpus(str(tmp_path / "notes.csv"), "text"))["text"][:] == ["Good", "Bad"]
+
+
+def test_a_file_in_another_encoding_is_a_sentence(tmp_path):
+    (tmp_path / "notes.csv").write_bytes("text\nUn café\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"it is not UTF-8 \(byte 0xe9\); save it as UTF-8"):
+        load_corpus(Corpus(str(tmp_path / "notes.csv"), "text"))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "ner_tags", "label_text")
 NO_TEXTS = {*PROVENANCE, "id", "idx", "guid", "uuid", "url", "source", "split", "label_text"}
+PARSE = "[IN:"  # begins every parse of TOP's kind
 LOOKED_AT = 200  # rows by which a text column is told from names and codes
 
 
@@ -59,7 +60,10 @@ def label_column_if_any(data: Dataset, given: str | None, key: str) -> str | Non
 def texts_among(data: Dataset, names: Sequence[str]) -> list[str]:
     """Return those of some columns that hold texts of several words."""
     some = data.select(range(min(len(data), LOOKED_AT)))
-    return [name for name in names if sum(" " in str(text or "").strip() for text in some[name]) * 2 >= len(some)]
+    worded = {name: [text for text in map(str, some[name]) if " " in text.strip()] for name in names}
+    # a parse beside its text (TOP's `semantic_parse`) repeats it in brackets
+    told = {name: [text for text in found if not text.startswith(PARSE)] for name, found in worded.items()}
+    return [name for name, found in told.items() if len(found) * 2 >= len(some)]
 
 
 def text_columns(data: Dataset, given: Sequence[str], label: str | None, key: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from ..metrics.sampling import drawn
 from ..models import known_as
 from ..reference import WHOLE, RealRows, load_labelled, load_real, load_reference
 from ..task import Task
-from .columns import label_column, text_columns
+from .columns import PARSE, label_column, text_columns
 from .records import Asked, Rows, Tagged
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MANY = 100  # rows; where more than half of them have a value of their own, these are no labels
 ONE = "text"  # the class of rows that do not have one label each
-PARSE = "[IN:"  # begins every parse of TOP's kind
 
 
 @dataclass(frozen=True)
@@ -239,6 +238,8 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
     wanted = own.facts["text_columns"]
     columns = wanted if all(column in next(iter(splits.values())).column_names for column in wanted) else ()
     test = load(path, "reference", ("test", "validation"), most, seed, split=split, texts=columns)
+    if Path(path).is_file() and split is None:  # a file's only split is called `train` whatever its rows are for
+        return Real(replace(test, facts=test.facts | {"split": WHOLE}), None)
     if test.facts["split"] == "train" or "train" not in splits:
         return Real(test, None)
     return Real(test, load(path, "reference", ("train",), most, seed, texts=columns))

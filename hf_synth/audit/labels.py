@@ -49,10 +49,10 @@ def suspects(own: Rows, seed: int) -> Verdict:
     }
     ranked = doubted[np.argsort(quality[doubted], kind="stable")]
     rows = [_suspect(own, int(at), names[guess[at]], float(quality[at])) for at in ranked[: limits.MOST_ROWS]]
-    if tells < limits.TELLS:
-        reason = (
-            f"a light classifier cannot judge these labels: {percent(right.mean())} right without having seen them"
-        )
+    few = len(surest) < limits.LEAST
+    if few or tells < limits.TELLS:
+        which = "so few" if few else "these"
+        reason = f"a light classifier cannot judge {which} labels: {percent(right.mean())} right without seeing them"
         return Verdict(check, "skipped", None, None, reason, rows, told, len(ranked))
     reason = (
         f"where a light classifier is surest, {percent(wrong / len(surest))} of the labels differ; "

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..metrics.near_duplicates import COSINE
 from ..metrics.overlap import SPAN, Copies, Reference, worst
+from ..reference import WHOLE
 from . import limits
 from .records import Floats, Ints, Level, Rows, Verdict, percent, share_of, skipped
 
@@ -29,9 +30,10 @@ def verbatim_test(own: Rows, copies: Copies, of: str = "", split: str = "test") 
         split: Its name: of a reference that has nothing but `train`, rows may well have been taken.
     """
     rows = _verbatim(own, copies)
-    reason = f"no row is a row of the {split} split" + of
+    where = "reference" if split == WHOLE else f"{split} split"
+    reason = f"no row is a row of the {where}" + of
     if rows:
-        reason = f"{len(rows)} of {len(own):,} rows are rows of the {split} split, word for word"
+        reason = f"{len(rows)} of {len(own):,} rows are rows of the {where}, word for word"
         reason += (
             "; whoever trains on them cannot be judged by it" if split == "train" else ": drop them before training"
         )

@@ -27,12 +27,12 @@ def tokens(text: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """Return words without case and punctuation; an apostrophe does not part a word.
+    """Return words without case and punctuation; no apostrophe parts a word, no accent is parted from its letter.
 
     >>> words("It ISN'T well-made.")
     ['it', 'isnt', 'well', 'made']
     """
-    return _WORDS.findall(text.translate(_APOSTROPHES).casefold())
+    return _WORDS.findall(unicodedata.normalize("NFC", text.translate(_APOSTROPHES).casefold()))
 
 
 def numbered(texts: Iterable[Sequence[str]]) -> tuple[Ints, Ints]:
