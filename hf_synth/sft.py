@@ -19,7 +19,7 @@ from .learners import parses
 from .request import Request
 from .settings import StudentConfig
 from .stages import kept, last_checkpoint, mark, open_scratch, save, trained_before
-from .trainers.warmup import warmup_steps
+from .trainers.warmup import WarmUp
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 JUDGED = 200  # validation rows whose parses are written each epoch
 
 
-class WriterTrainer(SFTTrainer):
+class WriterTrainer(WarmUp, SFTTrainer):
     """SFTTrainer that also judges by what the model writes: evaluation adds `eval_exact_match`.
 
     Args:
@@ -44,13 +44,6 @@ class WriterTrainer(SFTTrainer):
     def __init__(self, *args: Any, judged: Dataset | None, task: Task, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.judged, self.task = judged, task
-
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """See `Trainer`, and `warmup_steps` for what is no warm-up."""
-        given, self.args.warmup_steps = self.args.warmup_steps, warmup_steps(self, num_training_steps)
-        schedule = super().create_scheduler(num_training_steps, optimizer)
-        self.args.warmup_steps = given
-        return schedule
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluate as Trainer does, then let the model write."""

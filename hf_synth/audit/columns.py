@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..columns import class_names
 from ..errors import InputError, unknown
@@ -60,10 +60,12 @@ def label_column_if_any(data: Dataset, given: str | None, key: str) -> str | Non
 def texts_among(data: Dataset, names: Sequence[str]) -> list[str]:
     """Return those of some columns that hold texts of several words."""
     some = data.select(range(min(len(data), LOOKED_AT)))
-    worded = {name: [text for text in map(str, some[name]) if " " in text.strip()] for name in names}
-    # a parse beside its text (TOP's `semantic_parse`) repeats it in brackets
-    told = {name: [text for text in found if not text.startswith(PARSE)] for name, found in worded.items()}
-    return [name for name, found in told.items() if len(found) * 2 >= len(some)]
+    return [name for name in names if sum(map(_worded, some[name])) * 2 >= len(some)]
+
+
+def _worded(value: Any) -> bool:
+    text = str(value).strip()
+    return " " in text and not text.startswith(PARSE)  # which repeats the text beside it, in brackets
 
 
 def text_columns(data: Dataset, given: Sequence[str], label: str | None, key: str) -> list[str]:

@@ -111,14 +111,13 @@ def _calibrated(mine: Floats, theirs: Floats | None, wanted: Ints, seed: int) ->
     check = "calibration"
     own = calibration(np.exp(mine), wanted, seed=seed)
     real = None if theirs is None else calibration(np.exp(theirs), wanted, seed=seed)
-    limit = limits.MISCALIBRATED + (real["ece"] if real else 0.0)
     way = "surer" if own["confidence"] > own["accuracy"] else "less sure"
     reason = f"on real rows a classifier trained here is {way} than right by {own['ece']:.3f} (ECE)"
-    if real:
-        reason += f", one trained on real rows by {real['ece']:.3f}"
     told = {"rows": own["rows"], "seed": seed, "own": own, "reference": real}
     if real is None:  # few rows of real data as well teach a light classifier to be less sure than right
         return skipped(check, reason + "; the reference has no train split to compare with", **told)
+    reason += f", one trained on real rows by {real['ece']:.3f}"
+    limit = limits.MISCALIBRATED + real["ece"]
     verdict: Level = "look" if own["ece_interval"][0] > limit else "good"
     return Verdict(check, verdict, own["ece"], limit, reason, (), told)
 

@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, get_scheduler
 
 from hf_synth.errors import InputError
-from hf_synth.trainers.warmup import warmup_steps
 from hf_synth.trainers.weighted import WeightedTrainer
 
 
@@ -70,7 +69,7 @@ class PhasedTrainer(WeightedTrainer):
             shape = get_scheduler(
                 self.args.lr_scheduler_type,
                 torch.optim.SGD([torch.zeros(1)], lr=self.args.learning_rate),
-                num_warmup_steps=warmup_steps(self, phase.steps),
+                num_warmup_steps=self.warmup_steps(phase.steps),
                 num_training_steps=phase.steps,
                 scheduler_specific_kwargs=cast(Any, self.args.lr_scheduler_kwargs),
             )

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 from hf_synth.errors import InputError
 from hf_synth.losses import IGNORED, example_loss
 from hf_synth.trainers.rows import check_labels, classes_of, labels_of, numbers
 from hf_synth.trainers.spans import SpanLogits, best_spans
-from hf_synth.trainers.warmup import warmup_steps
+from hf_synth.trainers.warmup import WarmUp
 
 SIDE_STATE = "side_state.pt"
 
@@ -28,7 +28,7 @@ def counted(labels: Tensor) -> Tensor:
     return (labels != IGNORED).reshape(len(labels), -1).any(-1)
 
 
-class WeightedTrainer(Trainer):
+class WeightedTrainer(WarmUp):
     """Trainer whose loss is a weighted mean over examples; subclasses say how much each example counts.
 
     The loss of an optimizer step is the *sum* of `weight * loss + regularizer` over the examples of the global batch
@@ -93,20 +93,6 @@ class WeightedTrainer(Trainer):
 
     def load_side_state(self, state: dict[str, Any]) -> None:
         """Take back, from CPU tensors, what `side_state` returned when the checkpoint was written."""
-
-    @property
-    def global_batch(self) -> int:
-        """Return how many rows an optimizer step sees on all ranks together."""
-        loading: Any = self.args.accelerator_config
-        ranks = 1 if loading.split_batches else self.args.world_size
-        return self._train_batch_size * self.args.gradient_accumulation_steps * ranks
-
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
-        """See `Trainer`, and `warmup_steps` for what is no warm-up."""
-        given, self.args.warmup_steps = self.args.warmup_steps, warmup_steps(self, num_training_steps)
-        schedule = super().create_scheduler(num_training_steps, optimizer)
-        self.args.warmup_steps = given
-        return schedule
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take one step as Trainer does, and refuse to go on from a loss that is not a number.
