@@ -31,10 +31,38 @@ from hf_synth.row_weights import Weights, choose
 from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
 from hf_synth.train import WEIGHTS, train_student
 
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder of real data, the task (or its file) that asks for rows, how many, the tokens a student reads, a model.
+
+    `corpus` is the part of the unlabelled texts where ReGen looks; first texts of pairs are real ones.
+    """
+
+    data: str
+    task: str
+    rows: int
+    max_length: int
+    corpus: str | None = None
+    model: str | None = None
+
+    @property
+    def flags(self) -> list[str]:
+        """Return the flags that say so."""
+        return ["--task", self.task, *(["--model", self.model] if self.model else [])]
+
+    @property
+    def plan(self) -> Plan:
+        """Return a plan whose task is the one read."""
+        return Plan.of(parse(self.flags, "methods", SynthConfig)[SynthConfig], backend=BackendConfig())
+
+
+PAPERS = Path(__file__).parents[1] / "paper_tasks"
 TASKS = {
-    "sst2": {"rows": 1200, "max_length": 64, "corpus": "reviews"},
-    "ag_news": {"rows": 800, "max_length": 96, "corpus": "news"},
-    "qnli": {"rows": 1200, "max_length": 128, "corpus": None},
+    "sst2": Bench("sst2", "sst2", 1200, 64, "reviews"),
+    "ag_news": Bench("ag_news", "ag_news", 800, 96, "news"),
+    "qnli": Bench("qnli", "qnli", 1200, 128),
+    "sst2-gemma": Bench("sst2", str(PAPERS / "sst2.yaml"), 1200, 64, "reviews", "google/gemma-3-270m"),
 }
 SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
 
@@ -84,9 +112,9 @@ SINGLE = {"attrprompt", "simprompt", "regen", "regen, first round"}  # write one
 
 def corpus_of(task: str, data: Path, out: Path) -> dict[str, str]:
     """Return real texts of the task's kind: a part of the unlabelled corpus, or the first texts of real pairs."""
-    domain = TASKS[task]["corpus"]
+    domain = TASKS[task].corpus
     if domain is None:
-        return {"path": str(data / task), "column": Plan.of(SynthConfig(task=task)).task.columns[0]}
+        return {"path": str(data / TASKS[task].data), "column": TASKS[task].plan.task.columns[0]}
     file = out / "corpora" / domain / "train.parquet"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +134,7 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
     (folder / "journal").mkdir(parents=True, exist_ok=True)
     if not (folder / "journal" / "chunks").exists():
         (folder / "journal" / "chunks").symlink_to(shared)
-    flags = ["--task", task, "--num_rows", str(TASKS[task]["rows"]), "--seed", str(seed)]
+    flags = [*TASKS[task].flags, "--num_rows", str(TASKS[task].rows), "--seed", str(seed)]
     if task == "qnli" or cell.method == "regen":
         flags += ["--corpus", json.dumps(corpus_of(task, data, out))]
     flags += ["--openings", "corpus"] if task == "qnli" else []
@@ -118,14 +146,15 @@ def write(task: str, cell: Cell, data: Path, out: Path, seed: int) -> Path:
 
 def student_of(task: str, method: str, trains: Sequence[str] = ()) -> StudentConfig:
     """Return the student's settings: the same for all, then the method's, then the cell's."""
-    flags = ["--task", task, "--method", method, "--max_length", str(TASKS[task]["max_length"]), *SHARED, *trains]
+    bench = TASKS[task]
+    flags = [*bench.flags, "--method", method, "--max_length", str(bench.max_length), *SHARED, *trains]
     return parse(flags, "methods", SynthConfig, StudentConfig)[StudentConfig]
 
 
 def right_of(task: str, data: Path, folder: Path, name: str, config: StudentConfig, splits, seed: int) -> dict:
     """Train a student, judge it, and return what is reported of it."""
-    plan = Plan.of(SynthConfig(task=task))
-    judge = load_reference(plan.task, str(data / task))
+    plan = TASKS[task].plan
+    judge = load_reference(plan.task, str(data / TASKS[task].data))
     started = time.perf_counter()
     facts = train_student(splits, plan.task, config, folder / name, seed)
     labels = learner(plan.task).predict(folder / name, judge.data, plan.task, config.max_length)
@@ -145,13 +174,14 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     if method == "prompting":
         return by_prompting(task, data)
     if method == "gold":
-        splits = gold_of(Plan.of(SynthConfig(task=task)).task, str(data / task), TASKS[task]["rows"], seed)
+        bench = TASKS[task]
+        splits = gold_of(bench.plan.task, str(data / bench.data), bench.rows, seed)
         folder = out / task / f"gold-seed{seed}"
         return right_of(task, data, folder, "gold", student_of(task, "zerogen"), splits, seed)
     cell = METHODS[method]
     folder = write(task, cell, data, out, seed)
     config = student_of(task, cell.learns or cell.method, cell.trains)
-    known = Plan.of(SynthConfig(task=task)).task
+    known = TASKS[task].plan.task
     splits = load_splits(folder / "dataset", known)
     if cell.keep:
         weights, _ = Weights.load(folder / "sungen" / WEIGHTS)
@@ -167,8 +197,8 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
 
 def by_prompting(task: str, data: Path) -> dict:
     """Return the generator's own labels of the test rows, calibrated; it knows no seed."""
-    plan = Plan.of(SynthConfig(task=task), backend=BackendConfig())
-    judge = load_reference(plan.task, str(data / task))
+    plan = TASKS[task].plan
+    judge = load_reference(plan.task, str(data / TASKS[task].data))
     found = prompting(open_generator(plan), {c: judge.data[c] for c in plan.task.columns}, plan.task, 64)
     real = judge.data[plan.task.label_column]
     shares = {
@@ -182,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=["sst2", "ag_news", "qnli"], choices=list(TASKS))
     parser.add_argument("--methods", nargs="+", default=["gold", "prompting", *METHODS])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--table", action="store_true", help="show what was done")
