@@ -29,6 +29,7 @@ from hf_synth.produce import Plan
 from hf_synth.reference import load_reference
 from hf_synth.row_weights import Weights, choose
 from hf_synth.settings import BackendConfig, StudentConfig, SynthConfig
+from hf_synth.task import Task
 from hf_synth.train import WEIGHTS, train_student
 
 
@@ -151,21 +152,20 @@ def student_of(task: str, method: str, trains: Sequence[str] = ()) -> StudentCon
     return parse(flags, "methods", SynthConfig, StudentConfig)[StudentConfig]
 
 
-def right_of(task: str, data: Path, folder: Path, name: str, config: StudentConfig, splits, seed: int) -> dict:
+def right_of(task: Task, real: Path, folder: Path, name: str, config: StudentConfig, splits, seed: int) -> dict:
     """Train a student, judge it, and return what is reported of it."""
-    plan = TASKS[task].plan
-    judge = load_reference(plan.task, str(data / TASKS[task].data))
+    judge = load_reference(task, str(real))
     started = time.perf_counter()
-    facts = train_student(splits, plan.task, config, folder / name, seed)
-    labels = learner(plan.task).predict(folder / name, judge.data, plan.task, config.max_length)
-    real = judge.data[plan.task.label_column]
+    facts = train_student(splits, task, config, folder / name, seed)
+    labels = learner(task).predict(folder / name, judge.data, task, config.max_length)
+    answers = judge.data[task.label_column]
     rows = concatenate_datasets([splits[part] for part in splits])
     return {
-        "right": "".join("01"[ours == theirs] for ours, theirs in zip(labels, real, strict=True)),
+        "right": "".join("01"[ours == theirs] for ours, theirs in zip(labels, answers, strict=True)),
         "rows": len(rows),
         "validation": facts["validation_score"],
         "train_seconds": round(time.perf_counter() - started, 1),
-        **diversity(rows, plan.task),
+        **diversity(rows, task),
     }
 
 
@@ -173,15 +173,14 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     """Return a method's line for one seed."""
     if method == "prompting":
         return by_prompting(task, data)
+    known, real = TASKS[task].plan.task, data / TASKS[task].data
     if method == "gold":
-        bench = TASKS[task]
-        splits = gold_of(bench.plan.task, str(data / bench.data), bench.rows, seed)
+        splits = gold_of(known, str(real), TASKS[task].rows, seed)
         folder = out / task / f"gold-seed{seed}"
-        return right_of(task, data, folder, "gold", student_of(task, "zerogen"), splits, seed)
+        return right_of(known, real, folder, "gold", student_of(task, "zerogen"), splits, seed)
     cell = METHODS[method]
     folder = write(task, cell, data, out, seed)
     config = student_of(task, cell.learns or cell.method, cell.trains)
-    known = TASKS[task].plan.task
     splits = load_splits(folder / "dataset", known)
     if cell.keep:
         weights, _ = Weights.load(folder / "sungen" / WEIGHTS)
@@ -192,7 +191,7 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
     ledger = json.loads((folder / "dataset" / "hf_synth" / "ledger.json").read_text())
     spent = {key: sum(stage[key] for stage in ledger["stages"].values()) for key in ("asked", "tokens", "seconds")}
     name = method.replace(" ", "").replace(",", "-").replace("%", "")
-    return right_of(task, data, folder, name, config, splits, seed) | spent | {"notes": ledger["notes"]}
+    return right_of(known, real, folder, name, config, splits, seed) | spent | {"notes": ledger["notes"]}
 
 
 def by_prompting(task: str, data: Path) -> dict:

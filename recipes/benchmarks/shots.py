@@ -120,14 +120,14 @@ def run_cell(task: str, method: str, data: Path, out: Path, seed: int) -> dict:
         real = load_real_rows(known, str(data / task), SHOTS, seed)
         names = load_splits(write(task, METHODS["zerogen"], data, out, seed) / "dataset", known)["train"]
         splits = DatasetDict(train=mix_in(names.select([]), real, known, -1))
-        return right_of(task, data, out / task / f"shots-seed{seed}", "student", config, splits, seed)
+        return right_of(known, data / task, out / task / f"shots-seed{seed}", "student", config, splits, seed)
     cell = METHODS[method]
     started = time.perf_counter()
     folder = write(task, cell, data, out, seed)
     seconds = time.perf_counter() - started
     splits = load_splits(folder / "dataset", known)
     config = student_of(task, data, seed, cell.trains, cell.alone)
-    found = right_of(task, data, folder, method.replace(" ", "").replace(",", "-"), config, splits, seed)
+    found = right_of(known, data / task, folder, method.replace(" ", "").replace(",", "-"), config, splits, seed)
     records = [*(out / task).glob(f"adapter-{cell.pool}-seed{seed}/adapter.json")]
     records += folder.glob("journal/once/prefixes-*/adapter.json")
     for file in records:
