@@ -44,14 +44,29 @@ def listed(slots: Mapping[str, str]) -> str:
     return enumerated([f'"{spoken(value)}"' for value in slots.values()])
 
 
-def unasked(tree: Tree, values: Values) -> bool:
-    """Tell whether a parse leaves a known value of its intent's slots, or a part of one, outside the slots it has.
+def said(intent: str, text: str, asked: Mapping[str, str], values: Values) -> dict[str, str]:
+    """Return the slots that a text fills: those asked for, and each other one of which it holds a known value.
 
-    Such a text says more than it was asked for (`remind me` where nobody asked for `me`), or a slot is longer than
-    asked (`for tomorrow` where `tomorrow` was), and its parse would be wrong.
+    So `me` is a slot of `remind me to wash the car` where `wash the car` alone was asked for. Of known values the
+    longest counts, also around the one asked for: `for tomorrow` where `tomorrow` was.
+    """
+    tokens, found = tokenised(text), dict(asked)
+    for slot, known in values_of(values, intent).items():
+        wanted = tokenised(spoken(asked[slot])) if slot in asked else []
+        spelt = {value: tokenised(spoken(value)) for value in known}
+        here = [value for value, words in spelt.items() if places(tokens, words)]
+        if fit := [value for value in here if not wanted or places(spelt[value], wanted)]:
+            found[slot] = max(fit, key=lambda value: len(spelt[value]))
+    return found
+
+
+def unasked(tree: Tree, values: Values) -> bool:
+    """Tell whether a parse leaves a number, a known value of its intent's slots, or a part of one, outside its slots.
+
+    Such a text says more than its parse (`at 8:15` where no such time is known), which would be wrong.
 
     Args:
-        tree: A parse made of a text and the slots asked for.
+        tree: A parse made of a text and what it says.
         values: Slot -> intent -> values.
     """
     tokens, covered, at = tree.words(), [], 0
@@ -59,6 +74,8 @@ def unasked(tree: Tree, values: Values) -> bool:
         length = len(child.words()) if isinstance(child, Tree) else 1
         if isinstance(child, Tree):
             covered.append(range(at, at + length))
+        elif any(map(str.isdigit, child)):
+            return True
         at += length
     for known in values_of(values, tree.name).values():
         for value in known:

@@ -43,7 +43,8 @@ def answer(prompt, rng):
     if "entities" in asked:
         return f'{some} had {" and ".join(json.loads(asked["entities"])) or "none"} here"'
     if "slots" in asked:
-        return f'say {some} {" ".join(map(spoken, json.loads(asked["slots"]).values()))}"'
+        words = str(some).translate(str.maketrans("0123456789", "abcdefghij"))  # no number stands outside a slot
+        return f'say {words} {" ".join(map(spoken, json.loads(asked["slots"]).values()))}"'
     return f'{" ".join(label_set(prompt)) or "hello"} {some}"'
 
 

@@ -535,7 +535,13 @@ def test_an_intent_is_asked_for_with_values_of_slots_that_it_takes(tmp_path):
         ),
         ({"SL:LOCATION": "Rome"}, "Is it hot in Paris?", "slot missing"),
         ({"SL:LOCATION": "Rome"}, "From Rome to Rome", "slot twice"),
-        ({"SL:LOCATION": "Rome"}, "Is it hot in Rome on Friday?", "slot unasked"),
+        (
+            {"SL:LOCATION": "Rome"},
+            "Is it hot in Rome on Friday?",
+            "[IN:GET_WEATHER Is it hot in [SL:LOCATION Rome ] [SL:DATE_TIME on Friday ] ? ]",
+        ),
+        ({"SL:LOCATION": "Rome"}, "Is it hot in Rome or here?", "slot unasked"),
+        ({"SL:LOCATION": "Rome"}, "Is it hot in Rome at 9:30?", "slot unasked"),
         ({"SL:LOCATION": "Rome"}, "Rome?", "short"),
     ],
 )
@@ -559,7 +565,7 @@ def test_requests_load_as_published(tmp_path):
         from hf_synth.trees import spoken
 
         words = " ".join(spoken(value) for value in json.loads(prompt.attributes["slots"]).values())
-        return f'say number {rng.randrange(10**6)} {words}"'
+        return f'say {"".join(rng.choices("abcdefgh", k=8))} now {words}"'
 
     data, _ = dataset_of(tmp_path, task, answer, 10)
     rows = [row for split in data.values() for row in split]

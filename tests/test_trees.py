@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from hf_synth.slots import drawn, listed, unasked
+from hf_synth.slots import drawn, listed, said, unasked
 from hf_synth.trees import Tree, compose, parse, spoken, tokenised
 
 NESTED = (
@@ -134,10 +134,24 @@ def test_values_are_listed_without_brackets():
         ("eat for today", {"SL:WHEN": "today", "SL:TODO": "eat"}, True),
         ("eat for today", {"SL:WHEN": "for today", "SL:TODO": "eat"}, False),
         ("a reminder to run", {"SL:TODO": "run"}, False),
+        ("eat at 8", {"SL:TODO": "eat"}, True),
     ],
 )
-def test_a_text_that_says_more_than_it_was_asked_is_found(text, slots, more):
+def test_a_text_that_says_more_than_its_parse_is_found(text, slots, more):
     assert unasked(compose("IN:A", text, slots), VALUES) is more
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "found"),
+    [
+        ("remind me to eat", {"SL:TODO": "eat"}, {"SL:TODO": "eat", "SL:WHO": "me"}),
+        ("eat for today", {"SL:WHEN": "today", "SL:TODO": "eat"}, {"SL:WHEN": "for today", "SL:TODO": "eat"}),
+        ("eat today", {"SL:WHEN": "for today"}, {"SL:WHEN": "for today", "SL:TODO": "eat"}),
+        ("run me through", {"SL:TODO": "eat"}, {"SL:TODO": "eat", "SL:WHO": "me"}),
+    ],
+)
+def test_a_text_says_what_was_asked_and_known_values_of_other_slots(text, asked, found):
+    assert said("IN:A", text, asked, VALUES) == found
 
 
 def test_malformed_trees_are_never_trees():

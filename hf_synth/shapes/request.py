@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..parse import labelled
 from ..records import Completion, Example, Prompt
-from ..slots import drawn, listed, unasked
+from ..slots import drawn, listed, said, unasked
 from ..task import Task
 from ..trees import compose, parse, tokenised, value_tree
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 category = "text-generation"
 means = (
-    "The intent is the one that was asked for, and slots stand where the words asked for were found; the text need "
-    "not agree, and may have slots that nobody asked for."
+    "The intent is the one that was asked for, and slots stand where the words asked for, or others that the task "
+    "lists, were found; the text need not agree, and may have slots of words that the task does not know."
 )
 
 
@@ -79,10 +79,9 @@ def prompts(
 
 
 def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
-    """Return a parser that finds the slots' values in the text.
+    """Return a parser that finds the values asked for in the text, and known ones of other slots beside them.
 
-    Reasons: those of `labelled` and of `trees.compose`, `slot unasked` (the text holds a value of a slot of its intent
-    that nobody asked for).
+    Reasons: those of `labelled` and of `trees.compose`, `slot unasked` (see `slots.unasked`).
     """
     read, values = labelled(task, encode=str), _values(task)
 
@@ -91,7 +90,8 @@ def parser(task: Task) -> Callable[[Prompt, Completion], Example | str]:
         if isinstance(found, str):
             return found
         text = " ".join(tokenised(found.fields[task.generated]))
-        tree = compose(found.target, text, json.loads(prompt.attributes["slots"]))
+        asked = json.loads(prompt.attributes["slots"])
+        tree = compose(found.target, text, said(found.target, text, asked, values))
         if isinstance(tree, str):
             return tree
         if unasked(tree, values):
