@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .adapters.folder import open_adapter
 from .deidentify import deidentified
 from .errors import InputError
+from .filters.copies import Copies, fingerprints
 from .generators.base import Tunable
 from .real import SPLIT, load_real_rows
 from .run import Run
@@ -62,6 +63,13 @@ def shown(run: Run, task: Task, rows: Dataset) -> list[Shot]:
         rows, told = deidentified(task, rows, run.masks)
         run.note("de-identification", told)
     return shots_of(task, rows, run.seed)
+
+
+def copies_of(run: Run, shots: Sequence[Shot]) -> Copies:
+    """Return what drops copies of shots, by which rejects also know what they must not show."""
+    found = Copies(fingerprints(shot.text for shot in shots), run.task.generated)
+    run.copies.append(found)
+    return found
 
 
 def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train) -> Any:
