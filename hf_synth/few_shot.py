@@ -80,7 +80,7 @@ def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train)
         name: What it is.
         shots: What to learn from.
         config: Settings of the training.
-        train: Called with the model's folder and facts, the shots, the settings, an empty folder and the seed.
+        train: Called with the generator, the shots, the settings, an empty folder and the seed.
 
     Returns:
         The model's tokenizer.
@@ -93,12 +93,11 @@ def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train)
         raise InputError(
             f"a generator that learns from rows runs in this process: `backend: local`; got {generator.name}"
         )
-    facts = {**generator.source, "name": generator.name, "sha256": generator.digest}
     given = [[shot.label, shot.prompt.text, shot.answer] for shot in shots]
     inputs = {"shots": given, "settings": asdict(config), "weights": generator.digest, "seed": run.seed}
 
     def compute(folder: Path) -> None:
-        train(generator.path, facts, shots, config, folder, run.seed)
+        train(generator, shots, config, folder, run.seed)
 
     folder = run.once_folder(name, inputs, compute)
     run.ask(generator.adapted(open_adapter(str(folder), generator.digest)))

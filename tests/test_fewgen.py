@@ -19,7 +19,7 @@ from hf_synth.adapters.folder import open_adapter
 from hf_synth.adapters.prefixes import Prefixes
 from hf_synth.adapters.settings import MetaConfig
 from hf_synth.filters.copies import Copies, fingerprints
-from hf_synth.generators import metatuning
+from hf_synth.generators import metatuning, mixtuning, tuning
 from hf_synth.generators.encoding import Encoding
 from hf_synth.generators.metatuning import (
     Batch,
@@ -187,11 +187,25 @@ def test_tuning_tells_the_labels_apart(causal_folder, tmp_path, one_thread):
     shots = [
         Shot(Prompt('the movie review is "', label), text, f'{text}"') for label, own in words.items() for text in own
     ]
-    facts = {"name": "tiny", "sha256": weights_digest(causal_folder)}
+    generator = LocalGenerator(str(causal_folder), name="tiny", digest=weights_digest(causal_folder))
     config = MetaConfig(tune_epochs=15, tune_learning_rate=0.02)
-    first, last = tune_prefixes(str(causal_folder), facts, shots, config, tmp_path, 0)["loss"].values()
+    first, last = tune_prefixes(generator, shots, config, tmp_path, 0)["loss"].values()
     assert last["generation"] < first["generation"]
     assert last["discrimination"] < 0.8 * first["discrimination"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_model_is_tuned_in_the_type_that_was_asked_for(
+    dtype, causal_folder, student_folder, real, task, tmp_path, monkeypatch
+):
+    opened, plain = [], tuning.open_model
+    for module in (metatuning, mixtuning):
+        monkeypatch.setattr(module, "open_model", lambda *args: opened.append(plain(*args)) or opened[-1])
+    settings = {"task": str(task), "model": str(causal_folder), "shots": str(real), "shots_per_class": 3}
+    place = {"backend_args": {"dtype": dtype, "device": "cpu"}, "tune_epochs": 1, "num_rows": 2}
+    for method, own in (("fewgen", {"attempts": 1}), ("msp", {"encoder": str(student_folder)})):
+        build(method, cache_dir=str(tmp_path / method), **settings, **place, **own)
+    assert [(str(model.dtype), str(model.device)) for model, _ in opened] == [(f"torch.{dtype}", "cpu")] * 2
 
 
 def test_rows_come_copies_go_and_nothing_is_tuned_twice(causal_folder, real, task, tmp_path, monkeypatch, one_thread):
@@ -284,9 +298,8 @@ def test_a_model_with_control_codes(tmp_path, one_thread):
     rows = Dataset.from_dict({"sentence": ["a good film", "a dull plot"], "label": ["positive", "negative"]})
     digest = weights_digest(folder)
     (tmp_path / "a").mkdir()
-    tune_prefixes(
-        str(folder), {"name": "c", "sha256": digest}, shots_of(task, rows, 0), MetaConfig(), tmp_path / "a", 0
-    )
+    plain = LocalGenerator(str(folder), name="c", digest=digest)
+    tune_prefixes(plain, shots_of(task, rows, 0), MetaConfig(), tmp_path / "a", 0)
     ours = LocalGenerator(str(folder), name="c", digest=digest, adapter=open_adapter(str(tmp_path / "a"), digest))
     found = ours.complete([Prompt('"', "positive")] * 3, seed=0, batch_size=2, max_new_tokens=5)
     assert [one.tokens for one in found] == [5, 5, 5]
