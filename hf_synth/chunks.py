@@ -23,7 +23,7 @@ class Listener(Protocol):
         """A chunk was answered, now or from the journal, and its drops are counted."""
 
     def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
-        """A completion was dropped."""
+        """A completion was dropped; its text is as it came."""
 
 
 class Chunks:

@@ -3,6 +3,7 @@
 Every question is asked `ASKS` times, and as often again, twice at most, while no answer could be read. Answers are
 lists, held to a JSON schema where the generator takes one, and read as JSON or else line by line, also what a server
 without schemas wrote in its own way; one that holds none is dropped and counted. What most answers name comes first.
+No question has a cell, as none asks for a row: what was trained beside the generator to write rows does not answer.
 """
 
 from __future__ import annotations
@@ -166,8 +167,7 @@ def class_filter(
     prompts = [
         Prompt(
             RELEVANT.format(value=value, others=" or ".join(labels[other] for other in similar[label])),
-            cell=label,
-            attributes={"attribute": name, "value": value},
+            attributes={"label": label, "attribute": name, "value": value},
         )
         for name, given in values.items()
         if isinstance(given, Mapping)
@@ -176,7 +176,7 @@ def class_filter(
         for value in given[label]
     ]
     for verdict in run.complete(prompts, _verdict, stage="attributes", required=False, **VERDICTS):
-        label, (name, value) = str(verdict.cell), verdict.prompt.attributes.values()
+        label, name, value = verdict.prompt.attributes.values()
         gone = sum((other["label"], other["attribute"]) == (label, name) for other in dropped)
         left = tuple(other for other in kept[name][label] if other != value)
         if verdict.fields["text"] == "yes" and gone < MOST_DROPPED and left:
@@ -244,7 +244,7 @@ def _ask(
         cut = text.rpartition("\n")[0] if completion.finish == "length" else text
         items = json_items(completion) or listed(cut)
         items = [item for item in items if among is None or item.casefold() in among]
-        return Example({"text": json.dumps(items)}, None, prompt.cell, prompt) if items else "no list"
+        return Example({"text": json.dumps(items)}, None, None, prompt) if items else "no list"
 
     counts: dict[tuple[str, str], Counter[str]] = {}
     spelt: dict[str, str] = {}
@@ -252,15 +252,15 @@ def _ask(
     opened = '["' if "schema" in settings else ""  # what a schema describes begins after the prompt
     for _ in range(ROUNDS):
         prompts = [
-            Prompt(text.removesuffix(opened), cell=label or None, attributes={"attribute": name})
+            Prompt(text.removesuffix(opened), attributes={"label": label, "attribute": name})
             for _ in range(ASKS)
             for (label, name), text in questions.items()
             if (label, name) not in counts
         ]
         for answer in run.complete(prompts, parse, stage="attributes", required=False, **settings):
-            key = (str(answer.cell or ""), answer.prompt.attributes["attribute"])
+            label, name = answer.prompt.attributes.values()
             items = [spelt.setdefault(item.casefold(), item) for item in json.loads(answer.fields["text"])]
-            counts.setdefault(key, Counter()).update(items)
+            counts.setdefault((label, name), Counter()).update(items)
     return {key: [item for item, _ in count.most_common()] for key, count in counts.items()}
 
 
@@ -278,4 +278,4 @@ def _verdict(prompt: Prompt, completion: Completion) -> Example | str:
     said = re.match(r"\W*(yes|no|1|0)\b", completion.text, re.IGNORECASE)
     if said is None:
         return "neither yes nor no"
-    return Example({"text": "yes" if said[1].lower() in ("yes", "1") else "no"}, None, prompt.cell, prompt)
+    return Example({"text": "yes" if said[1].lower() in ("yes", "1") else "no"}, None, None, prompt)

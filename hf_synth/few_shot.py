@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .adapters.folder import open_adapter
 from .deidentify import deidentified
 from .errors import InputError
+from .filters.copies import Copies, fingerprints
 from .generators.base import Tunable
 from .real import SPLIT, load_real_rows
 from .run import Run
@@ -64,6 +65,13 @@ def shown(run: Run, task: Task, rows: Dataset) -> list[Shot]:
     return shots_of(task, rows, run.seed)
 
 
+def copies_of(run: Run, shots: Sequence[Shot]) -> Copies:
+    """Return what drops copies of shots, by which rejects also know what they must not show."""
+    found = Copies(fingerprints(shot.text for shot in shots), run.task.generated)
+    run.copies.append(found)
+    return found
+
+
 def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train) -> Any:
     """Train something beside the run's generator, unless that was done before, and ask both together from here on.
 
@@ -72,7 +80,7 @@ def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train)
         name: What it is.
         shots: What to learn from.
         config: Settings of the training.
-        train: Called with the model's folder and facts, the shots, the settings, an empty folder and the seed.
+        train: Called with the generator, the shots, the settings, an empty folder and the seed.
 
     Returns:
         The model's tokenizer.
@@ -85,12 +93,11 @@ def learn(run: Run, name: str, shots: Sequence[Shot], config: Any, train: Train)
         raise InputError(
             f"a generator that learns from rows runs in this process: `backend: local`; got {generator.name}"
         )
-    facts = {**generator.source, "name": generator.name, "sha256": generator.digest}
     given = [[shot.label, shot.prompt.text, shot.answer] for shot in shots]
     inputs = {"shots": given, "settings": asdict(config), "weights": generator.digest, "seed": run.seed}
 
     def compute(folder: Path) -> None:
-        train(generator.path, facts, shots, config, folder, run.seed)
+        train(generator, shots, config, folder, run.seed)
 
     folder = run.once_folder(name, inputs, compute)
     run.ask(generator.adapted(open_adapter(str(folder), generator.digest)))

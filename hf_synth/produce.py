@@ -236,7 +236,7 @@ def examples(plan: Plan, run: Run) -> Iterator[Example]:
     run.task = expanded(run, plan.config)
     adapter = getattr(run.generator, "adapter", None)
     prints = adapter and adapter.record.get("fingerprints")
-    copies = [Copies(prints, run.task.generated)] if prints else []
+    copies = run.copies = [Copies(prints, run.task.generated)] if prints else []
     run.masks = open_masks(bool(plan.config.deidentify), plan.config.personal)
     run.filters = [*copies, *([run.masks] if run.masks else []), *consistency(run, plan.config)]
     rows = plan.method.generate(run, plan.method_config)

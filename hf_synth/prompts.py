@@ -140,6 +140,19 @@ def enumerated(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def check_steering(task: Task, wanted: bool | None) -> None:
+    """Refuse to steer away from the other labels' prompts where there are none to steer away from.
+
+    Raises:
+        InputError: For a kind whose prompts differ in more than the label, and labels that share a prompt.
+    """
+    if not wanted:
+        return
+    task.needs_kind("single", "pair", what="`steer_away: true`")
+    if task.mismatched and len(task.labels) - len(task.mismatched) < 2:
+        raise InputError(f"`steer_away: true` needs prompts of other labels; the rows of {task.name} all have one")
+
+
 def check_control(task: Task, wanted: bool) -> None:
     """Refuse control codes of a task that has none.
 

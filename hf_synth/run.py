@@ -13,6 +13,7 @@ from .cells import Cell, cells_of, cut, least_full, rotation, short, waits
 from .chunks import Asked, Chunks, Listener
 from .deidentify import Masks
 from .errors import InputError
+from .filters.copies import Copies
 from .generators.base import Generator
 from .journal import Journal
 from .ledger import Ledger
@@ -43,7 +44,7 @@ class Run:
 
     Attributes:
         filters: What drops rows after the method's own filters, when their completions come.
-        masks: Keep personal data out of shots and rejects.
+        masks: Keep personal data out of shots and rejects; `copies` keep real rows out of rejects.
         cells: What the last `fill` fills, as far as it came.
     """
 
@@ -63,7 +64,7 @@ class Run:
     ):
         self.task, self.generator, self.seed, self.num_rows = task, generator, seed, num_rows
         self.journal, self.listener, self.ledger = journal or Journal(None), listener, Ledger()
-        self.filters: Sequence[Filter] = ()
+        self.filters, self.copies = list[Filter](), list[Copies]()
         self.masks: Masks | None = None
         self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
         self.ahead, self.cells = ahead, list[Cell]()
@@ -235,7 +236,7 @@ class Run:
     def _reject(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
         self.ledger.dropped(stage, reason)
         if self.listener:
-            self.listener.rejected(stage, prompt, self.masks.text(text) if self.masks else text, reason)
+            self.listener.rejected(stage, prompt, text, reason)
 
     def _handed_on(self, examples: Iterable[Example], stage: str) -> Iterator[Example]:
         """Yield examples; where the caller stops in the middle, what it did not take is counted as over."""

@@ -50,7 +50,7 @@ class Task:
         ending: Appended after the stop string; a text that did not stop is then refused (questions end with `?`).
         min_words: Shortest text kept, in words; of scripts without spaces (Chinese, Japanese, Thai) in characters.
         max_new_tokens: Token limit of a text.
-        debias: Steer away from the other labels' prompts; `None` is yes for pairs and no otherwise.
+        debias: Of `single` and `pair`: steer away from the other labels' prompts; `None` is yes for pairs.
         chat: Wrap prompts in the model's chat template where it has one; the prompt's last line opens the answer.
         score_prompt: Template for labelling by likelihood; defaults to `prompt` with an empty opening.
         tuning_prompt: Template for a generator that learns, or has learnt, from rows, which tell no opening and no
@@ -123,18 +123,17 @@ class Task:
     def __post_init__(self) -> None:
         if not self.name.strip() or {"/", "\\"} & {*self.name} or self.name.startswith("."):
             raise InputError(f"`name` becomes part of folders' names: no / in it, no dot in front; got {self.name!r}")
-        least = 1 if self.kind in ("tokens", "qa") else 2
+        least, wanted = (1, "a name") if self.kind in ("tokens", "qa") else (2, "two names")
         if len(self.labels) < least:
-            wanted = "a name" if least == 1 else "two names"
             raise InputError(f"`labels` needs {wanted} or more; got {list(self.labels)!r}")
+        if self.debias:
+            self.needs_kind("single", "pair", what="`debias: true`")
         self._check_columns()
         self._check_empty()
         if not self.stop or "" in self.stop:
             raise InputError(f"`stop` needs one non-empty string or more; got {list(self.stop)!r}")
         if self.words and not all(self.words.get(name) for name in self.labels):
-            raise InputError(
-                f"`words` needs a word or more for each of {list(self.labels)!r}; got {dict(self.words)!r}"
-            )
+            raise InputError(f"`words` needs a word or more for each of {[*self.labels]}; got {dict(self.words)!r}")
         for key in ("prompt", "score_prompt", "tuning_prompt"):
             self._check_template(key, getattr(self, key))
         self._check_slots("empty", self.empty or "", ["opening"] if self.opening else [])

@@ -187,10 +187,10 @@ def _lists(run: Run, seeds: Words) -> Iterator[Example]:
         if not (items := listed("\n".join(json_items(completion)))):
             items = listed(completion.text)
             items = items[:-1] if completion.finish == "length" else items  # the last one was cut
-        return Example({"text": "\n".join(items)}, None, prompt.cell, prompt) if items else "no list"
+        return Example({"text": "\n".join(items)}, None, prompt.attributes["label"], prompt) if items else "no list"
 
     prompts = (
-        Prompt(ASK.format(word=words[at % len(words)]), cell=label)
+        Prompt(ASK.format(word=words[at % len(words)]), attributes={"label": label})
         for at in range(LISTS)
         for label, words in seeds.items()
     )

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from .chunks import Asked
 from .columns import named_schema
-from .filters.copies import COPY
 from .journal import Chunk, answer_digest
 from .records import Example, Prompt
 from .run import Run
@@ -156,8 +155,14 @@ class Work:
             self.watch(self.run, stage)
 
     def rejected(self, stage: str, prompt: Prompt, text: str, reason: str) -> None:
-        """Note a dropped completion; a real row that was repeated is not published by that."""
-        text = HIDDEN if reason == COPY else text
+        """Note a dropped completion, personal data masked; a real row is not published by being repeated.
+
+        That holds whatever it was dropped for: the second copy is a duplicate, and one of few words too short.
+        """
+        if any(copies.within(text) for copies in self.run.copies):
+            text = HIDDEN
+        elif self.run.masks:
+            text = self.run.masks.text(text)
         cell = None if prompt.cell is None else str(prompt.cell)
         self.rejects.append((text, cell, stage, reason, prompt_id(prompt)))
 

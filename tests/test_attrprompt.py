@@ -191,6 +191,21 @@ def test_attributes_are_elicited_filtered_and_used():
     assert 'Values of "topic" for texts about plums, not about pears, not about apples:\n["' in asked
 
 
+def test_a_generator_tuned_for_each_label_answers_questions_as_it_was():
+    """What was trained beside it answers any prompt of a label with a row of that label."""
+
+    def tuned(prompt, rng):
+        return answer(prompt, rng) if prompt.cell is None else f"{rng.random()} words of a text"
+
+    _, run = rows_of(fruit(), ScriptedGenerator(tuned), similar_classes=2)
+    values, dropped = noted(run)
+    assert values["not_about", "plums"] == ["pears, apples"]
+    assert len(values["topic", "pears"] + dropped["topic", "pears"]) == 8
+    assert dropped["topic", "pears"] == ["pears topic 0", "pears topic 1"]
+    _, run = rows_of(fruit(), ScriptedGenerator(tuned), prompts="metaprompt", num_instructions=3)
+    assert all(run.ledger.notes["instructions"].values())
+
+
 def test_the_class_filter_can_be_left_out():
     _, run = rows_of(fruit(), similar_classes=2, class_filter=False)
     values, dropped = noted(run)

@@ -175,6 +175,18 @@ def test_the_label_is_asked_for_on_a_round_trip(tmp_path):
     assert again.questions == []
 
 
+def test_a_tuned_generator_judges_as_the_model_it_was(tmp_path):
+    """What was trained beside it for a label answers where rows of that are asked for, and would say its name."""
+
+    class Tuned(Torn):
+        def answer(self, prompt, rng):
+            leaks = prompt.cell is not None and prompt.text.endswith("Answer:")
+            return prompt.cell if leaks else super().answer(prompt, rng)
+
+    made(tmp_path, Tuned(), consistency="round_trip")
+    assert "inconsistent" in {reason for _, _, reason in rejects(tmp_path)}
+
+
 def test_the_longest_name_is_read_first():
     def read(task, answer):
         found = RoundTrip(Run(task, Torn())).parse(Prompt("q"), Completion(answer))

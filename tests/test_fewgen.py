@@ -1,7 +1,9 @@
 """FewGen: what is weighed and how, and rows from a few shots, end to end."""
 
 import json
+from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,8 +18,8 @@ from hf_synth import InputError, LocalGenerator, Prompt, Run, ScriptedGenerator,
 from hf_synth.adapters.folder import open_adapter
 from hf_synth.adapters.prefixes import Prefixes
 from hf_synth.adapters.settings import MetaConfig
-from hf_synth.filters.copies import COPY, Copies, fingerprints
-from hf_synth.generators import metatuning
+from hf_synth.filters.copies import Copies, fingerprints
+from hf_synth.generators import metatuning, mixtuning, tuning
 from hf_synth.generators.encoding import Encoding
 from hf_synth.generators.metatuning import (
     Batch,
@@ -31,7 +33,7 @@ from hf_synth.generators.metatuning import (
     tune_prefixes,
 )
 from hf_synth.models import weights_digest
-from hf_synth.produce import Plan
+from hf_synth.produce import Plan, examples
 from hf_synth.records import Example
 from hf_synth.settings import SynthConfig
 from hf_synth.shots import Shot, shots_of, tuned
@@ -185,11 +187,25 @@ def test_tuning_tells_the_labels_apart(causal_folder, tmp_path, one_thread):
     shots = [
         Shot(Prompt('the movie review is "', label), text, f'{text}"') for label, own in words.items() for text in own
     ]
-    facts = {"name": "tiny", "sha256": weights_digest(causal_folder)}
+    generator = LocalGenerator(str(causal_folder), name="tiny", digest=weights_digest(causal_folder))
     config = MetaConfig(tune_epochs=15, tune_learning_rate=0.02)
-    first, last = tune_prefixes(str(causal_folder), facts, shots, config, tmp_path, 0)["loss"].values()
+    first, last = tune_prefixes(generator, shots, config, tmp_path, 0)["loss"].values()
     assert last["generation"] < first["generation"]
     assert last["discrimination"] < 0.8 * first["discrimination"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_model_is_tuned_in_the_type_that_was_asked_for(
+    dtype, causal_folder, student_folder, real, task, tmp_path, monkeypatch
+):
+    opened, plain = [], tuning.open_model
+    for module in (metatuning, mixtuning):
+        monkeypatch.setattr(module, "open_model", lambda *args: opened.append(plain(*args)) or opened[-1])
+    settings = {"task": str(task), "model": str(causal_folder), "shots": str(real), "shots_per_class": 3}
+    place = {"backend_args": {"dtype": dtype, "device": "cpu"}, "tune_epochs": 1, "num_rows": 2}
+    for method, own in (("fewgen", {"attempts": 1}), ("msp", {"encoder": str(student_folder)})):
+        build(method, cache_dir=str(tmp_path / method), **settings, **place, **own)
+    assert [(str(model.dtype), str(model.device)) for model, _ in opened] == [(f"torch.{dtype}", "cpu")] * 2
 
 
 def test_rows_come_copies_go_and_nothing_is_tuned_twice(causal_folder, real, task, tmp_path, monkeypatch, one_thread):
@@ -282,9 +298,8 @@ def test_a_model_with_control_codes(tmp_path, one_thread):
     rows = Dataset.from_dict({"sentence": ["a good film", "a dull plot"], "label": ["positive", "negative"]})
     digest = weights_digest(folder)
     (tmp_path / "a").mkdir()
-    tune_prefixes(
-        str(folder), {"name": "c", "sha256": digest}, shots_of(task, rows, 0), MetaConfig(), tmp_path / "a", 0
-    )
+    plain = LocalGenerator(str(folder), name="c", digest=digest)
+    tune_prefixes(plain, shots_of(task, rows, 0), MetaConfig(), tmp_path / "a", 0)
     ours = LocalGenerator(str(folder), name="c", digest=digest, adapter=open_adapter(str(tmp_path / "a"), digest))
     found = ours.complete([Prompt('"', "positive")] * 3, seed=0, batch_size=2, max_new_tokens=5)
     assert [one.tokens for one in found] == [5, 5, 5]
@@ -304,14 +319,31 @@ def test_copies_of_shots_are_dropped_and_overlaps_counted():
     assert list(copies.note().values()) == [3, 1, 0.3333, 1.0]
 
 
-def test_a_real_row_that_was_repeated_is_not_published_as_a_reject(tmp_path):
-    run = Run(Task(name="t", labels={"a": "x", "b": "y"}, prompt="{label}"), ScriptedGenerator(lambda p, rng: "x"))
-    work = Work(tmp_path, run)
-    for reason in (COPY, "short"):
-        work.rejected("rows", Prompt("x", "a"), "what a patient said", reason)
-    work.write([])
-    told = {row["reason"]: row["text"] for row in pq.read_table(tmp_path / "rejects.parquet").to_pylist()}
-    assert told == {COPY: HIDDEN, "short": "what a patient said"}
+@pytest.mark.parametrize("kind", ["single", "pair"])
+def test_a_real_row_that_was_repeated_is_not_published_as_a_reject(kind, tmp_path):
+    """Whatever it goes for: its second copy is a duplicate of the first, and a row of few words is too short."""
+    secrets = ["What a patient said!", "Gout."]
+    opening = {"opening": {"values": ["a film"]}, "columns": ["first", "text"]} if kind == "pair" else {}
+    task = {"name": "t", "kind": kind, "labels": {"a": "x", "b": "y"}, "prompt": "{label}", "min_words": 2, **opening}
+    (tmp_path / "t.yaml").write_text(json.dumps(task))
+    answers = cycle([*secrets, "two words", secrets[0], "two words", "one"])
+    generator = ScriptedGenerator(lambda prompt, rng: next(answers) if rng.random() < 0.9 else f"text {rng.random()}")
+    generator.adapter = SimpleNamespace(record={"fingerprints": fingerprints(secrets)})
+    plan = Plan.of(SynthConfig(task=str(tmp_path / "t.yaml"), num_rows=8))
+    run = Run(plan.task, generator, num_rows=8, chunk_size=16)
+    Work(tmp_path, run).write(examples(plan, run))
+    rejects = pq.read_table(tmp_path / "rejects.parquet").to_pylist()
+    assert not [row for row in rejects if any(secret in row["text"] for secret in secrets)]
+    shown = {row["reason"] for row in rejects if row["text"] == HIDDEN}
+    assert shown == {"short", "duplicate", "copy of a shot"}
+    assert {"one", "two words"} <= {row["text"].splitlines()[-1] for row in rejects}  # others are
+
+
+def test_a_real_row_that_was_repeated_with_its_entities_marked_is_known():
+    copies = Copies(fingerprints(["he has gout ."]), "tokens")
+    assert copies.within("he has <Disease>gout</Disease>.")
+    assert copies.within("He has gout\nand more")
+    assert not copies.within("he has <Disease>flu</Disease>.")
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,8 @@ def test_what_is_written_is_what_was_trained(tmp_path, request, folder, mixer):
     task, seeds = shots("sets")
     digest = weights_digest(path)
     config = MixtureTuningConfig(**{**SMALL, "hidden": 8, "mixer": mixer, "tune_epochs": 3})
-    facts = {"name": "tiny", "sha256": digest}
-    tune_mixture(str(path), facts, seeds, config, tmp_path, 0, levels=levels_of(task, seeds))
+    plain = LocalGenerator(str(path), name="tiny", digest=digest)
+    tune_mixture(plain, seeds, config, tmp_path, 0, levels=levels_of(task, seeds))
     adapter = open_adapter(str(tmp_path), digest)
     generator = LocalGenerator(str(path), name="tiny", digest=digest, dtype=torch.float32, adapter=adapter)
     prompts = [shot.prompt for shot in seeds]
@@ -258,7 +258,8 @@ def test_intents_and_slots_are_two_levels_that_learn(tmp_path, causal_folder):
     digest, config = weights_digest(causal_folder), MixtureTuningConfig(**SMALL, tune_epochs=2)
     torch.manual_seed(0)
     before = started(*open_model(str(causal_folder)), config, levels)
-    tune_mixture(str(causal_folder), {"sha256": digest}, seeds, config, tmp_path, 0, levels=levels)
+    plain = LocalGenerator(str(causal_folder), name="tiny", digest=digest)
+    tune_mixture(plain, seeds, config, tmp_path, 0, levels=levels)
     model, _ = open_model(str(causal_folder))
     after = open_adapter(str(tmp_path), digest).open(model)
     moved = (after.own(ALL)["prompts"].cpu() - before.prompts).abs().amax((1, 2))

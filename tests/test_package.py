@@ -21,7 +21,7 @@ LAYERS = [
     ("task", "settings", "row_weights"),
     ("tasks", "arguments", "annotations"),
     ("prompts", "parse", "attributes", "journal", "models", "cells", "answers", "columns", "candidates"),
-    ("slots", "deidentify"),
+    ("slots", "deidentify", "filters.copies"),
     ("shapes", "ledger", "generators.base", "student", "retrieval", "adapters"),
     ("learners", "mapping", "shots"),
     ("fit", "exemplars"),

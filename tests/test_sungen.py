@@ -54,6 +54,13 @@ def test_labels_that_share_a_prompt_cannot_be_steered_apart():
         get("sungen").check(load_task("qnli"), get("sungen").config(steer_away=True, openings="corpus"))
 
 
+@pytest.mark.parametrize("task", ["gad", "nlupp_hotels", "bc5cdr", "squad"])
+def test_other_kinds_say_that_nothing_is_steered(task):
+    with pytest.raises(InputError, match=f"`steer_away: true` is for tasks of kind single, pair; '{task}' is of kind"):
+        get("sungen").check(load_task(task), get("sungen").config(steer_away=True))
+    get("sungen").check(load_task(task), get("sungen").config())
+
+
 def test_its_students_learn_weights_in_rounds():
     found = get("sungen").defaults(load_task("sst2"), {})
     assert found["trainer"] == "bilevel"

@@ -472,6 +472,10 @@ REFUSED = {
         {"kind": "multi_label", "labels": ["none", "good"], "prompt": '{mentions} "'},
         ["`labels`: 'none' is what texts without a label are counted as"],
     ),
+    "self-debiasing of prompts that differ in more than the label": (
+        {"kind": "multi_label", "prompt": '{mentions} "', "debias": True},
+        ["`debias: true` is for tasks of kind single, pair", "'mine' is of kind 'multi_label'"],
+    ),
     "two columns for one text": ({"columns": ["a", "b"]}, ["single task has 1 text column(s)", "['a', 'b']"]),
 }
 

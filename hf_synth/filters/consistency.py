@@ -275,10 +275,8 @@ class RoundTrip:
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return `inconsistent` or `unreadable` for what is dropped."""
-        prompts = [
-            Prompt(self.question(example), cell=example.target, attributes={"row": str(at)})
-            for at, example in enumerate(examples)
-        ]
+        # Without a cell: what was trained beside the generator for a label would answer for that label.
+        prompts = [Prompt(self.question(one), attributes={"row": str(at)}) for at, one in enumerate(examples)]
         answers = self.run.complete(prompts, self.parse, stage="round_trip", required=False, **ANSWER)
         found = {int(answer.prompt.attributes["row"]): answer.target for answer in answers}
         return [
@@ -296,4 +294,4 @@ class RoundTrip:
         """Return the label that an answer names first, by its name or its words."""
         named = self.pattern.search(completion.text.casefold())
         label = named and self.names[named[0]]
-        return Example({"text": completion.text}, label, prompt.cell, prompt) if label else "unreadable"
+        return Example({"text": completion.text}, label, None, prompt) if label else "unreadable"

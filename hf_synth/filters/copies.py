@@ -10,6 +10,7 @@ from typing import Any
 from ..records import Example
 
 GRAM = 8  # words in a row that two texts rarely share by chance
+MARKS = re.compile(r"</?[^<>]+>")  # of entities, which no fingerprint has
 Prints = Mapping[str, Sequence[str]]
 
 
@@ -46,6 +47,11 @@ class Copies:
             self.seen, self.copied = self.seen + 1, self.copied + copy
             reasons.append(COPY if copy else None)
         return reasons
+
+    def within(self, text: str) -> bool:
+        """Tell whether what was answered, or one line of it, is a row learnt from, marks of entities aside."""
+        both = (text, MARKS.sub(" ", text))
+        return any(_hash(_words(part)) in self.whole for one in both for part in (one, *one.splitlines()))
 
     def counted(self, rows: Iterable[Example]) -> Iterator[Example]:
         """Yield the rows of the data set as they come, counted."""

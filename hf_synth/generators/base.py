@@ -63,16 +63,20 @@ class Lazy(Protocol):
 
 
 @runtime_checkable
-class Tunable(Protocol):
+class Tunable(Generator, Protocol):
     """A generator whose model lies in a folder and can have adapters beside it.
 
     Attributes:
         path: The folder.
         tokenizer: The model's tokenizer.
+        device: What it runs on.
+        dtype: Of its weights.
     """
 
     path: str
     tokenizer: Any
+    device: Any
+    dtype: Any
 
     def adapted(self, adapter: Any) -> Generator:
         """Return the same model with an adapter beside it."""

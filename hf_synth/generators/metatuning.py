@@ -8,7 +8,7 @@ it is a directional derivative of the token losses (see `directional.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..directional import directional_derivatives, mean_gradient
 from ..errors import InputError
 from ..losses import IGNORED
 from ..shots import Shot
+from .base import Tunable
 from .encoding import Encoding
 from .tuning import open_model
 
@@ -203,13 +204,12 @@ def batches(
 
 
 def tune_prefixes(
-    path: str, model_facts: Mapping[str, Any], shots: Sequence[Shot], config: MetaConfig, folder: Path, seed: int
+    generator: Tunable, shots: Sequence[Shot], config: MetaConfig, folder: Path, seed: int
 ) -> dict[str, Any]:
     """Tune a prefix and, of pairs, an infix for each label, and write them.
 
     Args:
-        path: The model's folder.
-        model_facts: What is known of it.
+        generator: What they stand beside, and where and in which type that runs.
         shots: What to learn from.
         config: See `MetaConfig`.
         folder: An empty folder.
@@ -221,7 +221,7 @@ def tune_prefixes(
     Raises:
         InputError: For an encoder-decoder model, or prompts that leave no token for a prefix.
     """
-    model, tokenizer = open_model(path)
+    model, tokenizer = open_model(generator.path, generator.device, generator.dtype)
     if model.config.is_encoder_decoder:
         raise InputError("FewGen's prefixes stand before a decoder-only model; this one has an encoder")
     set_seed(seed)
@@ -243,7 +243,7 @@ def tune_prefixes(
         "adapter_size": None,
         **asdict(config),
         "names": list(prefixes.prefix),
-        "model": dict(model_facts),
+        "model": {**generator.source, "name": generator.name, "sha256": generator.digest},
         "rows": len(shots),
         "seed": seed,
         "loss": {"first epoch": means[0], "last epoch": means[1]},

@@ -23,6 +23,7 @@ from ..mixture import MixtureOfSoftPrompts, filled
 from ..mixture_settings import MixtureConfig, MixtureTuningConfig
 from ..records import label_set
 from ..shots import Shot
+from .base import Tunable
 from .encoding import Encoding
 from .tuning import open_model
 
@@ -32,8 +33,7 @@ Row = tuple[tuple[str, ...], list[int], list[int]]  # attributes, tokens of the 
 
 
 def tune_mixture(
-    path: str,
-    model_facts: Mapping[str, Any],
+    generator: Tunable,
     shots: Sequence[Shot],
     config: MixtureTuningConfig,
     folder: Path,
@@ -46,8 +46,7 @@ def tune_mixture(
     Section 3 of the paper: cross entropy of the texts' own tokens behind soft prompts and prompt.
 
     Args:
-        path: The model's folder.
-        model_facts: What is known of it.
+        generator: What they stand beside, and where and in which type that runs.
         shots: What to learn from; a prompt's attributes are the labels it asks for.
         config: See `MixtureTuningConfig`.
         folder: An empty folder.
@@ -57,7 +56,7 @@ def tune_mixture(
     Returns:
         What was recorded.
     """
-    model, tokenizer = open_model(path)
+    model, tokenizer = open_model(generator.path, generator.device, generator.dtype)
     set_seed(seed)
     model.requires_grad_(False)
     mixtures, begun = Mixtures(model.eval()), time.perf_counter()
@@ -73,7 +72,7 @@ def tune_mixture(
         "adapter_size": None,
         **asdict(config),
         "names": [ALL],
-        "model": dict(model_facts),
+        "model": {**generator.source, "name": generator.name, "sha256": generator.digest},
         "rows": len(shots),
         "seed": seed,
         "loss": {"first epoch": means[0], "last epoch": means[1]},

@@ -75,7 +75,9 @@ def tune(
     """
     labels = list(dict.fromkeys(set_name(shot.label) for shot in shots))
     check_tuning(config, labels)
-    model, tokenizer = open_model(path, whole=config.adapt in ("last_layer", "embeddings", "bias"))
+    # Where parameters of its own are trained, an optimizer's steps are lost on shorter numbers.
+    whole = config.adapt in ("last_layer", "embeddings", "bias")
+    model, tokenizer = open_model(path, dtype=torch.float32 if whole else None)
     adapters, names = attach(model, config.adapt, config.size), labels if config.per_label else [ALL]
     begun, losses = time.perf_counter(), {}
     for name in names:
@@ -101,16 +103,17 @@ def tune(
     return write_record(folder, adapters.own(names[0]), known)
 
 
-def open_model(path: str, whole: bool = False) -> tuple[Any, Any]:
-    """Return a model to stand beside, in the fastest type of this processor, and its tokenizer.
+def open_model(path: str, device: Any = None, dtype: Any = None) -> tuple[Any, Any]:
+    """Return a model to stand beside, and its tokenizer.
 
     Args:
         path: The model's folder.
-        whole: In float32, where parameters of its own are trained: an optimizer's steps are lost on shorter numbers.
+        device: What it runs on; the accelerator, else the CPU, where left out.
+        dtype: Of its weights; the fastest that the processor multiplies natively where left out.
     """
     auto = AutoModelForSeq2SeqLM if AutoConfig.from_pretrained(path).is_encoder_decoder else AutoModelForCausalLM
-    device = best_device()
-    model: Any = auto.from_pretrained(path, dtype=torch.float32 if whole else best_dtype(device))
+    device = device or best_device()
+    model: Any = auto.from_pretrained(path, dtype=dtype or best_dtype(device))
     tokenizer = AutoTokenizer.from_pretrained(path)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from ..config import strict
 from ..exemplars import Seeds, knowing, parser_of
-from ..few_shot import check_shots, few_shots, shots_first, sources_of
-from ..filters.copies import Copies, fingerprints
+from ..few_shot import check_shots, copies_of, few_shots, shots_first, sources_of
 from ..filters.surface import Unique
 from ..generators.echo import EchoGenerator
 from ..records import Example, Prompt
@@ -71,7 +70,7 @@ def augment(run: Run, config: AugmentConfig) -> Iterator[Example]:
             return by_eda(own, shots, rng, synonyms, config.alpha)
         return by_names(own, shots, rng, task.words) if config.how == "names" else by_asking(own, shots, task.stop[0])
 
-    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), parser_of(task)
+    copies, read = copies_of(run, shots), parser_of(task)
     decoding |= {"max_attempts": config.max_attempts}
     yield from copies.counted(run.fill(run.targets(), prompts_for, read, copies, Unique(), **decoding))
     run.note("few shots", copies.note())

@@ -10,8 +10,7 @@ from pydantic import Field
 from ..adapters.settings import MetaConfig
 from ..cells import pool
 from ..config import part, strict
-from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
-from ..filters.copies import Copies, fingerprints
+from ..few_shot import check_shots, copies_of, few_shots, learn, shots_first, sources_of
 from ..filters.likelihood import copied
 from ..filters.surface import Unique
 from ..filters.telling import Telling
@@ -53,7 +52,7 @@ def fewgen(run: Run, config: FewGenConfig) -> Iterator[Example]:
     given = Rotation(openings(run, config.openings, None, {"temperature": 1.0, "top_p": 0.9}))
     shots = few_shots(run, task, config)
     tokenizer = learn(run, "prefixes", shots, part(MetaConfig, config), tune_prefixes)
-    copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
+    copies = copies_of(run, shots)
     start = {shot.label: text_of(tokenizer, shot) for shot in shots}
 
     def prompts_for(label: str) -> Iterator[Prompt]:

@@ -10,8 +10,7 @@ from pydantic import Field
 from ..config import part, strict
 from ..errors import InputError
 from ..exemplars import Seeds, parser_of
-from ..few_shot import shown
-from ..filters.copies import Copies, fingerprints
+from ..few_shot import copies_of, shown
 from ..filters.surface import Unique
 from ..planner import PlanConfig, check_attribute, check_prior
 from ..plans import Plans
@@ -58,7 +57,7 @@ def longtail(run: Run, config: LongTailConfig) -> Iterator[Example]:
     streams = {
         cell: seeds.prompts(label, run.rng(f"exemplars:{cell}"), asked) for cell, (label, asked) in plans.cells.items()
     }
-    copies, read = Copies(fingerprints(shot.text for shot in shots), task.generated), plans.read_by(parser_of(task))
+    copies, read = copies_of(run, shots), plans.read_by(parser_of(task))
     decoding: dict[str, Any] = {name: getattr(config, name) for name in ("temperature", "top_p", "max_attempts")}
     decoding |= {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     filters, rows, over = (copies, Unique()), [], []  # type: tuple[Any, Any], list[Example], list[Example]

@@ -11,9 +11,8 @@ from pydantic import Field
 from ..cells import pool
 from ..config import part, strict
 from ..exemplars import Seeds, knowing, levels_of, parser_of
-from ..few_shot import check_shots, few_shots, learn, shots_first, sources_of
+from ..few_shot import check_shots, copies_of, few_shots, learn, shots_first, sources_of
 from ..filters.cleanest import Cleanest, DenoisingConfig
-from ..filters.copies import Copies, fingerprints
 from ..filters.surface import Unique
 from ..mixture_settings import MixtureTuningConfig
 from ..records import Example, Prompt
@@ -59,7 +58,7 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     def prompts_for(label: str) -> Iterator[Prompt]:
         return seeds.prompts(label, run.rng(f"exemplars:{label}"))
 
-    copies, wanted = Copies(fingerprints(shot.text for shot in shots), task.generated), run.targets()
+    copies, wanted = copies_of(run, shots), run.targets()
     targets = pool(wanted, task.weights, 1 / config.keep_share)
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}

@@ -11,7 +11,7 @@ from ..config import strict
 from ..errors import InputError
 from ..filters.surface import Unique
 from ..openings import check_openings, opening_sources, openings
-from ..prompts import Rotation
+from ..prompts import Rotation, check_steering
 from ..records import Example, Prompt
 from ..run import Run
 from ..shapes import limits, shape
@@ -78,10 +78,9 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
 
 
 def check(task: Task, config: ZeroGenConfig) -> None:
-    """Refuse openings that the task cannot give, and to steer away from the prompts of labels that have none."""
+    """Refuse openings that the task cannot give, and to steer away where no other label has a prompt to leave."""
     check_openings(task, config.openings)
-    if config.steer_away and task.mismatched and len(task.labels) - len(task.mismatched) < 2:
-        raise InputError(f"`steer_away: true` needs prompts of other labels; the rows of {task.name} all have one")
+    check_steering(task, config.steer_away)
 
 
 def defaults(task: Task, given: Mapping[str, Any]) -> Mapping[str, Any]:
