@@ -43,8 +43,8 @@ def load(
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return a sequence classifier whose classes exclude each other not; see `Learner.load`.
 
-    A new one's logits begin at the log-odds of a label (the prior of https://huggingface.co/papers/1708.02002, section 4.1).
-    From 0, all of the many rare labels pull the encoder to one constant, from which MiniLM does not come back.
+    Of a new one, logits begin at a label's log-odds (the prior of https://huggingface.co/papers/1708.02002, section
+    4.1). From 0, all of the many rare labels pull the encoder to one constant, from which MiniLM does not come back.
     """
     model, tokenizer, facts = student.load_student(config, names, texts)
     model.config.problem_type = "multi_label_classification"
