@@ -34,7 +34,8 @@ def instructions(run: Run, count: int, sampling: Mapping[str, Any]) -> Values:
     """
     task = run.task
     prompts = [
-        Prompt(WRITE.format(line=" ".join(lead(task, label)).strip(' ":'), label=words), cell=label)
+        # Without a cell, as it asks for no row.
+        Prompt(WRITE.format(line=" ".join(lead(task, label)).strip(' ":'), label=words), attributes={"label": label})
         for _ in range(4 * count)
         for label, words in task.labels.items()
     ]
@@ -43,7 +44,7 @@ def instructions(run: Run, count: int, sampling: Mapping[str, Any]) -> Values:
     for written in run.complete(
         prompts, _instruction(task), stage="instructions", required=False, **limits, **sampling
     ):
-        own, text = found[str(written.cell)], written.fields["text"]
+        own, text = found[written.prompt.attributes["label"]], written.fields["text"]
         if len(own) < count and text not in own:
             own.append(text)
     for label, own in found.items():
@@ -64,9 +65,9 @@ def _instruction(task: Task) -> Callable[[Prompt, Completion], Example | str]:
             return "short" if words < 5 else "long"
         if re.search(r"for example|e\.g\.|[“”:]", text, re.IGNORECASE):
             return "example"
-        names = {str(prompt.cell).casefold(), task.labels[str(prompt.cell)].casefold()}
-        if not any(name in text.casefold() for name in names):
+        label = prompt.attributes["label"]
+        if not any(name.casefold() in text.casefold() for name in (label, task.labels[label])):
             return "off class"
-        return Example({"text": text}, None, prompt.cell, prompt)
+        return Example({"text": text}, None, None, prompt)
 
     return parse
