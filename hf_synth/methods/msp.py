@@ -52,15 +52,14 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
 
     shots = few_shots(run, tuned(run.task), config)
     run.task = task = knowing(tuned(run.task), shots)
-    seeds, levels, wanted = Seeds(task, shots, config.exemplars), levels_of(task, shots), run.targets()
-    cleanest = Cleanest(run, seeds, wanted, config)
-    settings, train = part(MixtureTuningConfig, config), partial(tune_mixture, levels=levels)
-    learn(run, "mixture", seeds.lessons(run.rng("exemplars")), settings, train)
+    seeds, levels = Seeds(task, shots, config.exemplars), levels_of(task, shots)
+    cleanest, train = Cleanest(run, seeds, run.targets(), config), partial(tune_mixture, levels=levels)
+    learn(run, "mixture", seeds.lessons(run.rng("exemplars")), part(MixtureTuningConfig, config), train)
 
     def prompts_for(label: str) -> Iterator[Prompt]:
         return seeds.prompts(label, run.rng(f"exemplars:{label}"))
 
-    copies = Copies(fingerprints(shot.text for shot in shots), task.generated)
+    copies, wanted = Copies(fingerprints(shot.text for shot in shots), task.generated), run.targets()
     targets = pool(wanted, task.weights, 1 / config.keep_share)
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}

@@ -71,9 +71,8 @@ def regen(run: Run, config: ReGenConfig) -> Iterator[Example]:
         trip = [] if first or not config.round_trip else [QueryRoundTrip(run, queries, config.neighbours, how)]
         agreed = list(run.keep(candidates, *trip, whole=True, stage=stage))
         passages = list(run.keep(agreed, OneLabel(config.margin), Unique(), whole=True, stage=stage))
-        consistent = SelfConsistent(run, settings, by, kept)
-        left = run.keep(passages, consistent, Nearest(config.per_label), whole=True, stage=stage)
-        kept = [consistent.marked(example) for example in left]
+        filters = SelfConsistent(run, settings, by, kept), Nearest(config.per_label)
+        kept = [*map(filters[0].marked, run.keep(passages, *filters, whole=True, stage=stage))]
         rounds.append(round_facts(number, queries, candidates, agreed, passages, kept))
     run.note("rounds", rounds)
     yield from dealt(run, kept)
@@ -114,6 +113,8 @@ METHOD = Method(
         "The first round's filter is not given; here a passage is judged by a classifier of the other two thirds.",
         "A passage is kept once, under its nearest label, and dropped where another is as near; the code keeps all.",
         "Queries and passages alike are cut to 200 tokens; the paper cuts queries to 64 and 100.",
+        "Where a round kept nothing of a label, the next asks its first queries again and is judged by `cross_fit`.",
+        "The round trip asks for no more neighbours of a label than the label has queries.",
         "The filter's classifier and the student are MiniLM-L6; the paper trains RoBERTa-base.",
     ),
 )
