@@ -17,12 +17,12 @@ from transformers import (
 )
 
 from .arguments import preparing, training_arguments
-from .fit import make_trainer
+from .fit import make_trainer, trainer_config
 from .learners import label
 from .records import Example
 from .row_weights import Floats
 from .settings import StudentConfig
-from .student import encode, load_student
+from .student import check_student, encode, load_student
 from .task import Task
 from .trainers.weighted import WeightedTrainer
 
@@ -37,6 +37,18 @@ def rows_of(task: Task, examples: Sequence[Example]) -> Dataset:
     columns: dict[str, list[Any]] = {column: [e.fields[column] for e in examples] for column in task.columns}
     columns |= {task.label_column: [e.target for e in examples], "index": list(range(len(examples)))}
     return Dataset.from_dict(columns).cast_column(task.label_column, ClassLabel(names=list(task.labels)))
+
+
+def check(config: StudentConfig) -> None:
+    """Refuse a student and settings that `fit` could not train, before anything is made for it.
+
+    Raises:
+        InputError: If so.
+    """
+    check_student(config)
+    trainer_config(config, 0)
+    with tempfile.TemporaryDirectory() as nowhere:
+        training_arguments(preparing(config), Path(nowhere), 0, False)
 
 
 def fit(task: Task, rows: Dataset, config: StudentConfig, seed: int) -> WeightedTrainer:

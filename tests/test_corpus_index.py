@@ -162,6 +162,22 @@ def test_a_passage_is_a_function_of_query_and_rank(student_folder, cache):
     assert generator.search(queries[2:], 1) != generator.search(queries[:1], 1)
 
 
+def test_a_query_is_encoded_once(student_folder, cache, monkeypatch):
+    texts, queries, encoded, call = sentences(40), ["a good film", "a dull story"], [], Encoder.__call__
+
+    def counted(self, given, batch_size=32):
+        encoded.extend(given)
+        return call(self, given, batch_size)
+
+    generator, fresh = (CorpusGenerator(resolve(str(student_folder)), passages_of(texts)) for _ in range(2))
+    first = fresh.nearest_queries(range(40), queries, 1, **SHAPE)
+    generator.prepare(**SHAPE)
+    monkeypatch.setattr(Encoder, "__call__", counted)
+    generator.search(queries, 5, **SHAPE)
+    assert generator.nearest_queries(range(40), queries, 1, **SHAPE) == first
+    assert encoded == queries
+
+
 def test_encoding_happens_once_for_one_content(student_folder, cache):
     def made():
         return {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}

@@ -185,6 +185,8 @@ def test_what_a_student_has_learnt_goes_by_the_names_of_its_labels(tmp_path, stu
         said[order[0]] = logits[..., [order.index(name) for name in names]]
     one, other = said.values()
     torch.testing.assert_close(one, other)
+    with torch.no_grad():  # and training goes on from where it was, its logits' level with it
+        torch.testing.assert_close(one, learner(task).auto.from_pretrained(tmp_path / "model")(**inputs).logits)
 
 
 @pytest.mark.parametrize("task", [TOKENS, SETS, load_task("squad")], ids=lambda task: task.kind)

@@ -367,11 +367,20 @@ def test_students_learn_from_shots_and_rows_together():
     assert method.defaults(load_task("topv2"), {"shots": "x"}) == {}
 
 
-def test_what_is_refused(real, causal_folder):
+def test_an_encoder_that_is_nowhere_is_refused_before_anything_is_tuned(real, causal_folder, monkeypatch):
+    def tuned(*_, **__):
+        raise AssertionError("tuned")
+
+    monkeypatch.setattr("hf_synth.generators.mixtuning.tune_mixture", tuned)
+    with pytest.raises(InputError, match="no model 'org/no-such-encoder'"):
+        build("msp", **written(real["sets"], causal_folder, "org/no-such-encoder"))
+
+
+def test_what_is_refused(real, causal_folder, student_folder):
     with pytest.raises(InputError, match="`shots` names the real rows to learn from"):
         build("msp", task=real["sets"]["task"], model=str(causal_folder))
     with pytest.raises(InputError, match="msp is for tasks of kind single, multi_label, tokens, parse; 'qnli'"):
         build("msp", task="qnli", shots="x", model=str(causal_folder))
     generator = ScriptedGenerator(lambda prompt, rng: "x")
     with pytest.raises(InputError, match="a generator that learns from rows runs in this process: `backend: local`"):
-        build("msp", **real["sets"], generator=generator)
+        build("msp", **real["sets"], encoder=str(student_folder), generator=generator)

@@ -22,7 +22,7 @@ LAYERS = [
     ("tasks", "arguments", "annotations"),
     ("prompts", "parse", "attributes", "journal", "models", "cells", "answers", "columns", "candidates"),
     ("slots", "deidentify", "filters.copies"),
-    ("shapes", "ledger", "generators.base", "student", "retrieval", "adapters"),
+    ("shapes", "ledger", "generators.base", "generators.local.processor", "student", "retrieval", "adapters"),
     ("learners", "mapping", "shots"),
     ("fit", "exemplars"),
     ("chunks", "home", "classifier", "influence", "prototypes"),

@@ -275,12 +275,38 @@ def test_dealt_is_random_but_fixed_by_the_seed():
         ({"index": {"kind": "flat"}}, "`index`: `kind`.*got 'flat'"),
         ({"pretraining": {"steps": 5}}, "`pretraining` needs `contrastive_pretraining: true`"),
         ({"classifier": {"epochs": 5}}, "`classifier`: .*epochs"),
+        ({"classifier": {"real_rows": "sst2"}}, "`classifier`: a key must be one of student, .*; got 'real_rows'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):
     method = get("regen")
     with pytest.raises(InputError, match=message):
         method.check(TASK, method.config(**settings))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"student": "org/no-such-model"}, "no model 'org/no-such-model'"),
+        ({"training_args": {"weight_decoy": 0.1}}, "`training_args`: .*got 'weight_decoy'"),
+        ({"loss": "gce", "label_smoothing": 0.1}, "`label_smoothing: 0.1` belongs to `loss: ce`; got gce"),
+    ],
+)
+def test_a_classifier_that_cannot_be_trained_is_refused_before_the_corpus_is_encoded(given, message, student_folder):
+    class Long(Shelf):
+        def prepare(self, **how):
+            raise AssertionError("encoded")
+
+    classifier = {"student": str(student_folder), **given}
+    with pytest.raises(InputError, match=message):
+        rows_of(generator=Long(), classifier=classifier, first_round="cross_fit")
+    with pytest.raises(AssertionError, match="encoded"):  # nothing reads it
+        rows_of(generator=Long(), classifier=classifier)
+
+
+def test_a_classifier_may_learn_by_another_loss(student_folder, one_thread):
+    settings = {"student": str(student_folder), "loss": "gce", "num_train_epochs": 1}
+    assert len(SelfConsistent(Run(TASK, Shelf()), judge(TASK, settings), "cross_fit")(labelled(12, ()))) == 12
 
 
 def test_real_test_data_and_pairs_are_refused():

@@ -55,6 +55,21 @@ def test_a_student_learns_to_write_parses_and_is_saved_whole(trained):
     assert parses.score(TASK, said, rows["semantic_parse"][:])["exact_match"] == 1.0
 
 
+@pytest.mark.parametrize("native", [torch.bfloat16, torch.float32])
+def test_real_rows_are_judged_as_precisely_as_the_validation_rows(trained, monkeypatch, native):
+    """Float32 weights, under autocast to bfloat16 only where the processor has it."""
+    seen = []
+    monkeypatch.setattr("hf_synth.generators.local.processor.best_dtype", lambda device: native)
+
+    def write(model, *_):
+        seen.append((model.dtype, torch.is_autocast_enabled("cpu")))
+
+    monkeypatch.setattr(parses, "write", write)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    parses.predict(trained[0], data_of()["validation"], TASK)
+    assert seen == [(torch.float32, native == torch.bfloat16)]
+
+
 def test_the_rows_that_are_scored_are_told(causal_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sft, "JUDGED", 5)
     facts = train_writer(data_of(), TASK, config_of(causal_folder, num_train_epochs=1), tmp_path / "model", seed=0)

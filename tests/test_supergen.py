@@ -152,7 +152,8 @@ def test_a_label_can_keep_what_is_unlikely_or_anything():
     found, _ = rows_of(task, generator, rows=40, attempts=3)
     own = {label: [row.logprob for row in found if row.target == label] for label in LABELS}
     pool = {label: sorted(run_pool(generator, label, 60)) for label in LABELS}
-    assert sorted(own["negative"]) == pool["negative"][:20]
+    assert own["negative"] == pool["negative"][:20]  # rank by rank
+    assert own["positive"] != sorted(own["positive"], reverse=True)
     assert sorted(own["positive"]) not in (pool["positive"][:20], pool["positive"][-20:])
     assert set(own["positive"]) <= set(pool["positive"])
 
@@ -173,6 +174,8 @@ def test_random_selection_takes_others_of_the_same_pool():
     assert run.ledger.stage("rows").dropped["not drawn"] == 120
     assert "ranked below" not in run.ledger.stage("rows").dropped
     assert fmean(row.logprob for row in drawn) < fmean(row.logprob for row in likely)
+    scores = [row.logprob for row in drawn if row.target == "positive"]
+    assert scores != sorted(scores, reverse=True)
     asked, again = Sure(), Sure()
     rows_of(review_task(), asked, attempts=4)
     rows_of(review_task(), again, attempts=4, selection="random")

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ..config import strict
 from ..exemplars import Seeds
+from ..models import Source, resolve
 from ..records import Example
 from ..retrieval.settings import ENCODER
 from ..run import Run
@@ -47,16 +48,20 @@ class Cleanest:
         seeds: What the examples were written from.
         wanted: How many of each cell at most.
         config: See `DenoisingConfig`; w is its `closeness`.
+
+    Raises:
+        InputError: If its encoder exists nowhere; so make the filter before anything is written for it.
     """
 
     def __init__(self, run: Run, seeds: Seeds, wanted: Mapping[Hashable, int], config: DenoisingConfig):
         self.run, self.seeds, self.wanted, self.config = run, seeds, wanted, config
+        self.encoder = resolve(config.encoder)
 
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
         """Return the reasons."""
         column = self.seeds.task.generated
         texts = [(example.fields[column], self.seeds.of(example).text) for example in examples]
-        near, weight = cosines(self.run, self.config.encoder, texts), self.config.closeness
+        near, weight = cosines(self.run, self.encoder, texts), self.config.closeness
         noise = [
             (1 - weight) * self.seeds.commonness(example) + weight * (1 - own)
             for example, own in zip(examples, near, strict=True)
@@ -69,22 +74,19 @@ class Cleanest:
         return reasons
 
 
-def cosines(run: Run, encoder: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
+def cosines(run: Run, encoder: Source, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """Return the cosine of the vectors of both texts of each pair, recorded."""
-    from ..models import resolve
-
-    source = resolve(encoder)
 
     def compute() -> list[float]:
         from ..retrieval.encode import Encoder
 
-        encode = Encoder(source.path, "mean", True, 128)
+        encode = Encoder(encoder.path, "mean", True, 128)
         texts = sorted({text for pair in pairs for text in pair})
         vectors = encode(texts)
         place = {text: at for at, text in enumerate(texts)}
         return [float(vectors[place[one]] @ vectors[place[other]]) for one, other in pairs]
 
-    return run.once("closeness", [source.sha256, pairs], compute)
+    return run.once("closeness", [encoder.sha256, pairs], compute)
 
 
 def _told(reasons: Sequence[str | None], near: Sequence[float]) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def _bare(text: str) -> str:
 class Likeliest:
     """Keep, in each cell, the examples of highest mean log-probability; the others are `ranked below`.
 
-    It ranks what it is shown, so it is shown everything at once: `run.keep(pool, Likeliest(…), whole=True)`.
+    It keeps the first that it is shown, so it is shown everything at once, in its order:
+    `run.keep(best.ranked(pool), best, whole=True)`.
 
     Args:
         wanted: How many of each cell.
@@ -60,12 +61,14 @@ class Likeliest:
     def __init__(self, wanted: Mapping[Hashable, int], ranking: Mapping[str, str], rng: random.Random):
         self.wanted, self.ranking, self.rng = wanted, ranking, rng
 
-    def __call__(self, examples: Sequence[Example]) -> list[str | None]:
-        """Return the reasons; see `scored` for what is refused."""
+    def ranked(self, examples: Sequence[Example]) -> list[Example]:
+        """Return examples, those to be kept first; see `scored` for what is refused."""
         scored(examples)
-        ranks = [self._rank(example) for example in examples]
-        order = sorted(range(len(examples)), key=ranks.__getitem__)
-        return first_of_each(examples, order, self.wanted, "ranked below")
+        return sorted(examples, key=self._rank)
+
+    def __call__(self, examples: Sequence[Example]) -> list[str | None]:
+        """Return the reasons of examples in order."""
+        return first_of_each(examples, range(len(examples)), self.wanted, "ranked below")
 
     def _rank(self, example: Example) -> float:
         how = self.ranking.get(str(example.cell), "likely")
@@ -84,11 +87,13 @@ class Drawn:
     def __init__(self, wanted: Mapping[Hashable, int], rng: random.Random):
         self.wanted, self.rng = wanted, rng
 
+    def ranked(self, examples: Sequence[Example]) -> list[Example]:
+        """Return examples in random order."""
+        return sorted(examples, key=lambda _: -self.rng.random())
+
     def __call__(self, examples: Sequence[Example]) -> list[str | None]:
-        """Return the reasons."""
-        drawn = [self.rng.random() for _ in examples]
-        order = sorted(range(len(examples)), key=lambda at: -drawn[at])
-        return first_of_each(examples, order, self.wanted, "not drawn")
+        """Return the reasons of examples in order."""
+        return first_of_each(examples, range(len(examples)), self.wanted, "not drawn")
 
 
 def first_of_each(
@@ -113,17 +118,16 @@ def first_of_each(
 
 
 def by_rank(examples: Iterable[Example], shares: Mapping[Hashable, float]) -> Iterator[Example]:
-    """Yield each cell's examples, the likeliest first, the cells in turn by their shares.
+    """Yield each cell's examples in the order given, the cells in turn by their shares.
 
     Args:
-        examples: All are held.
+        examples: By rank; all are held.
         shares: Of every cell.
     """
     of: dict[Hashable, deque[Example]] = {cell: deque() for cell in shares}
-    ranked = sorted(examples, key=lambda example: -(example.logprob or 0.0))
-    for example in ranked:
+    for example in examples:
         of[example.cell].append(example)
-    left = len(ranked)
+    left = sum(map(len, of.values()))
     for cell in in_turn(shares):
         if not left:
             return

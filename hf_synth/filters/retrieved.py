@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from ..config import checked
+from ..errors import unknown
 from ..generators.corpus import retriever_of
 from ..models import student_facts
 from ..records import Example
@@ -20,6 +21,17 @@ from .likelihood import by_rank, first_of_each
 Reasons = list[str | None]
 FOLDS = 3
 DIGITS = 4
+# Of a student's settings those that `classifier.fit` reads.
+READ = (
+    "student",
+    "num_train_epochs",
+    "learning_rate",
+    "train_batch_size",
+    "max_length",
+    "label_smoothing",
+    "loss",
+    "training_args",
+)
 
 
 def smoothing(task: Task) -> float:
@@ -27,14 +39,28 @@ def smoothing(task: Task) -> float:
     return round(0.1 * len(task.labels) / (len(task.labels) - 1), 4)
 
 
-def judge(task: Task, given: Mapping[str, Any]) -> StudentConfig:
+def judge(task: Task, given: Mapping[str, Any], trained: bool = False) -> StudentConfig:
     """Return the settings of the classifier that filters: those given, over some that learn from few passages.
 
+    Args:
+        task: Says how many labels there are.
+        given: Settings, named as a student's are.
+        trained: It will be, so its student must be there and take the settings.
+
     Raises:
-        InputError: For a setting that a student does not have.
+        InputError: For a setting that it does not read, or one with which it cannot be trained.
     """
+    for name in given:
+        if name not in READ:
+            raise unknown("`classifier`: a key", name, READ)
     few = {"num_train_epochs": 6, "learning_rate": 1e-4, "train_batch_size": 16}
-    return checked(StudentConfig, {**few, "label_smoothing": smoothing(task), **given}, "`classifier`")
+    spread = {"label_smoothing": smoothing(task)} if given.get("loss", "ce") == "ce" else {}  # others have none
+    config = checked(StudentConfig, {**few, **spread, **given}, "`classifier`")
+    if trained:
+        from ..classifier import check
+
+        check(config)
+    return config
 
 
 def docid(example: Example) -> int:

@@ -64,10 +64,14 @@ class Opened:
     index: Index
     facts: dict[str, Any]
     found: dict[str, Any] = dataclasses.field(default_factory=dict)
+    vectors: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def vector(self, query: str) -> Any:
-        """Return a query's vector, [D]; alone, so that it does not depend on those beside it."""
-        return self.encoder([query.replace("\n", f" {self.encoder.separator} ")], batch_size=1)[0]
+        """Return a query's vector, [D], and keep it; encoded alone, so that it does not depend on others."""
+        if query not in self.vectors:
+            text = query.replace("\n", f" {self.encoder.separator} ")
+            self.vectors[query] = self.encoder([text], batch_size=1)[0]
+        return self.vectors[query]
 
 
 class CorpusGenerator:

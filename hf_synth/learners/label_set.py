@@ -43,14 +43,15 @@ def load(
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return a sequence classifier whose classes exclude each other not; see `Learner.load`.
 
-    Its logits begin at the log-odds of a label (the prior of https://huggingface.co/papers/1708.02002, section 4.1).
-    From 0, all of the many rare labels pull the encoder to one constant, from which MiniLM does not come back.
+    Of a new one, logits begin at a label's log-odds (the prior of https://huggingface.co/papers/1708.02002, section
+    4.1). From 0, all of the many rare labels pull the encoder to one constant, from which MiniLM does not come back.
     """
     model, tokenizer, facts = student.load_student(config, names, texts)
     model.config.problem_type = "multi_label_classification"
     share = sum(task.mentions) / 2 / len(names)
     heads = [part for part in model.modules() if isinstance(part, Linear) and part.out_features == len(names)]
-    if heads and heads[-1].bias is not None and share < 1:
+    # What was trained before keeps its own; every architecture's new head has only zeros.
+    if heads and heads[-1].bias is not None and not heads[-1].bias.any() and share < 1:
         init.constant_(heads[-1].bias, log(share / (1 - share)))
     return model, tokenizer, facts
 

@@ -160,6 +160,8 @@ def run(model: Any, tokenizer: Any, texts: Sequence[Sequence[str]], max_length: 
 def predict(folder: str | Path, rows: Dataset, task: Task, max_length: int = 128, batch_size: int = 64) -> list[str]:
     """Return the parses that a saved student writes for rows; some may be malformed.
 
+    It computes as it did when it was trained and validated: by float32 weights, in bfloat16 where that is native.
+
     Args:
         folder: The model's folder.
         rows: Real rows.
@@ -167,11 +169,14 @@ def predict(folder: str | Path, rows: Dataset, task: Task, max_length: int = 128
         max_length: Tokens of a text and its parse together.
         batch_size: Texts at once.
     """
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    from ..generators.local.processor import best_device, best_dtype
+
+    device = best_device()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model = model.to(device)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return write(model, tokenizer, rows[task.columns[-1]][:], max_length, batch_size)
+    with torch.autocast(device.type, torch.bfloat16, enabled=best_dtype(device) == torch.bfloat16):
+        return write(model, tokenizer, rows[task.columns[-1]][:], max_length, batch_size)
 
 
 def score(task: Task, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     shots = few_shots(run, tuned(run.task), config)
     run.task = task = knowing(tuned(run.task), shots)
     seeds, levels = Seeds(task, shots, config.exemplars), levels_of(task, shots)
-    settings, train = part(MixtureTuningConfig, config), partial(tune_mixture, levels=levels)
-    learn(run, "mixture", seeds.lessons(run.rng("exemplars")), settings, train)
+    cleanest, train = Cleanest(run, seeds, run.targets(), config), partial(tune_mixture, levels=levels)
+    learn(run, "mixture", seeds.lessons(run.rng("exemplars")), part(MixtureTuningConfig, config), train)
 
     def prompts_for(label: str) -> Iterator[Prompt]:
         return seeds.prompts(label, run.rng(f"exemplars:{label}"))
@@ -63,7 +63,7 @@ def msp(run: Run, config: MSPConfig) -> Iterator[Example]:
     decoding = {name: getattr(config, name) for name in ("temperature", "top_p", "repetition_penalty", "max_attempts")}
     limits: dict[str, Any] = {"max_new_tokens": task.max_new_tokens, "stop": task.stop}
     written = list(run.fill(targets, prompts_for, parser_of(task), copies, Unique(), **decoding, **limits))
-    kept = list(run.keep(written, Cleanest(run, seeds, wanted, config), whole=True))
+    kept = list(run.keep(written, cleanest, whole=True))
     run.settle(kept, "the pool held no more")
     yield from copies.counted(kept)
     run.note("few shots", copies.note())

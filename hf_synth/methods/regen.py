@@ -11,7 +11,7 @@ from ..config import strict
 from ..filters.retrieved import Nearest, OneLabel, QueryRoundTrip, SelfConsistent, dealt, judge, round_facts, smoothing
 from ..filters.surface import Unique
 from ..generators.corpus import retriever_of
-from ..queries import check_retrieval, expanded_queries, first_queries, passage, retrieval_prompts
+from ..queries import check_retrieval, expanded_queries, passage, retrieval_prompts
 from ..records import Example
 from ..retrieval.settings import ENCODER, RetrievalConfig
 from ..run import Run
@@ -59,21 +59,20 @@ def regen(run: Run, config: ReGenConfig) -> Iterator[Example]:
     of the label's query and the passage. The last round's passages are the rows, in random order, the labels in turn.
     """
     task, how, retriever = run.task, config.how(run.seed), retriever_of(run.generator)
-    settings = judge(task, config.classifier)
+    judged = [config.first_round] + [config.later_rounds] * (config.rounds - 1)
+    settings = judge(task, config.classifier, trained={*judged} != {"none"})
     run.note("corpus", run.once("corpus", [run.generator.digest, how], lambda: retriever.prepare(**how)))
-    kept: list[Example] = []
-    rounds = []
-    for number in range(1, config.rounds + 1):
+    kept, rounds = list[Example](), list[dict[str, Any]]()
+    for number, by in enumerate(judged, start=1):
         first, stage = number == 1, "rows" if number == config.rounds else f"round {number}"
-        queries = first_queries(task) if first else expanded_queries(task, kept, config.query_words)
+        queries = expanded_queries(task, kept, config.query_words)
         prompts = retrieval_prompts(run, queries, config.first_hits if first else config.later_hits, number, how)
         candidates = list(run.complete(prompts, passage(task), stage=stage, **how))
         trip = [] if first or not config.round_trip else [QueryRoundTrip(run, queries, config.neighbours, how)]
         agreed = list(run.keep(candidates, *trip, whole=True, stage=stage))
         passages = list(run.keep(agreed, OneLabel(config.margin), Unique(), whole=True, stage=stage))
-        consistent = SelfConsistent(run, settings, config.first_round if first else config.later_rounds, kept)
-        left = run.keep(passages, consistent, Nearest(config.per_label), whole=True, stage=stage)
-        kept = [consistent.marked(example) for example in left]
+        filters = SelfConsistent(run, settings, by, kept), Nearest(config.per_label)
+        kept = [*map(filters[0].marked, run.keep(passages, *filters, whole=True, stage=stage))]
         rounds.append(round_facts(number, queries, candidates, agreed, passages, kept))
     run.note("rounds", rounds)
     yield from dealt(run, kept)
@@ -114,6 +113,8 @@ METHOD = Method(
         "The first round's filter is not given; here a passage is judged by a classifier of the other two thirds.",
         "A passage is kept once, under its nearest label, and dropped where another is as near; the code keeps all.",
         "Queries and passages alike are cut to 200 tokens; the paper cuts queries to 64 and 100.",
+        "Where a round kept nothing of a label, the next asks its first queries again and is judged by `cross_fit`.",
+        "The round trip asks for no more neighbours of a label than the label has queries.",
         "The filter's classifier and the student are MiniLM-L6; the paper trains RoBERTa-base.",
     ),
 )

@@ -71,7 +71,7 @@ METHOD = Method(
         "All rows train the student, weighted; the paper's large sets give those of highest weight (`select: top_k`).",
         "Weights move by steps scaled by the first round's gradients, not by Adam, which moves all of them alike.",
         "In the outer loss each label counts the same, and the least trusted tenth is taken of each label's rows.",
-        "Four rounds of the student's own epochs over thousands of rows; the paper takes fifty or more, of one epoch, "
-        "over a million.",
+        "Training weights are divided by their mean over all rows; the released default leaves them as they are.",
+        "Four rounds of the student's own epochs, thousands of rows; the paper: fifty or more of one, over a million.",
     ),
 )

@@ -72,7 +72,7 @@ def supergen(run: Run, config: SuperGenConfig) -> Iterator[Example]:
     written = list(run.fill(targets, prompts_for, labelled(task), *filters, **decoding))
     draw = run.rng("selection")
     best = Likeliest(wanted, task.ranking, draw) if ranks else Drawn(wanted, draw)
-    kept = list(run.keep(written, best, whole=True))
+    kept = list(run.keep(best.ranked(written), best, whole=True))
     run.settle(kept, "the pool held no more")
     run.note("selection", selection_table(written, kept, wanted))
     yield from by_rank(kept, task.weights)

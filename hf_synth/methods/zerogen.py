@@ -54,12 +54,8 @@ def zerogen(run: Run, config: ZeroGenConfig) -> Iterator[Example]:
     varied = config.temperature or task.kind != "single" or task.words or task.starts or task.opening
     if not varied and max(run.targets().values()) > 1:
         raise InputError(f"`temperature: 0` writes the same text to the same prompt, and {task.name} has one a label")
-    sampling: dict[str, Any] = {
-        "temperature": config.temperature,
-        "top_k": config.top_k,
-        "top_p": config.top_p,
-        "chat": task.chat,
-    }
+    sampling: dict[str, Any] = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p}
+    sampling["chat"] = task.chat
     titles = Rotation(openings(run, config.openings, config.num_openings, sampling))
 
     def prompts_for(label: str) -> Iterator[Prompt]:
@@ -114,5 +110,9 @@ METHOD = Method(
         "Openings are used in rotation, one text per label and turn; the released code takes 32 texts per opening.",
         "Rows are balanced over the labels by asking again; the paper keeps what comes.",
         "Premises of pairs are written by the generator unless `openings: corpus` is set; the paper takes real ones.",
+        "Answers to ask for are found by rules or a tagger (`finder`), one a context and once; the paper takes all "
+        "entities that spaCy finds, and asks twice.",
+        "A question goes that has few of the longer words of its answer's sentence (`off context`), or the answer as "
+        "whole words; in the released code also as a part of words.",
     ),
 )

@@ -30,8 +30,9 @@ class BilevelConfig:
         balanced: Each label counts the same in the outer loss, however many rows have it. Labels that are asked for
             equally often are in excess by mistakes only, which would otherwise gather weight. (Not in the paper.)
         redraw: Draw it anew in each round (UniGen), not once (SunGen).
-        confident: Of `sungen`: share of each class's rows, by weight, whose outer loss counts; real rows all do. (The
-            published code takes it of all rows together; a class whose weights fall then loses its say.)
+        confident: Of `sungen`: share of each class's rows, by weight, whose outer loss counts; under `outer: real`
+            and of outer rows given apart all count. (The published code takes it of all rows together; a class whose
+            weights fall then loses its say.)
         weigh: A free weight per example, or a small network from features to weights.
         step: How free weights move. `scaled`: down the gradient over its root mean square, in `sungen` that of the
             first round, so that steps shrink as weights settle. `adam`, of `sungen`: as published; every weight moves
