@@ -77,6 +77,10 @@ def test_run_leaves_data_set_model_and_report(flags, tmp_path, capsys):
     assert sorted((out / "journal/chunks").glob("*/*")) == before
     assert main(["evaluate", *flags]) == 0
     assert json.loads((out / "report.json").read_text())["metrics"] == report["metrics"]
+    for name, said in (("me/imdb", True), ("imdb", False)):  # a name alone is another's data set
+        assert main(["evaluate", *flags, "--hub_id", name]) == 0
+        assert (f"](https://huggingface.co/datasets/{name})" in (out / "model/README.md").read_text()) == said
+        assert (f"](https://huggingface.co/{name}-model)" in (out / "dataset/README.md").read_text()) == said
     with locked(out):
         assert main(["evaluate", *flags]) == 2
     assert "another process is writing in" in capsys.readouterr().err
