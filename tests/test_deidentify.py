@@ -23,6 +23,7 @@ from hf_synth.hub import push
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.marks import held_back, stays
 from hf_synth.methods.longtail import LongTailConfig
+from hf_synth.notes import tagged_notes
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
 from hf_synth.request import Request
@@ -30,6 +31,7 @@ from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
 from hf_synth.sources import Opening
 from hf_synth.stages import trained_before
+from hf_synth.task import Corpus
 from hf_synth.tasks import load_task
 
 TAGS = ["O", "B-P", "I-P"]
@@ -325,6 +327,13 @@ def test_notes_without_tags_are_learnt_where_names_stand(presidio, causal_folder
     assert main(["tune", *task, *given, "--shots_per_class", "4", "--output_dir", str(tmp_path / "b")]) == 2
     assert "4 rows of each label are wanted, and `notes` of wards has 3" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+def test_notes_of_the_hub_go_by_their_whole_name(monkeypatch):
+    rows = Dataset.from_dict({"note": ["All three boys of the ward had gout."]})
+    monkeypatch.setattr("hf_synth.notes.load_corpus", lambda corpus: rows)
+    task = replace(load_task("ncbi_disease"), words={"Disease": ("gout",)})
+    assert tagged_notes(task, Corpus("me/notes", "note")).name == "me/notes"
 
 
 def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
