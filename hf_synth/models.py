@@ -79,7 +79,7 @@ def resolve(name: str) -> Source:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"{name!r} is a folder without a config.json: not a model")
-        stated = licence_of(name)
+        stated = licence_of(str(folder))
         return _found(Source(folder.resolve().name, str(folder), "local", weights_digest(folder), license=stated))
     cached = _hub(name, local_files_only=True)
     if cached:
