@@ -514,6 +514,8 @@ def test_answers_of_real_questions_move_with_what_is_masked(patterns):
     assert found[0]["context"] == "Call [PHONE_NUMBER] or Karla Voss."
     assert found[0]["answers"] == {"text": ["Karla Voss"], "answer_start": [found[0]["context"].index("Karla")]}
     assert told["masked"] == {"PHONE_NUMBER": 2}
+    with pytest.raises(InputError, match="none of the 1 real rows is left once personal data is masked: give others"):
+        deidentified(task, Dataset.from_dict(rows).select([1]), Masks())
 
 
 def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys):
