@@ -178,7 +178,8 @@ class ExamplesConfig:
         feedback_ratio: Share of the prompts that show examples; the others keep texts diverse.
         rows_per_examples: Prompts of a label, one after the other, that show the same examples, whose keys and values
             are then computed once.
-        example_words: Words of all examples together, as `min_words` counts them; those that do not fit are left out whole.
+        example_words: Words of all examples together, as `min_words` counts them; those that do not fit are left out
+            whole.
     """
 
     examples: int = Field(8, ge=1)

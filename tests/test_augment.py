@@ -50,7 +50,8 @@ def test_a_short_text_changes_too(operation):
 
 
 NAMES = ["Ada Lovelace", "London Analytical Engine Works", "Byron"]
-SENTENCE = "Ada Lovelace lived near London Analytical Engine Works for ten years with Byron .".split()
+LINE = "Ada Lovelace lived near London Analytical Engine Works for ten years with Byron ."
+SENTENCE = LINE.split()
 
 
 @each
