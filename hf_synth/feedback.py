@@ -14,6 +14,7 @@ from .config import strict
 from .errors import InputError
 from .journal import digest
 from .prompts import shown_in
+from .real import SPLIT, rows_source
 from .records import Example, Prompt
 from .rounds import GAIN
 from .run import Run
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .row_weights import Floats
     from .trainers.weighted import WeightedTrainer
 
-SPLIT = "train"
 WEIGHT_ROUNDS = 6
 EMPTY = Prompt("")
 
@@ -97,7 +97,7 @@ def check_feedback(config: FeedbackConfig) -> None:
 
 def feedback_sources(task: Task, config: FeedbackConfig) -> list[Corpus]:
     """Return the real rows that judge, if they are real."""
-    return [Corpus(config.oracle_rows, task.generated, split=SPLIT)] if config.oracle_rows else []
+    return rows_source(task, config.oracle_rows)
 
 
 class Feedback:
