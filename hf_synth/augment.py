@@ -16,7 +16,6 @@ import random
 import re
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from itertools import cycle, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,6 @@ from numpy.typing import NDArray
 from .errors import InputError
 
 Synonyms = Callable[[str], Sequence[str]]
-Augmented = tuple[list[str], dict[int, int]]  # tokens, and where those of the old ones that are left stand now
-Pieces = list[tuple[str, int | None]]  # a token and its old place, none where it is new
 _CORE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)
 
 
@@ -35,11 +32,10 @@ def eda(
     synonyms: Synonyms,
     protected: Collection[int] = (),
     alpha: float = 0.1,
-    count: int = 4,
-) -> list[Augmented]:
-    """Return so many variants of a text, the four operations in turn, in an order that is drawn.
+) -> list[str]:
+    """Return a variant of a text, by one of the four operations, which is drawn.
 
-    Some may equal the text: of one word, none can be swapped.
+    It may equal the text: of one word, none can be swapped.
 
     Args:
         tokens: The text's words, with or without the punctuation at their ends; `text.split()` will do.
@@ -48,74 +44,70 @@ def eda(
         protected: Places of tokens that stay.
         alpha: Share of the text's words that an operation changes, of which it changes at least one; each word's
             chance to be deleted.
-        count: Variants.
 
     Raises:
         InputError: If `alpha` is not above 0 and at most 1.
     """
     if not 0 < alpha <= 1:
         raise InputError(f"`alpha` must be above 0 and at most 1; got {alpha}")
-    operations: list[Callable[[], Augmented]] = [
+    operations: list[Callable[[], list[str]]] = [
         lambda: replaced(tokens, rng, synonyms, protected, alpha),
         lambda: inserted(tokens, rng, synonyms, protected, alpha),
         lambda: swapped(tokens, rng, protected, alpha),
         lambda: deleted(tokens, rng, protected, alpha),
     ]
     rng.shuffle(operations)
-    return [operation() for operation in islice(cycle(operations), count)]
+    return operations[0]()
 
 
 def replaced(
     tokens: Sequence[str], rng: random.Random, synonyms: Synonyms, protected: Collection[int] = (), alpha: float = 0.1
-) -> Augmented:
+) -> list[str]:
     """Replace words by synonyms; see `eda`."""
     new, left = {}, _number(tokens, alpha)
     for at, others in _with_synonyms(tokens, rng, synonyms, protected):
         if left == 0:
             break
         new[at], left = _in_place_of(tokens[at], rng.choice(others)).split(), left - 1
-    pieces: Pieces = []
-    for at, token in enumerate(tokens):
-        first, *more = new.get(at, [token])
-        pieces += [(first, at), *((word, None) for word in more)]
-    return _result(pieces)
+    return [word for at, token in enumerate(tokens) for word in new.get(at, [token])]
 
 
 def inserted(
     tokens: Sequence[str], rng: random.Random, synonyms: Synonyms, protected: Collection[int] = (), alpha: float = 0.1
-) -> Augmented:
+) -> list[str]:
     """Insert synonyms of the text's words anywhere but within protected tokens; see `eda`."""
-    pieces: Pieces = [(token, at) for at, token in enumerate(tokens)]
+    found, kept = list(tokens), [at in protected for at in range(len(tokens))]
     sources = list(_with_synonyms(tokens, rng, synonyms, protected))
     for _ in range(_number(tokens, alpha) if sources else 0):
-        word = rng.choice(rng.choice(sources)[1])
-        fixed = [False, *(source in protected for _, source in pieces), False]
-        gap = rng.choice([at for at in range(len(pieces) + 1) if not (fixed[at] and fixed[at + 1])])
-        pieces[gap:gap] = [(part, None) for part in word.split()]
-    return _result(pieces)
+        words = rng.choice(rng.choice(sources)[1]).split()
+        fixed = [False, *kept, False]
+        gap = rng.choice([at for at in range(len(found) + 1) if not (fixed[at] and fixed[at + 1])])
+        found[gap:gap] = words
+        kept[gap:gap] = [False] * len(words)
+    return found
 
 
 def swapped(
     tokens: Sequence[str], rng: random.Random, protected: Collection[int] = (), alpha: float = 0.1
-) -> Augmented:
+) -> list[str]:
     """Swap two words, as often as `alpha` says; see `eda`."""
-    pieces: Pieces = [(token, at) for at, token in enumerate(tokens)]
+    found = list(tokens)
     free = _free(tokens, protected)
     for _ in range(_number(tokens, alpha) if len(free) > 1 else 0):
         one, other = rng.sample(free, 2)
-        pieces[one], pieces[other] = pieces[other], pieces[one]
-    return _result(pieces)
+        found[one], found[other] = found[other], found[one]
+    return found
 
 
 def deleted(
     tokens: Sequence[str], rng: random.Random, protected: Collection[int] = (), alpha: float = 0.1
-) -> Augmented:
+) -> list[str]:
     """Delete each word with the probability `alpha`, but never the last one; see `eda`."""
     free = _free(tokens, protected)
     gone = {at for at in free if rng.random() < alpha}
     if gone and len(gone) == len(_free(tokens, ())):
         gone.remove(rng.choice(free))
-    return _result([(token, at) for at, token in enumerate(tokens) if at not in gone])
+    return [token for at, token in enumerate(tokens) if at not in gone]
 
 
 def vocabulary_synonyms(
@@ -176,7 +168,3 @@ def _in_place_of(token: str, word: str) -> str:
     """Return a word with the punctuation and the capital of the token that it replaces."""
     before, core, after = _CORE.fullmatch(token).groups()  # type: ignore[union-attr]
     return before + (word[0].upper() + word[1:] if core[:1].isupper() else word) + after
-
-
-def _result(pieces: Pieces) -> Augmented:
-    return [token for token, _ in pieces], {old: new for new, (_, old) in enumerate(pieces) if old is not None}

@@ -80,7 +80,7 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
         """Run the method into a work folder; both splits read the same tables."""
         plan, generator = self.config.plan, self.config.generator or open_generator(self.config.plan)
         # Without `num_rows`: more rows go on in the same journal.
-        mark = digest([_decides(plan), generator.digest])[:16]
+        mark = digest([_decides(plan, generator), generator.digest])[:16]
         home = Path(self._cache_dir_root) / "hf_synth_runs" / f"{self.config.name}-{mark}"
         with locked(home):
             kept = home / f"rows-{plan.config.num_rows}.parquet"
@@ -99,9 +99,9 @@ class SynthBuilder(datasets.GeneratorBasedBuilder):
                     yield row["index"], row
 
 
-def _decides(plan: Plan) -> dict[str, Any]:
-    """Return the settings that decide the rows, and the dtype where one was asked for."""
-    dtype = plan.backend.backend_args.get("dtype")
+def _decides(plan: Plan, generator: Generator) -> dict[str, Any]:
+    """Return the settings that decide the rows, and the dtype that the model has, asked for or not."""
+    dtype = generator.source.get("dtype")
     return {**plan.settings(), **({"dtype": dtype} if dtype else {})}
 
 
@@ -142,7 +142,7 @@ def build(
     """
     plan = plan_of({**settings, "method": method}, "build")
     generator = generator or open_generator(plan)
-    decides = {**_decides(plan), "num_rows": plan.config.num_rows, "weights": generator.digest}
+    decides = {**_decides(plan, generator), "num_rows": plan.config.num_rows, "weights": generator.digest}
     if read := _read(plan):
         decides["read"] = read
     builder = SynthBuilder(

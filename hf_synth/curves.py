@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .models import console
+from .journal import console
 
 COSTS = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 
@@ -64,8 +64,7 @@ def can_draw(otherwise: str) -> bool:
     """Tell whether pictures can be drawn; if not, say so on the console."""
     if find_spec("matplotlib") is not None:
         return True
-    sentence = f"{otherwise}: they need the package matplotlib: pip install 'hf_synth[plots]'"
-    console.print(sentence, markup=False, soft_wrap=True)
+    console.print(f"{otherwise}: they need the package matplotlib: pip install 'hf_synth[plots]'")
     return False
 
 

@@ -128,6 +128,9 @@ def deidentified(task: Task, rows: Dataset, masks: Masks) -> tuple[Dataset, dict
         task: Names the columns.
         rows: Real rows, labels by name.
         masks: Find it.
+
+    Raises:
+        InputError: If no row is left.
     """
     counts: Counter[str] = Counter()
     touched = 0
@@ -149,6 +152,8 @@ def deidentified(task: Task, rows: Dataset, masks: Masks) -> tuple[Dataset, dict
         return {} if here and task.kind == "parse" else new
 
     made = [new for row in rows if (new := clean(row))]
+    if not made:
+        raise InputError(f"none of the {len(rows)} real rows is left once personal data is masked: give others")
     told = {**masks.facts(), "rows": len(rows), "rows_with_some": touched, "masked": dict(counts.most_common())}
     return type(rows).from_list(made, features=rows.features), told
 

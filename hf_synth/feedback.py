@@ -14,6 +14,7 @@ from .config import strict
 from .errors import InputError
 from .journal import digest
 from .prompts import shown_in
+from .real import SPLIT, rows_source
 from .records import Example, Prompt
 from .rounds import GAIN
 from .run import Run
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .row_weights import Floats
     from .trainers.weighted import WeightedTrainer
 
-SPLIT = "train"
 WEIGHT_ROUNDS = 6
 EMPTY = Prompt("")
 
@@ -97,7 +97,7 @@ def check_feedback(config: FeedbackConfig) -> None:
 
 def feedback_sources(task: Task, config: FeedbackConfig) -> list[Corpus]:
     """Return the real rows that judge, if they are real."""
-    return [Corpus(config.oracle_rows, task.generated, split=SPLIT)] if config.oracle_rows else []
+    return rows_source(task, config.oracle_rows)
 
 
 class Feedback:
@@ -252,16 +252,11 @@ class Feedback:
         return student_facts(self.config.quality_model)
 
     def _oracle(self) -> list[Example]:
-        """Return the real rows that judge."""
-        task, path, size = self.run.task, str(self.config.oracle_rows), self.config.validation_size
+        """Return the real rows that judge, as they are now: their path would not tell others of that name."""
+        from .reference import load_labelled
 
-        def load() -> list[list[str]]:
-            from .reference import load_labelled
-
-            data = load_labelled(task, path, SPLIT, "oracle_rows").data
-            places = sorted(self.run.rng("validation").sample(range(len(data)), min(size, len(data))))
-            chosen = data.select(places)
-            return [list(row) for row in zip(*(chosen[c][:] for c in (*task.columns, task.label_column)), strict=True)]
-
-        found = self.run.once("oracle", [path, size, self.run.seed], load)
+        task, size = self.run.task, self.config.validation_size
+        data = load_labelled(task, str(self.config.oracle_rows), SPLIT, "oracle_rows").data
+        chosen = data.select(sorted(self.run.rng("validation").sample(range(len(data)), min(size, len(data)))))
+        found = zip(*(chosen[name][:] for name in (*task.columns, task.label_column)), strict=True)
         return [Example(dict(zip(task.columns, texts, strict=True)), label, label, EMPTY) for *texts, label in found]

@@ -12,7 +12,7 @@ from .deidentify import deidentified
 from .errors import InputError
 from .filters.copies import Copies, fingerprints
 from .generators.base import Tunable
-from .real import SPLIT, load_real_rows
+from .real import load_real_rows, rows_source
 from .run import Run
 from .settings import ShotsConfig
 from .shots import Shot, shots_of, tuned
@@ -37,7 +37,7 @@ def check_shots(task: Task, config: ShotsConfig) -> None:
 
 def sources_of(task: Task, config: ShotsConfig) -> list[Corpus]:
     """Return the rows learnt from, as the card names them."""
-    return [] if config.shots is None else [Corpus(config.shots, task.generated, split=SPLIT)]
+    return rows_source(task, config.shots)
 
 
 def shots_first(given: Mapping[str, Any], epochs: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from datasets.info import DatasetInfosDict
 from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 
+from .characters import length
 from .columns import with_ids
 from .curves import draw_rounds
 from .journal import write_json, write_whole
@@ -155,9 +156,9 @@ def write_data(work: Path, folder: Path, task: Task) -> dict[str, Any]:
 
 
 def _words(row: Mapping[str, Any], task: Task) -> int:
-    """Return the words of a row's texts; a list of tokens is counted as it is."""
+    """Return the words of a row's texts, as `min_words` counts them; a list of tokens is counted as it is."""
     texts = (row[column] for column in task.columns)
-    return sum(len(text) if isinstance(text, list) else len(text.split()) for text in texts)
+    return sum(len(text) if isinstance(text, list) else length(text) for text in texts)
 
 
 def _spread(counts: Mapping[int, int]) -> dict[str, float]:

@@ -60,8 +60,7 @@ def check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     if moved := [f"`{key}` was {old!r} and is {new!r}" for key, old, new in _differences(told, here) if here]:
         console.print(
             f"{str(folder)!r} goes on where {', '.join(moved)}: what was recorded stays, and texts written from here "
-            "on may not be those that would have been written there",
-            markup=False,
+            "on may not be those that would have been written there"
         )
 
 

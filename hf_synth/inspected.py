@@ -92,7 +92,8 @@ def _rows(folder: Path, pattern: str, doubted: Sequence[Mapping[str, Any]]) -> t
         for batch in pq.ParquetFile(file).iter_batches(BLOCK):
             here = [place for place in range(len(batch)) if start + place in known]
             found += [known[start + place] for place in here]
-            parts.append(pa.Table.from_batches([batch]).take(here))
+            if here:  # pyarrow takes no rows by an empty list
+                parts.append(pa.Table.from_batches([batch]).take(here))
             start += len(batch)
     reasons = [f"a light classifier that did not see this row suggests {row['suggested']!r}" for row in found]
     return pa.concat_tables(parts), pa.array(reasons), pa.array([row["score"] for row in found], pa.float32())

@@ -22,7 +22,7 @@ from .records import Completion, Prompt
 REPORTED = ("cost", "prompt_tokens")  # of a completion, what some endpoints say
 PATIENCE = 6 * 3600.0  # seconds that one rank waits for a piece of another
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def digest(value: Any) -> str:

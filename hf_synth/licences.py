@@ -108,4 +108,5 @@ def _conflicts(stated: str | None, parts: Sequence[tuple[str, str]], data: Set[s
 
 
 def _no_trade(licence: str) -> bool:
-    return "-nc" in licence or "noncommercial" in licence.replace("-", "").lower()
+    licence = licence.lower()
+    return "-nc" in licence or "noncommercial" in licence.replace("-", "")

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from rich.console import Console
 
 from .errors import InputError, reason_of
+from .journal import console
 from .licences import licence_of
 from .packages import PACKAGES, Package, fetch_package
 
-console = Console(stderr=True, highlight=False)
 MODEL_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "*.model", "*.txt", "*.jinja", "*.py", "README.md"]
 
 
@@ -79,7 +78,7 @@ def resolve(name: str) -> Source:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"{name!r} is a folder without a config.json: not a model")
-        stated = licence_of(name)
+        stated = licence_of(str(folder))
         return _found(Source(folder.resolve().name, str(folder), "local", weights_digest(folder), license=stated))
     cached = _hub(name, local_files_only=True)
     if cached:
@@ -147,7 +146,7 @@ def _found(source: Source) -> Source:
         "hub": f"the Hub at revision {(source.revision or '?')[:12]}",
         "package": f"{source.package}: {source.note}",
     }[source.origin]
-    console.print(f"{source.name}: weights from {where} (sha256 {source.sha256[:12]})", soft_wrap=True)
+    console.print(f"{source.name}: weights from {where} (sha256 {source.sha256[:12]})")
     return source
 
 

@@ -7,6 +7,7 @@ import re
 
 from .bio import Lexicon, tags_of, tokens_of
 from .errors import InputError
+from .models import known_as
 from .reference import RealRows, check_corpus, load_corpus
 from .task import Corpus, Task
 
@@ -22,7 +23,7 @@ def tagged_notes(task: Task, corpus: Corpus) -> RealRows:
     """
     task.needs_kind("tokens", what="`notes`")
     check_corpus(dataclasses.replace(task, corpus=corpus))
-    lexicon, found, name = Lexicon(task.words), [], corpus.path.rstrip("/").rpartition("/")[2]
+    lexicon, found, name = Lexicon(task.words), [], known_as(corpus.path)
     for text in load_corpus(corpus)[corpus.column]:
         for sentence in BETWEEN.split(text or ""):
             tokens = tokens_of(sentence)

@@ -12,6 +12,7 @@ from itertools import count, islice
 
 from pydantic import Field
 
+from .characters import length
 from .config import strict
 from .errors import InputError
 from .records import Example, Prompt
@@ -190,7 +191,8 @@ class ExamplesConfig:
         feedback_ratio: Share of the prompts that show examples; the others keep texts diverse.
         rows_per_examples: Prompts of a label, one after the other, that show the same examples, whose keys and values
             are then computed once.
-        example_words: Words of all examples together; those that do not fit are left out whole.
+        example_words: Words of all examples together, as `min_words` counts them; those that do not fit are left out
+            whole.
     """
 
     examples: int = Field(8, ge=1)
@@ -252,8 +254,8 @@ def _fitting(task: Task, rows: Sequence[Example], places: Sequence[int], words: 
     """Return those of the examples, in order, that fit into a number of words together."""
     chosen = []
     for place in places:
-        length = len(example_text(task, rows[place]).split())
-        if length <= words:
-            words -= length
+        own = length(example_text(task, rows[place]))
+        if own <= words:
+            words -= own
             chosen.append(place)
     return chosen

@@ -9,7 +9,7 @@ from .columns import ids_of
 from .reference import RealRows, load_labelled
 from .shapes import shape
 from .shots import choose
-from .task import Task
+from .task import Corpus, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,6 +35,11 @@ def load_real_rows(task: Task, path: str, per_class: int | None, seed: int = 0, 
         return found
     chosen = choose(task, found.data, per_class, seed, f"the split {SPLIT} of {found.name}")
     return replace(found, data=found.data.select(chosen))
+
+
+def rows_source(task: Task, path: str | None) -> list[Corpus]:
+    """Return the real rows that a setting names, as the card names them, where it names some."""
+    return [Corpus(path, task.generated, split=SPLIT)] if path else []
 
 
 def mix_in(train: Dataset, real: RealRows, task: Task, above: int) -> Dataset:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from . import models
 from .errors import InputError, reason_of, unknown
 from .files import load_file
+from .journal import console
 from .mapping import check_texts, rows_of, under_names
-from .models import cache_folder, console
+from .models import cache_folder
 from .packages import fetch_package
 from .task import Corpus, Reference, Task
 
@@ -187,12 +188,10 @@ def _mapped(task: Task, reference: Reference, data: Dataset, name: str, split: s
     where = f"{name}, split {split}"
     for place, why in list(malformed.items())[:1]:
         some = f"{len(malformed)} of {len(data)} rows {'is' if len(malformed) == 1 else 'are'} malformed"
-        said = f"{where}: {some}, and left out (row {place}: {why})"
-        console.print(said, markup=False, soft_wrap=True)
+        console.print(f"{where}: {some}, and left out (row {place}: {why})")
     if left := 0 if reference.only else len(data) - len(found) - len(malformed):
         label = "answer" if task.kind == "qa" else "label"
-        said = f"{where}: {left} of {len(data)} rows have no text or no {label}, and are left out"
-        console.print(said, markup=False, soft_wrap=True)
+        console.print(f"{where}: {left} of {len(data)} rows have no text or no {label}, and are left out")
     return RealRows(found, name, split, len(malformed), left)
 
 

@@ -31,7 +31,7 @@ class SynthConfig:
         min_words: Shortest text kept, in words; the task's where left out.
         max_new_tokens: Token limit of a text; the task's where left out.
         annotate: Of entities, how a text says where they are (see `Task`); the task's where left out.
-        shares: Label name -> how many rows it has beside the others (`{yes: 1, no: 4}`); the task's where left out,
+        shares: Label name -> how many rows it has beside the others (`{spam: 1, ham: 4}`); the task's where left out,
             which are equal unless it says otherwise.
         chunk_size: Prompts recorded at once, at most; 256 where left out, fewer for tasks of many labels.
         batch_size: Forward rows at once inside a chunk.

@@ -56,7 +56,7 @@ class Task:
         tuning_prompt: Template for a generator that learns, or has learnt, from rows, which tell no opening and no
             word; defaults to `score_prompt`, else `prompt`, which then stand outside the chat template.
         label_column: Name of the label column.
-        shares: Label name -> how many rows it has beside the others (`{yes: 1, no: 4}`); where left out, all have as
+        shares: Label name -> how many rows it has beside the others (`{spam: 1, ham: 4}`); where left out, all have as
             many. Where texts without a label are asked for, `none` has a share too.
         corpus: Real unlabelled text, where rows are found in one.
         queries: Label name -> what to look for in a corpus; the label's verbalizers, or its words, where left out.

@@ -44,8 +44,7 @@ def by_eda(
         seed = shots[int(prompt.attributes[SEED])]
         tokens, names = seed.text.split(), [name.split() for name in fixed(seed.prompt)]
         kept = {at + more for name in names for at in places(tokens, name) for more in range(len(name))}
-        [(variant, _)] = eda(tokens, rng, synonyms, kept, alpha, 1)
-        yield replace(prompt, text=" ".join(variant))
+        yield replace(prompt, text=" ".join(eda(tokens, rng, synonyms, kept, alpha)))
 
 
 def by_names(

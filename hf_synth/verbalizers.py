@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from .elicit import as_list, json_items
 from .errors import InputError
 from .filters.surface import Unique
+from .journal import digest
 from .models import resolve
 from .parse import labelled
 from .records import Completion, Example, Prompt
@@ -81,13 +82,15 @@ def expanded(run: Run, config: SynthConfig) -> Task:
     texts = [(str(example.cell), *example.fields.values()) for example in written]
     source = None if how == "model" else resolve(config.words_model)
     corpus = next(iter(word_sources(task, config)), None)
-    inputs = [how, config.words_per_label, seeds, texts, source and source.sha256, corpus and asdict(corpus), run.seed]
+    common = corpus_words(corpus, run.seed) if corpus else None
+    read = None if common is None else digest(common)  # what the corpus holds now, not its name
+    inputs = [how, config.words_per_label, seeds, texts, source and source.sha256, read, run.seed]
 
     def compute() -> Words:
         if source is None:
             candidates, relevance = _listings(texts, seeds)
         else:
-            candidates, relevance = _vectors(source.path, corpus, texts, seeds, run.seed)
+            candidates, relevance = _vectors(source.path, common, texts, seeds, run.seed)
         return chosen(candidates, relevance, seeds, config.words_per_label)
 
     words = run.once("words", inputs, compute)
@@ -223,13 +226,16 @@ def _texts(run: Run, seeds: Words) -> Iterator[Example]:
 
 
 def _vectors(
-    path: str, corpus: Corpus | None, texts: Sequence[tuple[str, ...]], seeds: Words, seed: int
+    path: str, words: list[str] | None, texts: Sequence[tuple[str, ...]], seeds: Words, seed: int
 ) -> tuple[list[str], Floats]:
-    """Return frequent words and how near they are to the labels' own words or, given texts, to prototypes as well."""
+    """Return frequent words and how near they are to the labels' own words or, given texts, to prototypes as well.
+
+    Without words they are those of the encoder's vocabulary.
+    """
     from .retrieval.encode import Encoder
 
     encoder = Encoder(path, "mean", True, 128)
-    words = vocabulary(encoder.tokenizer) if corpus is None else corpus_words(corpus, seed)
+    words = vocabulary(encoder.tokenizer) if words is None else words
     vectors = encoder(words)
     middle = vectors.mean(axis=0)
     vectors -= middle

@@ -53,7 +53,9 @@ def write_weights(folder: str | Path, weights: pa.Table | Mapping[str, Any], fac
         raise InputError(f"`facts` must hold {', '.join(GIVEN[:3])}; {lacking[0]!r} is missing")
     rows = _Rows(weights)
     folder = Path(folder).resolve()
-    ours, task = _unweighted(folder)
+    ours, task = recorded(folder)
+    for stale in ("weights", "suspects"):
+        ours.pop(stale, None)
     with rewriting(folder) as fresh:
         copied(folder, fresh, without=CONFIGS)
         features, listed = Features({**row_features(task), WEIGHT: Value("float32")}), suspect_features(task)
@@ -66,19 +68,6 @@ def write_weights(folder: str | Path, weights: pa.Table | Mapping[str, Any], fac
             configs["suspects"] = (listed, {"train": suspects})
         made = {"source": SOURCE, **facts, **counted, "header": config_header(configs, ours["header"])}
         write_card(fresh, folder, task, {**ours, "weights": made})
-
-
-def remove_weights(folder: str | Path) -> None:
-    """Take the configs `weighted` and `suspects` out of a data set's folder; all else stays.
-
-    Raises:
-        InputError: For a folder that is not ours.
-    """
-    folder = Path(folder).resolve()
-    facts, task = _unweighted(folder)
-    with rewriting(folder) as fresh:
-        copied(folder, fresh, without=CONFIGS)
-        write_card(fresh, folder, task, facts)
 
 
 class _Rows:
@@ -141,11 +130,6 @@ def recorded(folder: Path) -> tuple[dict[str, Any], Task]:
             f"{str(folder)!r} is no data set folder that this version of `hf-synth generate` wrote"
         ) from None
     return {**facts, **needed}, task
-
-
-def _unweighted(folder: Path) -> tuple[dict[str, Any], Task]:
-    facts, task = recorded(folder)
-    return {name: value for name, value in facts.items() if name not in ("weights", "suspects")}, task
 
 
 def suspect_features(task: Task) -> Features:

@@ -86,6 +86,14 @@ def test_splits_and_other_weights(generator, tmp_path):
     assert rows["model"][0] == "other"
 
 
+def test_another_dtype_is_another_cache(generator, tmp_path):
+    """A machine's default is: with a graphics card a model may have another one, which nobody asked for."""
+    for rows, dtype in ((20, "float32"), (30, "bfloat16")):
+        generator.source = {**generator.source, "dtype": dtype}
+        built = build("zerogen", task="sst2", num_rows=rows, generator=generator, cache_dir=str(tmp_path))
+        assert len(built) == rows
+
+
 def test_the_builder_is_a_datasets_builder():
     assert issubclass(SynthBuilder, GeneratorBasedBuilder)
 

@@ -77,6 +77,10 @@ def test_run_leaves_data_set_model_and_report(flags, tmp_path, capsys):
     assert sorted((out / "journal/chunks").glob("*/*")) == before
     assert main(["evaluate", *flags]) == 0
     assert json.loads((out / "report.json").read_text())["metrics"] == report["metrics"]
+    for name, said in (("me/imdb", True), ("imdb", False)):  # a name alone is another's data set
+        assert main(["evaluate", *flags, "--hub_id", name]) == 0
+        assert (f"](https://huggingface.co/datasets/{name})" in (out / "model/README.md").read_text()) == said
+        assert (f"](https://huggingface.co/{name}-model)" in (out / "dataset/README.md").read_text()) == said
     with locked(out):
         assert main(["evaluate", *flags]) == 2
     assert "another process is writing in" in capsys.readouterr().err
@@ -445,8 +449,9 @@ def test_labels_without_rows_are_said(flags, tmp_path, capsys):
 )
 def test_rows_are_inspected_by_the_students_own_weights_if_it_has_some(tmp_path, monkeypatch, task, student, encoder):
     asked = []
-    for name in ("open_generator", "generate", "train", "judge", "refuse_leak", "say_not_evaluated"):
+    for name in ("generate", "train", "judge", "refuse_leak", "say_not_evaluated"):
         monkeypatch.setattr(run, name, lambda *args, **kwargs: None)
+    monkeypatch.setattr(run, "open_generator", lambda *args, **kwargs: SimpleNamespace(source={}))
     monkeypatch.setattr("hf_synth.train.check_training", lambda *args: SimpleNamespace(real_facts=lambda: None))
     monkeypatch.setattr(run, "reference_or_reason", lambda *args: "there is none")
     monkeypatch.setattr(run, "inspect_run", lambda *args: asked.append(args[4]))
@@ -454,6 +459,18 @@ def test_rows_are_inspected_by_the_students_own_weights_if_it_has_some(tmp_path,
     argv = ["--task", task, "--student", student, *openings, "--output_dir", str(tmp_path / "out")]
     assert run.main(argv) == 0
     assert asked == [encoder]
+
+
+@pytest.mark.parametrize("what", ["corpus", "adapter"])
+def test_texts_that_the_rows_would_learn_from_never_judge(tmp_path, monkeypatch, capsys, what):
+    path = real_rows(tmp_path / "real", "train")
+    learnt = {"adapter": {"shots": {"name": "real", "split": "train"}}} if what == "adapter" else {}
+    monkeypatch.setattr(run, "open_generator", lambda *args, **kwargs: SimpleNamespace(source=learnt))
+    argv = ["run", "--task", "sst2", "--reference", path, "--reference_split", "train"]
+    words = ["--expand_words", "neighbours", "--corpus", f"{{path: {path}, column: sentence}}"]
+    assert main([*argv, *(words if what == "corpus" else []), "--output_dir", str(tmp_path / "out")]) == 2
+    assert f"`{what}` and `reference` are both the split 'train' of 'real'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_loaded(tmp_path, capsys):

@@ -23,6 +23,7 @@ from hf_synth.hub import push
 from hf_synth.leaving import reads_real, real_texts
 from hf_synth.marks import held_back, stays
 from hf_synth.methods.longtail import LongTailConfig
+from hf_synth.notes import tagged_notes
 from hf_synth.pii import mask
 from hf_synth.produce import Plan, produce
 from hf_synth.request import Request
@@ -30,6 +31,7 @@ from hf_synth.settings import OutputConfig, StudentConfig, SynthConfig
 from hf_synth.shots import shots_of, tuned
 from hf_synth.sources import Opening
 from hf_synth.stages import trained_before
+from hf_synth.task import Corpus
 from hf_synth.tasks import load_task
 
 TAGS = ["O", "B-P", "I-P"]
@@ -327,6 +329,13 @@ def test_notes_without_tags_are_learnt_where_names_stand(presidio, causal_folder
     assert not (tmp_path / "b").exists()
 
 
+def test_notes_of_the_hub_go_by_their_whole_name(monkeypatch):
+    rows = Dataset.from_dict({"note": ["All three boys of the ward had gout."]})
+    monkeypatch.setattr("hf_synth.notes.load_corpus", lambda corpus: rows)
+    task = replace(load_task("ncbi_disease"), words={"Disease": ("gout",)})
+    assert tagged_notes(task, Corpus("me/notes", "note")).name == "me/notes"
+
+
 def test_a_method_that_quotes_shots_quotes_them_masked(presidio, tmp_path):
     features = Features(
         {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-Disease", "I-Disease"]))}
@@ -505,6 +514,8 @@ def test_answers_of_real_questions_move_with_what_is_masked(patterns):
     assert found[0]["context"] == "Call [PHONE_NUMBER] or Karla Voss."
     assert found[0]["answers"] == {"text": ["Karla Voss"], "answer_start": [found[0]["context"].index("Karla")]}
     assert told["masked"] == {"PHONE_NUMBER": 2}
+    with pytest.raises(InputError, match="none of the 1 real rows is left once personal data is masked: give others"):
+        deidentified(task, Dataset.from_dict(rows).select([1]), Masks())
 
 
 def test_what_is_made_of_a_set_that_must_stay_stays(tmp_path, capsys):

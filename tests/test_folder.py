@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from random import Random
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,10 @@ from hf_synth.errors import InputError
 from hf_synth.folder import replace_folder, write_folder
 from hf_synth.generators.scripted import ScriptedGenerator
 from hf_synth.produce import Plan, produce
+from hf_synth.prompts import ExamplesConfig, shown_in, with_examples
+from hf_synth.records import Example, Prompt
 from hf_synth.settings import SynthConfig
+from hf_synth.tasks import load_task
 
 
 def make(generator, folder, rows=400, **settings):
@@ -174,6 +178,16 @@ def test_texts_cannot_break_the_card(tmp_path):
     make(generator, tmp_path / "out", rows=30)
     again = (tmp_path / "out/dataset/README.md").read_text()
     assert again.count("## Citation") == 1
+
+
+def test_words_of_scripts_without_spaces_are_characters(tmp_path):
+    generator = ScriptedGenerator(lambda prompt, rng: f"这部电影很好{rng.choice('一二三四')}{rng.choice('五六七八')}")
+    facts = make(generator, tmp_path / "out", rows=8)
+    assert facts["lengths"]["positive"] == {"min": 8, "median": 8.0, "max": 8}
+    rows = [Example({"sentence": "这部电影很好" * 10}, "positive", "positive", Prompt(""))] * 3
+    config = ExamplesConfig(examples=3, example_words=150, feedback_ratio=1.0)
+    (prompt,) = with_examples(load_task("sst2"), [Prompt("x")], rows, range(3), Random(0), config)
+    assert len(shown_in(prompt)) == 2  # each has 60, and the words around them
 
 
 def test_a_fence_is_longer_than_any_in_the_text():

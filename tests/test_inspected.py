@@ -16,7 +16,7 @@ from hf_synth.inspected import write_inspection, write_student
 from hf_synth.metrics.self_bleu import self_bleu
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
-from hf_synth.weighted import remove_weights, write_weights
+from hf_synth.weighted import write_weights
 
 
 def make(generator, out, rows=400):
@@ -83,7 +83,8 @@ def test_the_figures_on_the_card_are_those_of_the_rows(folder, reference):
     assert own["self_bleu_4"] == pytest.approx(whole, abs=0.1)
 
 
-def test_suspected_rows_are_a_config(folder, reference):
+def test_suspected_rows_are_a_config(folder, reference, monkeypatch):
+    monkeypatch.setattr("hf_synth.inspected.BLOCK", 7)  # in many blocks no row is suspected
     report = inspected(folder, reference)
     named = next(found for found in report["verdicts"] if found["check"] == "wrong labels")["rows"]
     assert named
@@ -124,10 +125,6 @@ def test_weights_and_an_inspection_keep_each_other(folder, reference):
     inspected(folder, reference)
     assert set(load(folder, "suspects")["train"]["reason"]) == {"the trainer's."}
     assert len(load(folder, "weighted")["train"]) == len(index)
-    remove_weights(folder)
-    with pytest.raises(ValueError, match="suspects"):
-        load(folder, "suspects")
-    assert len(load(folder)["train"]) == len(index)
     assert "Not inspected" not in card_of(folder)
 
 

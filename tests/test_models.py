@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import zipfile
 
 import pytest
@@ -60,6 +61,19 @@ def test_a_local_folder_wins(causal_folder, capsys):
     assert source.sha256 == models.weights_digest(causal_folder)
     assert "weights from a local folder" in capsys.readouterr().err
     assert "path" not in source.facts()
+
+
+def test_the_name_of_a_folder_is_told_as_it_is(causal_folder, tmp_path, capsys):
+    shutil.copytree(causal_folder, tmp_path / "tiny[b]")
+    models.resolve(str(tmp_path / "tiny[b]"))
+    assert "tiny[b]: weights from" in capsys.readouterr().err
+
+
+def test_a_folder_at_home_states_its_licence(causal_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(causal_folder, tmp_path / "mine")
+    (tmp_path / "mine/README.md").write_text("---\nlicense: mit\n---\n")
+    assert models.resolve("~/mine").license == "mit"
 
 
 def test_the_package_index_is_the_last_resort(index, capsys):

@@ -193,15 +193,22 @@ def test_below_a_size_nothing_is_shown(student_folder):
 def test_real_rows_may_judge(student_folder, tmp_path):
     real = tmp_path / "real" / "data"
     real.mkdir(parents=True)
-    sides = ["negative", "positive"] * 20
+    sides = ["negative", "positive", "negative", "negative"] * 10
     texts = [f"a {SIDES[side].split()[0]} film {at}" for at, side in enumerate(sides)]
     Dataset.from_dict({"sentence": texts, "label": sides}).to_parquet(real / "train-0.parquet")
     settings = {"quality_data": "oracle", "oracle_rows": str(real.parent), "validation_size": 30}
-    _, run, generator = progen(student_folder, rows=60, feedback="random", **settings)
-    assert run.ledger.notes["rounds"][0]["rows to show next"] == 40  # none of ours is held back
+    journal = tmp_path / "journal"
+    _, run, generator = progen(student_folder, rows=60, feedback="random", journal=Journal(journal), **settings)
+    first = run.ledger.notes["rounds"][0]
+    assert first["rows to show next"] == 40  # none of ours is held back
     (source,) = get("progen").sources(SST2, get("progen").config(**settings))
     assert (source.path, source.column, source.split) == (str(real.parent), "sentence", "train")
     assert not any(text in prompt.text for text in texts for prompt in generator.prompts)
+    flipped = ["negative" if side == "positive" else "positive" for side in sides]
+    Dataset.from_dict({"sentence": texts, "label": flipped}).to_parquet(real / "train-0.parquet")
+    _, run, _ = progen(student_folder, rows=60, feedback="random", journal=Journal(journal), **settings)
+    judged = "accuracy on the validation rows"
+    assert run.ledger.notes["rounds"][0][judged] == pytest.approx(1 - first[judged], abs=1e-3) != first[judged]
 
 
 def test_a_text_that_repeats_an_example_is_dropped():

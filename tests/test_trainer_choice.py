@@ -145,9 +145,9 @@ def test_learnt_weights_are_in_the_data_set_and_come_back(out, student_folder, t
     assert "no person's label was used" in card
     # `generate` writes the rows anew, without weights; the same training puts them back without training
     before = (out / "model/model.safetensors").stat().st_mtime_ns
-    from hf_synth.weighted import remove_weights
-
-    remove_weights(out / "dataset")
+    generated(tmp_path, noisy)
+    with pytest.raises(ValueError, match="weighted"):
+        load(out / "dataset", "weighted")
     train(out, student_folder, tmp_path, **settings)
     assert (out / "model/model.safetensors").stat().st_mtime_ns == before
     assert load(out / "dataset", "weighted")["train"]["hf_synth_weight"] == rows["hf_synth_weight"]

@@ -237,6 +237,10 @@ def test_a_corpus_gives_its_frequent_words(tmp_path, student_folder):
     facts = made(tmp_path / "out", **settings)
     assert {w for own in facts["ledger"]["notes"]["words"].values() for w in own[1:]} <= {"good", "film", "movie"}
     assert [source["path"] for source in facts["sources"]] == ["corpus"]
+    other = [text.replace("film", "plot").replace("movie", "story") for text in texts]
+    Dataset.from_dict({"text": other}).to_parquet(Path(corpus["path"]) / "data/train-0.parquet")
+    facts = made(tmp_path / "out", **settings)  # of what lies there now
+    assert {w for own in facts["ledger"]["notes"]["words"].values() for w in own[1:]} <= {"good", "plot", "story"}
     with pytest.raises(InputError, match="real test data must not condition generation"):
         made(tmp_path / "no", **{**settings, "corpus": {**corpus, "split": "test"}})
 

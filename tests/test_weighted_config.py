@@ -17,7 +17,7 @@ from hf_synth.folder import write_folder
 from hf_synth.produce import Plan, produce
 from hf_synth.settings import SynthConfig
 from hf_synth.tasks import load_task
-from hf_synth.weighted import remove_weights, write_weights
+from hf_synth.weighted import write_weights
 
 FACTS = {"trainer": "bilevel", "reason": "the row hurts the others.", "settings": {"outer_loss": "rce", "steps": 3}}
 
@@ -158,8 +158,6 @@ def test_writing_again_replaces_and_repeats(folder):
     write_weights(folder, pa.table({name: values[order] for name, values in first.items()}), FACTS)
     assert contents(folder) == once
     assert {name: once[name] for name in bare if name.startswith("data/")}.items() <= bare.items()
-    remove_weights(folder)
-    assert contents(folder) == bare
 
 
 def test_what_a_person_wrote_stays(folder):
@@ -228,14 +226,11 @@ def test_a_task_of_ones_own(scripted, tmp_path):
     text += "words: {positive: nice, negative: [poor, 'no']}\nopening: {values: [a, b]}\ndescription: Is it?\n"
     task.write_text(text + "columns: body\nlabel_column: side\n")
     folder = make(scripted, tmp_path / "out", rows=60, task=str(task))
-    bare = contents(folder)
     task.unlink()
     write_weights(folder, train_weights(folder), FACTS)
     card = (folder / "README.md").read_text()
     assert "Task: Is it?" in card
     assert load(folder, "suspects")["train"].column_names == ["body", "side", "index", "reason", "score"]
-    remove_weights(folder)
-    assert contents(folder) == bare
 
 
 def changed(weights, **columns):

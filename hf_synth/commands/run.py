@@ -7,6 +7,7 @@ import os
 from ..backends import open_generator
 from ..errors import InputError
 from ..home import locked, refuse_held
+from ..leaving import sources_of
 from ..models import known_as
 from ..settings import BUILT, BackendConfig, OutputConfig, StudentConfig, SynthConfig
 from .evaluate import judge, reference_or_reason, refuse_leak, say_not_evaluated
@@ -33,10 +34,12 @@ def main(argv: list[str]) -> int:
     # No presidio, or a tracker elsewhere, must not either.
     masks = masks_of(found[SynthConfig], student, output.private)
     refuse_leak(check_training(student, plan.task).real_facts(), reference)
-    for source in plan.method.sources(plan.task, plan.method_config):
+    for source in sources_of(plan):
         refuse_leak({"name": known_as(source.path), "split": source.split}, reference, "corpus")
     refuse_held(folder)
     generator = open_generator(plan, private=output.private)
+    if learnt := generator.source.get("adapter"):
+        refuse_leak(learnt["shots"], reference, "adapter")
     with locked(folder):
         generate(plan, generator, folder, output)
         train(plan, student, folder, masks, private=output.private)

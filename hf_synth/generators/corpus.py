@@ -12,8 +12,8 @@ from filelock import FileLock
 
 from ..config import checked
 from ..errors import InputError
-from ..journal import digest, fill
-from ..models import Source, cache_folder, console
+from ..journal import console, digest, fill
+from ..models import Source, cache_folder
 from ..records import Completion, Prompt
 from ..retrieval.settings import IndexConfig, Pooling, PretrainConfig
 

@@ -15,9 +15,10 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCol
 from .. import student
 from ..bio import OUTSIDE, tag_names
 from ..errors import InputError
+from ..journal import console
 from ..losses import IGNORED
 from ..metrics.entities import Entities
-from ..models import console, resolve
+from ..models import resolve
 from ..settings import StudentConfig
 from ..task import Task
 from . import Settle, check_names
@@ -132,7 +133,7 @@ def predict(
             cut += len(tokens[place]) - max((word + 1 for _, word in firsts), default=0)
     if cut:
         told = f"{cut} of {sum(map(len, tokens))} tokens stand behind `max_length: {max_length}`, and count as `O`"
-        console.print(told, markup=False, soft_wrap=True)
+        console.print(told)
     return found
 
 

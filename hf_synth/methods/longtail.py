@@ -14,12 +14,12 @@ from ..few_shot import copies_of, shown
 from ..filters.surface import Unique
 from ..planner import PlanConfig, check_attribute, check_prior
 from ..plans import Plans
-from ..real import SPLIT, load_real_rows
+from ..real import load_real_rows, rows_source
 from ..records import Example
 from ..rounds import RoundsConfig, round_sizes, stalled
 from ..run import Run
 from ..shots import tuned
-from ..task import Corpus, Task
+from ..task import Task
 from . import Method, Paper
 
 
@@ -107,7 +107,7 @@ METHOD = Method(
     template=False,
     reads=("tuning_prompt", "score_prompt"),
     needs="real rows of each label, one or more",
-    sources=lambda task, config: [Corpus(config.seen_rows, task.generated, split=SPLIT)] if config.seen_rows else [],
+    sources=lambda task, config: rows_source(task, config.seen_rows),
     defaults=lambda task, given: {"real_rows": given["seen_rows"]} if given.get("seen_rows") else {},
     cost="one completion a row, behind four real rows; an embedding a row each round",
     differs=(

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
-from ..models import console
+from ..journal import console
 from .passages import Passages
 from .settings import Pooling
 
