@@ -28,10 +28,10 @@ ONE = "text"  # the class of rows that do not have one label each
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows and where they come from.
+    """Rows, or a sample of them, and where they come from.
 
     Attributes:
-        rows: A sample of them, where there are more than are read.
+        rows: Those that are read.
         facts: Name, split, columns, rows in all, read, without a label, and left out before as malformed.
     """
 
@@ -71,6 +71,11 @@ def chosen_split(splits: Mapping[str, Any], given: str | None, prefer: Sequence[
     if given is not None and given not in splits:
         raise InputError(f"`{key}`: {unknown('a split of ' + repr(path), given, splits)}")
     return given or next((name for name in prefer if name in splits), next(iter(splits)))
+
+
+def split_told(path: str, split: str, given: str | None) -> str:
+    """Return what a reference's split is told as: a file's only one is `train` whatever its rows are for."""
+    return WHOLE if given is None and Path(path).is_file() else split
 
 
 def load(
@@ -119,8 +124,7 @@ def rows_of(
     places = drawn(len(data), most, seed)
     some = data.select(places) if len(places) < len(data) else data
     values, labelled = names_of_all(some, label)
-    kept = [at for at, value in enumerate(values) if value is not None]
-    if not kept:
+    if not (kept := [at for at, value in enumerate(values) if value is not None]):
         raise InputError(f"`{key}`: {name!r}, split {split!r}, holds no labelled row")
     named = getattr(data.features[label], "names", None)
     names = list(named or sorted({values[at] for at in kept}))
@@ -238,9 +242,8 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
     wanted = own.facts["text_columns"]
     columns = wanted if all(column in next(iter(splits.values())).column_names for column in wanted) else ()
     test = load(path, "reference", ("test", "validation"), most, seed, split=split, texts=columns)
-    if Path(path).is_file() and split is None:  # a file's only split is called `train` whatever its rows are for
-        return Real(replace(test, facts=test.facts | {"split": WHOLE}), None)
-    if test.facts["split"] == "train" or "train" not in splits:
+    test = replace(test, facts=test.facts | {"split": split_told(path, test.facts["split"], split)})
+    if test.facts["split"] in ("train", WHOLE) or "train" not in splits:
         return Real(test, None)
     return Real(test, load(path, "reference", ("train",), most, seed, texts=columns))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..audit import limits
 from ..audit.columns import LABELS, LOOKED_AT, NO_TEXTS, label_column_if_any
-from ..audit.data import chosen_split, splits_of
+from ..audit.data import chosen_split, split_told, splits_of
 from ..audit.settings import InspectConfig
 from ..errors import InputError
 from ..metrics.sampling import drawn
@@ -41,6 +41,7 @@ class Part:
         of: How many rows the split has.
         wrong: Row, column and content of cells that the schema does not allow.
         unread: Columns that the schema lacks: texts, ids, dates.
+        completed: Whether `impute` made it, whose rows are real ones.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Part:
     of: int
     wrong: Sequence[tuple[int, str, Any]]
     unread: Sequence[str]
+    completed: bool
 
     def facts(self, label: str | None) -> dict[str, Any]:
         """Return what a report says of it."""
@@ -127,6 +129,7 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
         raise InputError(f"`dataset`: {mine.name!r} has one row; two or more can be inspected")
     if theirs:
         test = _part(tables["reference"], judges, theirs[judges], schema)
+        test = replace(test, split=split_told(config.reference or "", judges, config.reference_split))
         if "train" in theirs and judges != "train":
             train = _part(tables["reference"], "train", theirs["train"], schema)
     return _of_one_label(mine, test, train, schema, label)
@@ -218,7 +221,8 @@ def _part(table: Table, split: str, sample: _Sample, schema: Schema) -> Part:
                 wrong.append((at, name, row[name]))
         cells.append(values)
     unread = [name for name in table.names if name not in schema.columns and name not in NUMBERS]
-    return Part(table.name, split, cells, sample.places, sample.of, wrong, unread)
+    completed = {*NUMBERS} <= {*table.names}
+    return Part(table.name, split, cells, sample.places, sample.of, wrong, unread, completed)
 
 
 def _cell(column: Column, cell: Any) -> Any:
