@@ -231,6 +231,15 @@ def test_a_cell_that_nobody_imputes_says_why(answered):
     }
 
 
+def test_a_cell_that_is_told_to_be_empty_is_so_in_every_table(answered):
+    rows = people(60)
+    imputer = answered(rows)
+    imputer.predictor = Table(0.04)  # fewer than one in 20 draws, though a few draw a value all the same
+    done = imputer.complete(rows, "train")
+    assert {cell.value for cell in done.cells} == {None}
+    assert all(table[cell.row][cell.column] is None for cell in done.cells for table in done.tables)
+
+
 def test_hidden_cells_are_compared_with_what_stands_there(answered):
     rows = people(40)
     learnt, hidden = hide(rows, SCHEMA, "sick", 0.3, 0)

@@ -145,10 +145,11 @@ class Imputer:
         """
         best, cells = self.guess(rows, name)
         drawn = self.draws(self._wanted(rows, name), self.task.imputations)
+        empty = {(cell.row, cell.column) for cell in cells if cell.value is None}
         tables = [[dict(row) for row in rows] for _ in range(self.task.imputations)]
         for at in range(len(rows)):
             for table, own in zip(tables, drawn.get(f"{name}:{at}", ()), strict=False):
-                table[at].update(own)
+                table[at].update({column: value for column, value in own.items() if (at, column) not in empty})
         return Completed(tables, best, cells)
 
     def guess(self, rows: Rows, name: str) -> tuple[list[dict[str, Any]], list[Cell]]:
