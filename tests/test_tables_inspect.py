@@ -59,7 +59,7 @@ def judged(rows, real, folder, *more):
 
 
 def part(rows, index=None):
-    return Part("ours", "test", rows, index or range(len(rows)), len(rows), [], [], completed=False)
+    return Part("ours", "test", rows, index or range(len(rows)), len(rows), len(rows), [], [], completed=False)
 
 
 def remarks(verdicts):
@@ -85,6 +85,11 @@ def test_rows_of_the_test_split_are_named(real, tmp_path):
     assert verdicts["test rows"]["verdict"] == "bad"
     assert [row["row"] for row in verdicts["test rows"]["rows"]] == [*range(300, 307)]
     assert f"age {test[0]['age']}" in verdicts["test rows"]["rows"][0]["text"]
+
+
+def test_a_search_of_a_part_of_the_test_split_says_so(real, tmp_path):
+    verdicts, _ = judged(people(40, 1), real, tmp_path, "--max_rows", "100")
+    assert verdicts["test rows"]["reason"].endswith("of which 100 of 300 were searched")
 
 
 def test_a_row_whose_holes_were_filled_is_still_that_row():

@@ -82,7 +82,7 @@ def load(
     path: str,
     key: str,
     prefer: Sequence[str],
-    most: int,
+    most: int | None,
     seed: int,
     *,
     split: str | None = None,
@@ -95,7 +95,7 @@ def load(
         path: See `splits_of`.
         key: The setting that names it, for messages.
         prefer: Splits to take, in this order, else the first.
-        most: Rows that are read at most, drawn by the seed.
+        most: Rows that are read at most, drawn by the seed; all where left out.
         seed: See `most`.
         split: The split, where it is given.
         texts: The text columns, likewise.
@@ -114,7 +114,7 @@ def load(
 
 
 def rows_of(
-    data: Dataset, columns: Sequence[str], label: str, name: str, split: str, most: int, seed: int, key: str
+    data: Dataset, columns: Sequence[str], label: str, name: str, split: str, most: int | None, seed: int, key: str
 ) -> Loaded:
     """Return a data set's rows, or a sample of them.
 
@@ -230,7 +230,7 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
         task: Under whose names it is brought; without one, columns are found as the data set's are.
         own: The data set, whose text columns are looked for first.
         split: The split that judges.
-        most: Rows that are read of each.
+        most: Rows that are read of `train`; the split that judges is read whole.
         seed: Decides which.
 
     Raises:
@@ -241,7 +241,7 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
     splits = splits_of(path, "reference")
     wanted = own.facts["text_columns"]
     columns = wanted if all(column in next(iter(splits.values())).column_names for column in wanted) else ()
-    test = load(path, "reference", ("test", "validation"), most, seed, split=split, texts=columns)
+    test = load(path, "reference", ("test", "validation"), None, seed, split=split, texts=columns)  # one row may leak
     test = replace(test, facts=test.facts | {"split": split_told(path, test.facts["split"], split)})
     if test.facts["split"] in ("train", WHOLE) or "train" not in splits:
         return Real(test, None)
@@ -255,11 +255,11 @@ def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int)
         judge: The split that judges.
         path: The file, folder or Hub id it is of; the task's own reference where left out.
         task: The task.
-        most: Rows that are read of each.
+        most: Rows that are read of `train`; the split that judges is read whole.
         seed: Decides which.
     """
 
-    def of(real: RealRows) -> Loaded:
+    def of(real: RealRows, most: int | None) -> Loaded:
         columns = list(task.columns)
         found = rows_of(real.data, columns, task.label_column, real.name, real.split, most, seed, "reference")
         left = {"malformed": real.malformed, "blank": real.blank}
@@ -268,8 +268,8 @@ def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int)
     own = task.reference.path if task.reference else None
     path = path or (own if judge.name == own else None)
     if path is None or judge.split in ("train", WHOLE) or "train" not in splits_of(path, "reference"):
-        return Real(of(judge), None)
-    return Real(of(judge), of(load_labelled(task, path, "train", "reference")))
+        return Real(of(judge, None), None)
+    return Real(of(judge, None), of(load_labelled(task, path, "train", "reference"), most))
 
 
 def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]:

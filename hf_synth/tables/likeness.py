@@ -141,6 +141,8 @@ def copied(own: Part, real: Part, beside: Rows | None, role: str) -> Verdict:
     reason = f"{len(known)} of {len(own.cells):,} rows hold all cells of a row of the {known_split(real.split)}"
     if chance:
         reason += f" ({percent(chance)} of its other rows do)"
+    if real.read < real.of:
+        reason += f", of which {real.read:,} of {real.of:,} were searched"
     more = told["interval"][0] > limits.DUPLICATES_TIMES * chance if chance else bool(known)
     taken = "train" in (role, real.split)  # may well have been
     verdict: Level = "look" if taken or (own.completed and real.split == WHOLE) else "bad"

@@ -39,6 +39,7 @@ class Part:
         cells: Its rows, or a sample of them, by column; a cell that cannot be read is None.
         index: Their places in the split, [N].
         of: How many rows the split has.
+        read: How many of them were looked at.
         wrong: Row, column and content of cells that the schema does not allow.
         unread: Columns that the schema lacks: texts, ids, dates.
         completed: Whether `impute` made it, whose rows are real ones.
@@ -49,6 +50,7 @@ class Part:
     cells: Sequence[Row]
     index: Sequence[int]
     of: int
+    read: int
     wrong: Sequence[tuple[int, str, Any]]
     unread: Sequence[str]
     completed: bool
@@ -56,7 +58,7 @@ class Part:
     def facts(self, label: str | None) -> dict[str, Any]:
         """Return what a report says of it."""
         told: dict[str, Any] = {"name": self.name, "split": self.split, "text_columns": [], "label_column": label}
-        return {**told, "rows": self.of, "read": len(self.cells)}
+        return {**told, "rows": self.of, "read": self.read}
 
     def where(self, keep: Callable[[Row], bool]) -> Part:
         """Return the part with the rows of which a function is true."""
@@ -222,7 +224,7 @@ def _part(table: Table, split: str, sample: _Sample, schema: Schema) -> Part:
         cells.append(values)
     unread = [name for name in table.names if name not in schema.columns and name not in NUMBERS]
     completed = {*NUMBERS} <= {*table.names}
-    return Part(table.name, split, cells, sample.places, sample.of, wrong, unread, completed)
+    return Part(table.name, split, cells, sample.places, sample.of, len(cells), wrong, unread, completed)
 
 
 def _cell(column: Column, cell: Any) -> Any:
