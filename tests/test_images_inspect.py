@@ -81,6 +81,20 @@ def test_images_of_the_test_split_are_named_even_in_another_file(real, tmp_path)
     assert [(row["row"], row["reference_row"]) for row in found["rows"]] == [(3, 4), (8, 9)]
 
 
+@pytest.mark.parametrize(
+    ("whole", "wanted", "said"),
+    [(False, "look", "images of the train split"), (True, "bad", "images of the reference")],
+)
+def test_copies_of_a_reference_that_is_one_split(whole, wanted, said, tmp_path):
+    files = own_files()
+    beside = saved(tmp_path / "real", train=files[:30]) + ("/data/train-0.parquet" if whole else "")
+    more = ("--max_rows", "20")
+    found = judged(saved(tmp_path / "own", train=files), beside, tmp_path / "out", *more)[0]["test images"]
+    assert found["verdict"] == wanted
+    assert said in found["reason"]
+    assert found["reason"].endswith("of which 20 of 30 were searched")
+
+
 def broken(files):
     files[5], files[6] = files[5][:60], None
     white = io.BytesIO()

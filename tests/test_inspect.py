@@ -150,6 +150,12 @@ def test_swapped_class_names_are_named(clean):
     assert "music" not in found["reason"]
 
 
+def test_one_class_has_no_name_to_be_swapped_with(clean):
+    texts, labels = clean
+    own = [text for text, label in zip(texts, labels, strict=True) if label == 1]  # of travel, said to be of cooking
+    assert judged(own, [0] * len(own))["class names"]["verdict"] == "skipped"
+
+
 def test_other_class_names_are_matched_by_texts(clean):
     report = inspect(loaded(Rows(*clean, ["Kochen", "Reise", "Musik"], np.arange(600))), REAL)
     assignment = report["measures"]["class names"]["assignment"]

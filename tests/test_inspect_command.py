@@ -95,6 +95,16 @@ def test_rows_of_a_reference_that_is_one_file_are_leaks(tmp_path):
     assert "rows of the reference, word for word: drop them" in found["reason"]
 
 
+def test_one_row_of_a_test_split_is_found_however_few_rows_are_read(tmp_path):
+    own, test = rows_of(20, 0), rows_of(60, 1)
+    for name, texts in (("own", [*own.texts[:-1], test.texts[-1]]), ("test", test.texts)):
+        Dataset.from_dict({"text": texts, "label": ["a", "b"] * (len(texts) // 2)}).to_csv(tmp_path / f"{name}.csv")
+    flags = ["--encoder", "none", "--max_rows", "20", "--output_dir", str(tmp_path / "out")]
+    assert main(["inspect", str(tmp_path / "own.csv"), "--reference", str(tmp_path / "test.csv"), *flags]) == 0
+    verdicts = json.loads((tmp_path / "out/inspect.json").read_text())["verdicts"]
+    assert [one["value"] for one in verdicts if one["check"] == "test rows"] == [1]
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

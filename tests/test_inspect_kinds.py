@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def inspected(own, out, *more):
 
 def by_check(report):
     return {found["check"]: found for found in report["verdicts"]}
+
+
+def test_names_out_of_the_reference_are_not_written():
+    names = (["Ann", "Lee", "left"], ["B-P", "I-P", "O"]), (["Maria", "Gonzalez", "left"], ["B-P", "I-P", "O"])
+    own, real = (
+        replace(Rows.plain(["a", "b"]), tags=[one, (one[0], ["O"] * 3)])
+        for one in names  # the second is untagged
+    )
+    told = spread(own, real).measures
+    assert told["own"]["untagged"] == {"ann lee": 1}
+    assert "gonzalez" not in json.dumps(told).lower()
 
 
 def test_tags_are_found_and_judged_beside_the_reference(tmp_path, capsys):

@@ -76,6 +76,13 @@ def test_the_distance_is_the_mean_over_columns():
     assert nearest([[0.0, 0.5]], [[1.0, 0.5], [0.2, 0.6]]).tolist() == pytest.approx([0.15])
 
 
+def test_a_whole_table_is_as_near_as_beside_a_column_of_holes():
+    one, other = (np.random.default_rng(seed).random((300, 7)) for seed in (0, 1))
+    other[:9] = one[:9]
+    holed = [np.column_stack([part, np.full(300, np.nan)]) for part in (one, other)]  # which takes another way
+    assert nearest(one, other) == pytest.approx(nearest(*holed), rel=1e-12, abs=0)  # zero where it is a copy
+
+
 def test_missing_cells_take_no_part():
     none = float("nan")
     row, others = [[0.2, 0.5, 0.0]], [[0.4, none, none], [0.9, 0.0, 0.5]]

@@ -71,6 +71,12 @@ def test_questions_that_can_be_answered():
     assert answerability(["One sentence."], ["What?"], ["One"], [0])["located"] is None
 
 
+def test_an_answer_is_given_away_without_spaces_too():
+    text = "北京是中国的首都。"
+    asked = ["北京是中国的首都，那么北京在哪里？", "中国的首都是哪里？"]
+    assert answerability([text] * 2, asked, ["北京"] * 2, [0, 0])["given_away"] == 0.5
+
+
 def test_ties_count_as_their_share():
     found = answerability([RIVERS], ["What?"], ["Basel"], [RIVERS.index("Basel")])
     assert found["located"] == pytest.approx(1 / 3)

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -23,7 +24,7 @@ from hf_synth.tables.check import compared, hidden_cells, pooled_means, privacy
 from hf_synth.tables.impute import Completed, hide
 from hf_synth.tables.pool import rubin, student
 from hf_synth.tables.schema import Column, Schema, infer
-from hf_synth.tables.serialise import Distribution, Serialiser, codings
+from hf_synth.tables.serialise import Coding, Distribution, Serialiser, codings
 from hf_synth.tables.settings import ImputeConfig, ImputerConfig
 from hf_synth.tables.source import read_table
 from hf_synth.tables.tune import UNASKED, texts
@@ -103,6 +104,7 @@ def test_a_number_is_its_decile_and_comes_back_as_an_observed_value(tokenizer):
     assert spread.best() == pytest.approx(9.5)
     assert (spread.quantile(0.05), spread.quantile(0.95)) == (0, 18)
     assert {spread.draw(uniform) for uniform in np.linspace(0, 0.999, 200)} == set(range(20))
+    assert type(spread.draw(0.5)) is int  # which a journal can hold
 
 
 def test_categories_are_their_words_or_letters(tokenizer):
@@ -229,6 +231,15 @@ def test_a_cell_that_nobody_imputes_says_why(answered):
     }
 
 
+def test_a_cell_that_is_told_to_be_empty_is_so_in_every_table(answered):
+    rows = people(60)
+    imputer = answered(rows)
+    imputer.predictor = Table(0.04)  # fewer than one in 20 draws, though a few draw a value all the same
+    done = imputer.complete(rows, "train")
+    assert {cell.value for cell in done.cells} == {None}
+    assert all(table[cell.row][cell.column] is None for cell in done.cells for table in done.tables)
+
+
 def test_hidden_cells_are_compared_with_what_stands_there(answered):
     rows = people(40)
     learnt, hidden = hide(rows, SCHEMA, "sick", 0.3, 0)
@@ -243,6 +254,26 @@ def test_hidden_cells_are_compared_with_what_stands_there(answered):
         assert found[name]["baseline"] == pytest.approx(np.sqrt(np.mean((np.mean(observed) - truths) ** 2)))
     truths = [rows[at]["sex"] for at, name in hidden if name == "sex"]
     assert found["sex"]["error"] == pytest.approx(truths.count("male") / len(truths))  # `female` is answered
+
+
+def test_no_more_than_two_distributions_are_held_at_once(answered, monkeypatch):
+    """Each is as long as the table: one for each cell took memory with the square of the rows."""
+    made, held, plain = [], [], Coding.distribution
+
+    def noted(self, probabilities):
+        held.append(sum(one() is not None for one in made))
+        found = plain(self, probabilities)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Coding, "distribution", noted)
+    rows = people(40)
+    learnt, hidden = hide(rows, SCHEMA, "sick", 0.3, 0)
+    imputer = answered(learnt)
+    imputer.guess(learnt, "train")
+    hidden_cells(imputer, learnt, rows, hidden)
+    assert len(held) > 40
+    assert max(held) <= 2
 
 
 # Pooling
@@ -498,6 +529,7 @@ def test_tuning_learns_what_goes_with_what(causal_folder, tmp_path):
     imputer = impute.Imputer(SCHEMA, rows, resolve(str(causal_folder)), config, task)
     wanted = [Wanted(str(at), {**imputer.read(row), "waist_cm": None}, ("waist_cm",)) for at, row in enumerate(others)]
     known = imputer.distributions(wanted)
-    cells = [(known[str(at), "waist_cm"][0], row["waist_cm"]) for at, row in enumerate(others)]
+    spread = imputer.serialiser.codings["waist_cm"].distribution
+    cells = [(spread(known[str(at), "waist_cm"][0]), row["waist_cm"]) for at, row in enumerate(others)]
     found = compared(cells, [row["waist_cm"] for row in rows], 0.9)
     assert found["error"] < 0.8 * found["baseline"]

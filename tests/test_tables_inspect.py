@@ -13,7 +13,7 @@ from hf_synth.audit.records import Rows
 from hf_synth.commands.main import main
 from hf_synth.tables import likeness
 from hf_synth.tables.inspect import _made
-from hf_synth.tables.parts import is_table
+from hf_synth.tables.parts import Part, is_table
 from hf_synth.tables.schema import Column, Schema
 from hf_synth.tables.vectors import vectors
 
@@ -58,6 +58,10 @@ def judged(rows, real, folder, *more):
     return {found["check"]: found for found in report["verdicts"]}, report
 
 
+def part(rows, index=None):
+    return Part("ours", "test", rows, index or range(len(rows)), len(rows), len(rows), [], [], completed=False)
+
+
 def remarks(verdicts):
     return {check for check, found in verdicts.items() if found["verdict"] in ("look", "bad")}
 
@@ -83,14 +87,19 @@ def test_rows_of_the_test_split_are_named(real, tmp_path):
     assert f"age {test[0]['age']}" in verdicts["test rows"]["rows"][0]["text"]
 
 
+def test_a_search_of_a_part_of_the_test_split_says_so(real, tmp_path):
+    verdicts, _ = judged(people(40, 1), real, tmp_path, "--max_rows", "100")
+    assert verdicts["test rows"]["reason"].endswith("of which 100 of 300 were searched")
+
+
 def test_a_row_whose_holes_were_filled_is_still_that_row():
     cells = [(1, None, "a"), (None, None, "b"), (8, 2.5, "a"), (9, 3.5, "c")]
     real = [dict(zip(("age", "dose", "ward"), row, strict=True)) for row in cells]
     own = [{**real[0], "dose": 7.5}, {**real[0], "age": 2}, {"age": 3, "dose": 1.0, "ward": "b"}]
-    found = likeness.copied(own, [4, 5, 6], real, None, "test")  # the ward alone is held by chance
+    found = likeness.copied(part(own, [4, 5, 6]), part(real), None, "test")  # the ward alone is held by chance
     assert (found.verdict, found.rows) == ("bad", [{"row": 4}])
     assert "1 of 3 rows hold all cells of a row of the test split" in found.reason
-    assert likeness.copied(real, range(4), real, None, "test").found == 4
+    assert likeness.copied(part(real), part(real), None, "test").found == 4
 
 
 def test_rows_that_give_train_rows_away(real, tmp_path):
@@ -99,8 +108,38 @@ def test_rows_that_give_train_rows_away(real, tmp_path):
     verdicts, _ = judged(rows, real, tmp_path)
     assert verdicts["train rows"]["value"] == 0
     assert {"closest record", "membership"} <= remarks(verdicts)
-    verdicts, _ = judged(train, real, tmp_path)
+    verdicts, _ = judged([*train[:180], *people(420, 1)], real, tmp_path, "--embedded", "600")  # fewer than half
+    assert {"train rows", "closest record", "membership"} <= remarks(verdicts)
+    assert "30.0 % are one of those (test rows 0.0 %)" in verdicts["closest record"]["reason"]
+    verdicts, _ = judged(train, real, tmp_path)  # all of them
+    assert {"train rows", "closest record"} <= remarks(verdicts)
+    assert verdicts["membership"]["verdict"] == "bad"
+    completed = [{"imputation": 1, "row": at, **row} for at, row in enumerate(train)]  # made of them, as `impute` does
+    verdicts, _ = judged(completed, real, tmp_path)
+    assert verdicts["train rows"]["verdict"] == "good"
     assert verdicts["membership"]["verdict"] == "skipped"
+
+
+def test_rows_that_any_split_repeats_are_none_of_the_test_split():
+    cards = [{"suit": at % 4, "rank": at // 4 % 13} for at in range(520)]
+    found = likeness.copied(part(cards[:100]), part(cards), None, "test")
+    assert (found.verdict, found.found) == ("good", 100)
+    assert "100.0 % of its other rows do" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("split", "wanted", "said"),
+    [("test", "bad", "test split"), ("train", "look", "train split"), (None, "bad", "a row of the reference")],
+)
+def test_copies_of_a_reference_that_is_one_split(split, wanted, said, real, tmp_path):
+    rows = people(60, 3)
+    name = f"{split or 'train'}-0.parquet"
+    (tmp_path / "one/data").mkdir(parents=True)
+    Dataset.from_list(rows).to_parquet(tmp_path / "one/data" / name)
+    folder = tmp_path / "one"
+    verdicts, _ = judged(rows[:30], folder if split else folder / "data" / name, tmp_path)
+    assert verdicts["test rows"]["verdict"] == wanted
+    assert said in verdicts["test rows"]["reason"]
 
 
 def impossible(rows, rng):

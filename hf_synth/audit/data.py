@@ -28,10 +28,10 @@ ONE = "text"  # the class of rows that do not have one label each
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows and where they come from.
+    """Rows, or a sample of them, and where they come from.
 
     Attributes:
-        rows: A sample of them, where there are more than are read.
+        rows: Those that are read.
         facts: Name, split, columns, rows in all, read, without a label, and left out before as malformed.
     """
 
@@ -73,11 +73,16 @@ def chosen_split(splits: Mapping[str, Any], given: str | None, prefer: Sequence[
     return given or next((name for name in prefer if name in splits), next(iter(splits)))
 
 
+def split_told(path: str, split: str, given: str | None) -> str:
+    """Return what a reference's split is told as: a file's only one is `train` whatever its rows are for."""
+    return WHOLE if given is None and Path(path).is_file() else split
+
+
 def load(
     path: str,
     key: str,
     prefer: Sequence[str],
-    most: int,
+    most: int | None,
     seed: int,
     *,
     split: str | None = None,
@@ -90,7 +95,7 @@ def load(
         path: See `splits_of`.
         key: The setting that names it, for messages.
         prefer: Splits to take, in this order, else the first.
-        most: Rows that are read at most, drawn by the seed.
+        most: Rows that are read at most, drawn by the seed; all where left out.
         seed: See `most`.
         split: The split, where it is given.
         texts: The text columns, likewise.
@@ -109,7 +114,7 @@ def load(
 
 
 def rows_of(
-    data: Dataset, columns: Sequence[str], label: str, name: str, split: str, most: int, seed: int, key: str
+    data: Dataset, columns: Sequence[str], label: str, name: str, split: str, most: int | None, seed: int, key: str
 ) -> Loaded:
     """Return a data set's rows, or a sample of them.
 
@@ -119,8 +124,7 @@ def rows_of(
     places = drawn(len(data), most, seed)
     some = data.select(places) if len(places) < len(data) else data
     values, labelled = names_of_all(some, label)
-    kept = [at for at, value in enumerate(values) if value is not None]
-    if not kept:
+    if not (kept := [at for at, value in enumerate(values) if value is not None]):
         raise InputError(f"`{key}`: {name!r}, split {split!r}, holds no labelled row")
     named = getattr(data.features[label], "names", None)
     names = list(named or sorted({values[at] for at in kept}))
@@ -226,7 +230,7 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
         task: Under whose names it is brought; without one, columns are found as the data set's are.
         own: The data set, whose text columns are looked for first.
         split: The split that judges.
-        most: Rows that are read of each.
+        most: Rows that are read of `train`; the split that judges is read whole.
         seed: Decides which.
 
     Raises:
@@ -237,10 +241,9 @@ def load_real_rows(path: str, task: Task | None, own: Loaded, split: str | None,
     splits = splits_of(path, "reference")
     wanted = own.facts["text_columns"]
     columns = wanted if all(column in next(iter(splits.values())).column_names for column in wanted) else ()
-    test = load(path, "reference", ("test", "validation"), most, seed, split=split, texts=columns)
-    if Path(path).is_file() and split is None:  # a file's only split is called `train` whatever its rows are for
-        return Real(replace(test, facts=test.facts | {"split": WHOLE}), None)
-    if test.facts["split"] == "train" or "train" not in splits:
+    test = load(path, "reference", ("test", "validation"), None, seed, split=split, texts=columns)  # one row may leak
+    test = replace(test, facts=test.facts | {"split": split_told(path, test.facts["split"], split)})
+    if test.facts["split"] in ("train", WHOLE) or "train" not in splits:
         return Real(test, None)
     return Real(test, load(path, "reference", ("train",), most, seed, texts=columns))
 
@@ -252,11 +255,11 @@ def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int)
         judge: The split that judges.
         path: The file, folder or Hub id it is of; the task's own reference where left out.
         task: The task.
-        most: Rows that are read of each.
+        most: Rows that are read of `train`; the split that judges is read whole.
         seed: Decides which.
     """
 
-    def of(real: RealRows) -> Loaded:
+    def of(real: RealRows, most: int | None) -> Loaded:
         columns = list(task.columns)
         found = rows_of(real.data, columns, task.label_column, real.name, real.split, most, seed, "reference")
         left = {"malformed": real.malformed, "blank": real.blank}
@@ -265,8 +268,8 @@ def real_of(judge: RealRows, path: str | None, task: Task, most: int, seed: int)
     own = task.reference.path if task.reference else None
     path = path or (own if judge.name == own else None)
     if path is None or judge.split in ("train", WHOLE) or "train" not in splits_of(path, "reference"):
-        return Real(of(judge), None)
-    return Real(of(judge), of(load_labelled(task, path, "train", "reference")))
+        return Real(of(judge, None), None)
+    return Real(of(judge, None), of(load_labelled(task, path, "train", "reference"), most))
 
 
 def load_corpus_texts(path: str, own: Loaded, most: int, seed: int) -> list[str]:

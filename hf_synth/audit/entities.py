@@ -20,6 +20,8 @@ def spread(own: Rows, real: Rows | None) -> Verdict:
     if (odd := next((tag for tag in every if tag != OUTSIDE and tag[:2] not in ("B-", "I-")), None)) is not None:
         return skipped(check, f"the tag {odd!r} is none of `O`, `B-X` and `I-X`", rows=len(own))
     mine, theirs = _figures(own), None if real is None else _figures(real)
+    if theirs is not None:
+        theirs.pop("untagged")  # real names, which may be people's
     alike = None if mine is None else mine["span_agreement"]
     if mine is None or alike is None:
         return skipped(check, "no row has an entity", rows=len(own))

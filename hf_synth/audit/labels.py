@@ -106,6 +106,8 @@ def swapped(own: Rows, real: Rows) -> Verdict:
         pairs = ", ".join(f"{own.names[at]} = {real.names[best[at]]}" for at in enough[:10])
         reason = "no class name is the reference's" + (f"; by their texts {pairs}" if pairs else "")
         return Verdict(check, "look", None, None, reason, (), told)
+    if (sizes >= limits.SWAPPED_ROWS).sum() < 2:
+        return skipped(check, f"needs two classes of {limits.SWAPPED_ROWS} rows: one has nothing to be swapped with")
     known = {name: at for at, name in enumerate(real.names)}
     gains = {at: shares[at, best[at]] - shares[at, known[own.names[at]]] for at in enough if own.names[at] in known}
     places = {name: at for at, name in enumerate(own.names)}

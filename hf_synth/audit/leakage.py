@@ -30,7 +30,7 @@ def verbatim_test(own: Rows, copies: Copies, of: str = "", split: str = "test") 
         split: Its name: of a reference that has nothing but `train`, rows may well have been taken.
     """
     rows = _verbatim(own, copies)
-    where = "reference" if split == WHOLE else f"{split} split"
+    where = known_split(split)
     reason = f"no row is a row of the {where}" + of
     if rows:
         reason = f"{len(rows)} of {len(own):,} rows are rows of the {where}, word for word"
@@ -40,6 +40,11 @@ def verbatim_test(own: Rows, copies: Copies, of: str = "", split: str = "test") 
     told, named = share_of(len(rows), len(own)), rows[: limits.MOST_ROWS]
     verdict: Level = "good" if not rows else "look" if split == "train" else "bad"
     return Verdict("test rows", verdict, len(rows), 0, reason, named, told, len(rows))
+
+
+def known_split(split: str) -> str:
+    """Return a reference's split in words."""
+    return "reference" if split == WHOLE else f"{split} split"
 
 
 def spans_test(own: Rows, copies: Copies, baseline: float | None) -> Verdict:

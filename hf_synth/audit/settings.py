@@ -35,7 +35,8 @@ class InspectConfig:
         output_dir: Where `inspect.json` and `report.html` go. Where left out: into a data set that `generate` wrote,
             whose card then states them, else `inspect/<its name>`.
         encoder: Encodes texts: a folder or Hub id; `none` for words alone.
-        max_rows: Rows that are read, drawn by the seed where there are more.
+        max_rows: Rows that are read, drawn by the seed where there are more; of texts, the reference's split that
+            judges is read whole.
         embedded: Rows, of those, that are encoded and whose labels are judged.
         seed: Decides every draw.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..audit import limits
+from ..audit.leakage import known_split
 from ..audit.probe import judged, told_by_tree
 from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..errors import InputError
@@ -81,10 +82,16 @@ def two_labels(own: Gallery) -> Verdict:
     )
 
 
-def leaked(own: Gallery, test: Gallery, train: Gallery | None) -> Verdict:
+def leaked(own: Gallery, test: Gallery, train: Gallery | None, facts: Mapping[str, Any]) -> Verdict:
     """Images of the reference's test split: pixel for pixel, or nearly, beyond what its train split has of these.
 
     Those of one colour aside: one blank image is like another.
+
+    Args:
+        own: The data set's.
+        test: Those of the split that judges.
+        train: Those of its train split.
+        facts: What is known of the split that judges: its name, and how many rows it has, and were read.
     """
     places = {test.digests[at]: at for at in np.flatnonzero(~test.plain).tolist()}
     same = [(own.index[at], places[digest]) for at, digest in enumerate(own.digests) if digest in places]
@@ -99,10 +106,14 @@ def leaked(own: Gallery, test: Gallery, train: Gallery | None) -> Verdict:
         "near": len(nearly),
         "train": chance,
     }
-    reason = f"{len(same)} of {len(own):,} images are images of the test split, {len(nearly)} nearly"
+    where = known_split(facts["split"])
+    reason = f"{len(same)} of {len(own):,} images are images of the {where}, {len(nearly)} nearly"
+    if facts["read"] < facts["rows"]:
+        reason += f", of which {facts['read']:,} of {facts['rows']:,} were searched"
     if chance:
         reason += f" (of its train split {percent(chance)})"
-    verdict: Level = "bad" if same else "look" if told["interval"][0] > limits.NEAR_TEST + chance else "good"
+    sure: Level = "look" if facts["split"] == "train" else "bad"  # from there, images may well have been taken
+    verdict: Level = sure if same else "look" if told["interval"][0] > limits.NEAR_TEST + chance else "good"
     rows = [{"row": row, "reference_row": test.index[at]} for row, at in [*same, *nearly]]
     return Verdict("test images", verdict, len(same), 0, reason, rows[: limits.MOST_ROWS], told, len(rows))
 

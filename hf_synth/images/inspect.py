@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audit.columns import label_column_if_any, texts_among
-from ..audit.data import chosen_split, splits_of
+from ..audit.data import chosen_split, split_told, splits_of
 from ..audit.records import skipped
 from ..audit.report import report
 from ..audit.settings import InspectConfig
@@ -59,14 +59,15 @@ def inspect_images(config: InspectConfig) -> dict[str, Any]:
     if config.reference is not None:
         theirs = splits_of(config.reference, "reference")
         judge = chosen_split(theirs, config.reference_split, ("test", "validation"), "reference", config.reference)
-        test, facts[0] = _gallery(theirs, config.reference, judge, config, "reference", None)
+        test, told = _gallery(theirs, config.reference, judge, config, "reference", None)
+        facts[0] = {**told, "split": split_told(config.reference, judge, config.reference_split)}
         if judge != "train" and "train" in theirs:
             train, facts[1] = _gallery(theirs, config.reference, "train", config, "reference", None)
     verdicts = [checks.files(own)]
-    if test is None:
+    if test is None or facts[0] is None:
         verdicts.append(skipped("test images", "needs a `reference`, whose test split must not stand in the data set"))
     else:
-        verdicts.append(checks.leaked(own, test, train))
+        verdicts.append(checks.leaked(own, test, train, facts[0]))
     verdicts += [checks.repeats(own, train or test, config.seed), checks.two_labels(own)]
     verdicts.append(checks.colour_tells(own, train or test, config.seed))
     if test is not None:

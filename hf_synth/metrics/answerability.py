@@ -12,6 +12,7 @@ import numpy as np
 
 from hf_synth.metrics.sampling import bootstrap
 from hf_synth.metrics.squad import f1, normalized
+from hf_synth.metrics.tokens import words
 
 _DESCRIPTION = """Measures of extractive questions: contexts, questions, and one answer each with its first character.
 
@@ -48,7 +49,7 @@ def answerability(
     rows = list(zip(contexts, questions, answers, starts, strict=True))
     held = [_located(context, question, start) for context, question, _, start in rows]
     several = [one for one in held if one is not None]
-    given = [_holds(normalized(question), normalized(answer)) for _, question, answer, _ in rows]
+    given = [_holds(_parted(question), _parted(answer)) for _, question, answer, _ in rows]
     found: dict[str, Any] = {
         "rows": len(rows),
         "in_place": float(np.mean([text[at : at + len(answer)] == answer for text, _, answer, at in rows])),
@@ -86,8 +87,13 @@ def _content(text: str) -> set[str]:
     return {word for word in normalized(text) if len(word) >= LONG}
 
 
-def _holds(words: Sequence[str], part: Sequence[str]) -> bool:
-    return bool(part) and any(list(words[at : at + len(part)]) == list(part) for at in range(len(words)))
+def _parted(text: str) -> list[str]:
+    """Return normalised words; of scripts without spaces, characters."""
+    return words(" ".join(normalized(text)))
+
+
+def _holds(text: list[str], part: list[str]) -> bool:
+    return bool(part) and any(text[at : at + len(part)] == part for at in range(len(text)))
 
 
 class Answerability(evaluate.Measurement):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,11 @@ def hidden_cells(
     wanted = [Wanted(f"hidden:{at}", imputer.read(learnt[at]), tuple(by_row[at])) for at in sorted(by_row)]
     known = imputer.distributions(wanted)
     found = []
-    for name in (name for name in imputer.serialiser.codings if name in by_column):
-        cells = [(known[f"hidden:{at}", name][0], rows[at][name]) for at in by_column[name]]
-        observed = [row[name] for row in learnt if row[name] is not None]
-        found.append({"column": name, "cells": len(cells), **compared(cells, observed, imputer.task.interval)})
+    for name, coding in imputer.serialiser.codings.items():
+        if places := by_column.get(name):
+            cells = ((coding.distribution(known[f"hidden:{at}", name][0]), rows[at][name]) for at in places)
+            observed = [row[name] for row in learnt if row[name] is not None]
+            found.append({"column": name, "cells": len(places), **compared(cells, observed, imputer.task.interval)})
     return found
 
 
@@ -61,26 +62,33 @@ def covered(checked: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"cells": cells, "covered": inside / cells, "interval": list(wilson(inside, cells))}
 
 
-def compared(cells: Sequence[tuple[Distribution, Any]], observed: Sequence[Any], share: float) -> dict[str, Any]:
+def compared(cells: Iterable[tuple[Distribution, Any]], observed: Sequence[Any], share: float) -> dict[str, Any]:
     """Compare distributions of a column with what stands in the cells.
 
     Args:
-        cells: Distribution and truth of each, of one column.
+        cells: Distribution and truth of each, of one column; each is as long as the table, and none is kept.
         observed: The column's observed values.
         share: Of the probability, that an interval holds.
     """
-    truths = [truth for _, truth in cells]
-    if cells[0][0].column.numeric:
-        own = np.array([one.best() for one, _ in cells]) - np.array(truths, float)
+    best, truths, inside, numeric = [], [], [], False
+    for one, truth in cells:
+        numeric = one.column.numeric
+        best.append(one.best())
+        truths.append(truth)
+        inside.append(
+            one.quantile((1 - share) / 2) <= truth <= one.quantile((1 + share) / 2)
+            if numeric
+            else truth in one.likely(share)
+        )
+    if numeric:
+        own = np.array(best) - np.array(truths, float)
         mean = np.clip(np.mean(observed), min(observed), max(observed))  # of equal values that, to the last bit
         plain = float(mean) - np.array(truths, float)
         error, baseline = float(np.sqrt(np.mean(own**2))), float(np.sqrt(np.mean(plain**2)))
-        inside = [one.quantile((1 - share) / 2) <= truth <= one.quantile((1 + share) / 2) for one, truth in cells]
     else:
         common = Counter(observed).most_common(1)[0][0]
-        error = float(np.mean([one.best() != truth for one, truth in cells]))
+        error = float(np.mean([guess != truth for guess, truth in zip(best, truths, strict=True)]))
         baseline = float(np.mean([common != truth for truth in truths]))
-        inside = [truth in one.likely(share) for one, truth in cells]
     return {
         "error": error,
         "baseline": baseline,

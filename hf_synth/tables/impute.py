@@ -13,9 +13,9 @@ from ..errors import InputError
 from ..journal import Journal, digest
 from ..models import Source
 from .chains import Chains, Wanted, chunked
-from .predict import Predictor, TunedModel
+from .predict import Answer, Predictor, TunedModel
 from .schema import CATEGORIES, Schema
-from .serialise import Distribution, Serialiser, codings
+from .serialise import Serialiser, codings
 from .settings import ImputeConfig, ImputerConfig
 
 CHUNK = 32  # rows recorded at once
@@ -115,14 +115,13 @@ class Imputer:
         """Return the columns of a row that are missing and can be imputed."""
         return tuple(name for name in self.serialiser.codings if row[name] is None and name != self.label)
 
-    def distributions(self, wanted: Sequence[Wanted]) -> dict[tuple[str, str], tuple[Distribution, float]]:
-        """Return what each wanted cell may hold, and how likely a value of its column is at all; by row and column."""
-        found = {}
+    def distributions(self, wanted: Sequence[Wanted]) -> dict[tuple[str, str], Answer]:
+        """Return how likely each word of each wanted cell is, and any of them at all; by row and column."""
+        found: dict[tuple[str, str], Answer] = {}
         for part in chunked(wanted, CHUNK):
             answers = self._once("cells", part, lambda part=part: self.chains.distributions(part))
             for one, own in zip(part, answers, strict=True):
-                for name, (spread, valid) in own.items():
-                    found[one.key, name] = (self.serialiser.codings[name].distribution(spread), valid)
+                found |= {(one.key, name): answer for name, answer in own.items()}
         return found
 
     def draws(self, wanted: Sequence[Wanted], chains: int) -> dict[str, list[dict[str, Any]]]:
@@ -146,10 +145,11 @@ class Imputer:
         """
         best, cells = self.guess(rows, name)
         drawn = self.draws(self._wanted(rows, name), self.task.imputations)
+        empty = {(cell.row, cell.column) for cell in cells if cell.value is None}
         tables = [[dict(row) for row in rows] for _ in range(self.task.imputations)]
         for at in range(len(rows)):
             for table, own in zip(tables, drawn.get(f"{name}:{at}", ()), strict=False):
-                table[at].update(own)
+                table[at].update({column: value for column, value in own.items() if (at, column) not in empty})
         return Completed(tables, best, cells)
 
     def guess(self, rows: Rows, name: str) -> tuple[list[dict[str, Any]], list[Cell]]:
@@ -174,8 +174,9 @@ class Imputer:
         """Return what the generator sees of a row: never its label."""
         return {name: None if name == self.label else row[name] for name in self.serialiser.codings}
 
-    def _cell(self, at: int, column: str, found: Distribution, valid: float) -> Cell:
+    def _cell(self, at: int, column: str, spread: Sequence[float], valid: float) -> Cell:
         share, attempts = self.task.interval, self.task.attempts
+        found = self.serialiser.codings[column].distribution(spread)  # as long as the table: none is kept
         if valid * attempts < 1:
             how = f"no valid value; the model gives those of the column {valid:.2g}, less than one in {attempts} draws"
             return Cell(at, column, None, None, None, (), valid, how)

@@ -129,7 +129,7 @@ def _beside(
     """Cells, rows and columns beside the reference's, and what the rows give away of those learnt from."""
     yield likeness.allowed(own.wrong, len(own.cells), [*test.cells, *(train.cells if train else ())], schema)
     yield likeness.missing(own.cells, real.cells, schema, _unread(own))
-    yield likeness.copied(own.cells, own.index, test.cells, train.cells if train else None, test.split)
+    yield likeness.copied(own, test, None if train is None else train.cells, "test")
     yield likeness.columns(own.cells, real.cells, schema, config.seed)
     yield likeness.pairs(own.cells, real.cells, schema)
     yield from _given_away(own, test, train, schema, config)
@@ -147,10 +147,13 @@ def _given_away(own: Part, test: Part, train: Part | None, schema: Schema, confi
     if train is None:
         yield from (skipped(check, "needs a train and a test split") for check in checks)
         return
-    again = likeness.copied(own.cells, own.index, train.cells, test.cells, train.split)
+    again = likeness.copied(own, train, test.cells, "train")
     yield again
-    if again.found > len(own.cells) / 2:
-        yield from (skipped(check, "most rows are train rows: all that those hold is given away") for check in checks)
+    if own.completed and again.found > len(own.cells) / 2:
+        yield from (
+            skipped(check, "most rows are train rows, completed: all that those hold is given away")
+            for check in checks
+        )
         return
     parts = [_drawn(part, config) for part in (own, train, test)]
     mine, learnt, others = (vectors(part, schema, parts[1], holes=True) for part in parts)

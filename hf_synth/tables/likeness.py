@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from ..audit import limits
 from ..audit.counts import apart, by_chance
+from ..audit.leakage import known_split
 from ..audit.records import Level, Verdict, level, percent, share_of, skipped
 from ..metrics.closest_record import closest_record
 from ..metrics.membership import membership
 from ..pii import mask
+from ..reference import WHOLE
+from .parts import Part
 from .schema import SHOWN, Schema
 
 Rows = Sequence[Mapping[str, Any]]
-Held = list[tuple[Callable[[tuple[Any, ...]], Any], set[Any]]]
+Held = list[tuple[Callable[[tuple[Any, ...]], Any], Counter[Any]]]
 CELL = 40  # characters of a cell that are shown
 WAYS = 100  # of having holes, the commonest
 
@@ -121,29 +124,34 @@ def repeated(own: Rows, index: Sequence[int], real: Rows | None, unread: Sequenc
     return Verdict("exact duplicates", verdict, told["share"], limit, reason, named, told, len(again))
 
 
-def copied(own: Rows, index: Sequence[int], real: Rows, beside: Rows | None, split: str) -> Verdict:
+def copied(own: Part, real: Part, beside: Rows | None, role: str) -> Verdict:
     """Rows that hold every cell of a row of the reference: one with holes is not hidden by filling them.
 
     Args:
         own: The table.
-        index: The places of its rows in the split.
-        real: Rows of one of the reference's splits.
-        beside: Those of its other split, of which some are by chance.
-        split: The name of the first.
+        real: One of the reference's splits.
+        beside: Rows of its other split, of which some are by chance; without one, this split repeats rows of its own.
+        role: What it is for, `test` or `train`.
     """
-    held = _held(real)
-    known = [at for at, row in zip(index, own, strict=True) if _holds_one(row, held)]
-    chance = sum(_holds_one(row, held) for row in beside) / len(beside) if beside else 0.0
-    told = {**share_of(len(known), len(own)), "by chance": chance}
-    reason = f"{len(known)} of {len(own):,} rows hold all cells of a row of the {split} split"
+    held = _held(real.cells)
+    known = [at for at, row in zip(own.index, own.cells, strict=True) if _holding(row, held)]
+    others, alone = (beside, 0) if beside else (real.cells, 1)  # each holds itself
+    chance = sum(_holding(row, held) > alone for row in others) / len(others)
+    told = {**share_of(len(known), len(own.cells)), "by chance": chance}
+    reason = f"{len(known)} of {len(own.cells):,} rows hold all cells of a row of the {known_split(real.split)}"
     if chance:
         reason += f" ({percent(chance)} of its other rows do)"
+    if real.read < real.of:
+        reason += f", of which {real.read:,} of {real.of:,} were searched"
     more = told["interval"][0] > limits.DUPLICATES_TIMES * chance if chance else bool(known)
-    verdict: Level = "good" if split == "train" or not more else "bad"
-    named = [{"row": at} for at in known[: limits.MOST_ROWS]]
-    if split == "train":
+    taken = "train" in (role, real.split)  # may well have been
+    verdict: Level = "look" if taken or (own.completed and real.split == WHOLE) else "bad"
+    if own.completed and taken:  # real rows are what `impute` completes
         reason += " (information)"
-    return Verdict(f"{split} rows", verdict, len(known), 0, reason, named, told, len(known))
+    if not more or (own.completed and taken):
+        verdict = "good"
+    named = [{"row": at} for at in known[: limits.MOST_ROWS]]
+    return Verdict(f"{role} rows", verdict, len(known), 0, reason, named, told, len(known))
 
 
 def _held(rows: Rows) -> Held:
@@ -159,12 +167,13 @@ def _held(rows: Rows) -> Held:
     for key, way in zip(keys, ways, strict=True):
         places = way if way in usual and len(way) >= least else tuple(range(len(key)))
         found.setdefault(places, []).append(key)
-    return [(pick := itemgetter(*places), {*map(pick, some)}) for places, some in found.items()]
+    return [(pick := itemgetter(*places), Counter(map(pick, some))) for places, some in found.items()]
 
 
-def _holds_one(row: Mapping[str, Any], held: Held) -> bool:
+def _holding(row: Mapping[str, Any], held: Held) -> int:
+    """Return of how many rows a row holds all cells."""
     key = _key(row)
-    return any(pick(key) in cells for pick, cells in held)
+    return sum(cells[pick(key)] for pick, cells in held)
 
 
 def columns(own: Rows, real: Rows, schema: Schema, seed: int) -> Verdict:
@@ -242,7 +251,10 @@ def given_away(own: NDArray, learnt: NDArray, holdout: NDArray, counted: NDArray
     near = closest_record(own, learnt, holdout, counted=counted, seed=seed)
     attack = membership(own, learnt, holdout, counted=counted, seed=seed)
     reason = f"{percent(near['nearer'])} of the rows are nearer to train rows than to as many test rows (chance 50 %)"
-    lies: Level = "look" if near["nearer_interval"][0] > limits.NEARER else "good"
+    more = near["copies_interval"][0] > limits.DUPLICATES_TIMES * near["holdout_copies"] + limits.NEAR_TEST
+    if near["copies"]:
+        reason += f"; {percent(near['copies'])} are one of those (test rows {percent(near['holdout_copies'])})"
+    lies: Level = "look" if more or near["nearer_interval"][0] > limits.NEARER else "good"
     told = f"train rows are told from test rows by these rows in {attack['auc']:.2f} (chance 0.5)"
     return [
         Verdict("closest record", lies, near["nearer"], limits.NEARER, reason, (), near),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..audit import limits
 from ..audit.columns import LABELS, LOOKED_AT, NO_TEXTS, label_column_if_any
-from ..audit.data import chosen_split, splits_of
+from ..audit.data import chosen_split, split_told, splits_of
 from ..audit.settings import InspectConfig
 from ..errors import InputError
 from ..metrics.sampling import drawn
@@ -39,8 +39,10 @@ class Part:
         cells: Its rows, or a sample of them, by column; a cell that cannot be read is None.
         index: Their places in the split, [N].
         of: How many rows the split has.
+        read: How many of them were looked at.
         wrong: Row, column and content of cells that the schema does not allow.
         unread: Columns that the schema lacks: texts, ids, dates.
+        completed: Whether `impute` made it, whose rows are real ones.
     """
 
     name: str
@@ -48,13 +50,15 @@ class Part:
     cells: Sequence[Row]
     index: Sequence[int]
     of: int
+    read: int
     wrong: Sequence[tuple[int, str, Any]]
     unread: Sequence[str]
+    completed: bool
 
     def facts(self, label: str | None) -> dict[str, Any]:
         """Return what a report says of it."""
         told: dict[str, Any] = {"name": self.name, "split": self.split, "text_columns": [], "label_column": label}
-        return {**told, "rows": self.of, "read": len(self.cells)}
+        return {**told, "rows": self.of, "read": self.read}
 
     def where(self, keep: Callable[[Row], bool]) -> Part:
         """Return the part with the rows of which a function is true."""
@@ -127,6 +131,7 @@ def read_parts(config: InspectConfig) -> tuple[Part, Part | None, Part | None, S
         raise InputError(f"`dataset`: {mine.name!r} has one row; two or more can be inspected")
     if theirs:
         test = _part(tables["reference"], judges, theirs[judges], schema)
+        test = replace(test, split=split_told(config.reference or "", judges, config.reference_split))
         if "train" in theirs and judges != "train":
             train = _part(tables["reference"], "train", theirs["train"], schema)
     return _of_one_label(mine, test, train, schema, label)
@@ -218,7 +223,8 @@ def _part(table: Table, split: str, sample: _Sample, schema: Schema) -> Part:
                 wrong.append((at, name, row[name]))
         cells.append(values)
     unread = [name for name in table.names if name not in schema.columns and name not in NUMBERS]
-    return Part(table.name, split, cells, sample.places, sample.of, wrong, unread)
+    completed = {*NUMBERS} <= {*table.names}
+    return Part(table.name, split, cells, sample.places, sample.of, len(cells), wrong, unread, completed)
 
 
 def _cell(column: Column, cell: Any) -> Any:

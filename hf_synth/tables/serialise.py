@@ -49,7 +49,8 @@ class Distribution:
 
     def quantile(self, share: float) -> Any:
         """Return the least value up to which so much of the probability lies."""
-        return self.values[min(int(np.searchsorted(self.weights.cumsum(), share - 1e-12)), len(self.values) - 1)]
+        found = self.values[min(int(np.searchsorted(self.weights.cumsum(), share - 1e-12)), len(self.values) - 1)]
+        return found.item() if isinstance(found, np.generic) else found
 
     def likely(self, share: float) -> list[Any]:
         """Return the likeliest categories that hold so much of the probability."""
@@ -84,6 +85,17 @@ class Coding:
         return f" {self.name.replace('_', ' ').strip()}:"
 
     @cached_property
+    def observed(self) -> Any:
+        """Return all values, in order: an array of numbers, a list of categories."""
+        every = [value for group in self.values for value in group]
+        return np.array(every) if self.column.numeric else every
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Return how many values stand behind each word."""
+        return np.array([len(group) for group in self.values])
+
+    @cached_property
     def edges(self) -> NDArray[np.float64]:
         """Return the least value of every word but the first."""
         return np.array([values[0] for values in self.values[1:]], dtype=float)
@@ -96,10 +108,8 @@ class Coding:
 
     def distribution(self, probabilities: Sequence[float]) -> Distribution:
         """Return what a cell may hold from the probability of each word; a word's is shared by its observed values."""
-        values = [value for group in self.values for value in group]
-        weights = [share / len(group) for share, group in zip(probabilities, self.values, strict=True) for _ in group]
-        found = np.asarray(weights, dtype=float)
-        return Distribution(self.column, values, found / found.sum())
+        found = np.repeat(np.asarray(probabilities, float) / self.sizes, self.sizes)
+        return Distribution(self.column, self.observed, found / found.sum())
 
 
 def codings(schema: Schema, rows: Sequence[Mapping[str, Any]], bins: int, tokenizer: Any) -> dict[str, Coding]:
