@@ -19,7 +19,7 @@ from inspect_cases import (
 )
 from scipy.stats.contingency import association
 
-from hf_synth.audit import leakage, naturalness
+from hf_synth.audit import duplicates, leakage, naturalness
 from hf_synth.audit.balance import long_tail
 from hf_synth.audit.bias import groups
 from hf_synth.audit.data import Loaded, Real
@@ -27,7 +27,7 @@ from hf_synth.audit.inspect import inspect
 from hf_synth.audit.instruments import Instruments
 from hf_synth.audit.learnt import learnt_of, write_local
 from hf_synth.audit.memorisation import canaries
-from hf_synth.audit.records import Rows, skipped
+from hf_synth.audit.records import Rows, percent, skipped
 from hf_synth.audit.usefulness import learnt
 from hf_synth.filters.copies import Copies, fingerprints
 from hf_synth.methods import get
@@ -79,6 +79,22 @@ def test_as_many_real_rows_are_of_all_classes_where_the_train_split_is_sorted(cl
     rows = Rows(clean[0][:100], clean[1][:100], NAMES, np.arange(100))
     told = inspect(loaded(rows), ordered)["measures"]["usefulness"]
     assert min(told["real to real"]["recall"].values()) > 0.3
+
+
+def test_repetitions_grow_with_the_rows_of_one_source():
+    draw = np.random.default_rng(0)
+    source = [f"{a} {b} {c} in the {d}" for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyz" for d in "äöüß"]
+    few, many = (draw.choice(source, rows).tolist() for rows in (300, 2400))
+    reference = [Rows(few, np.zeros(300, int), ("one",), np.arange(300))]
+    group = duplicates.grouped(reference[0], 0)[0]
+    own = Rows(many, np.zeros(2400, int), ("one",), np.arange(2400))
+    same = duplicates.grouped(own, 0)[0]
+    real = (duplicates.rate(group), 300)
+    found = duplicates.exact(own, same, 0, real)
+    assert duplicates.rate(same) > 3 * real[0] > 0
+    assert found.verdict == "good"
+    assert f"(reference {percent(real[0])} of 300 rows)" in found.reason
+    assert duplicates.exact(own, same, 0, (0.0, 300)).verdict == "bad"
 
 
 def test_fewer_real_rows_are_not_called_as_many(clean):

@@ -9,9 +9,10 @@ import numpy as np
 from ..metrics.classification import wilson
 from ..metrics.near_duplicates import COSINE, THRESHOLD, by_vectors, by_words, summary
 from . import limits
-from .records import Ints, Rows, Verdict, level, percent, share_of, skipped
+from .records import Ints, Rows, Verdict, level, percent, repetition, share_of, skipped
 
 EXAMPLES = 50  # groups that are shown
+Baseline = tuple[float, int]  # the reference's rate, and of how many rows
 
 
 def grouped(own: Rows, seed: int) -> tuple[Ints, Ints]:
@@ -19,17 +20,17 @@ def grouped(own: Rows, seed: int) -> tuple[Ints, Ints]:
     return by_words(own.texts, seed=seed)
 
 
-def exact(own: Rows, group: Ints, seed: int, real: float | None = None) -> Verdict:
+def exact(own: Rows, group: Ints, seed: int, real: Baseline | None = None) -> Verdict:
     """Rows whose letters and digits are those of an earlier row."""
     return _verdict("exact duplicates", own, group, seed, limits.EXACT, real, {})
 
 
-def near(own: Rows, group: Ints, seed: int, real: float | None = None) -> Verdict:
+def near(own: Rows, group: Ints, seed: int, real: Baseline | None = None) -> Verdict:
     """Rows that differ from another in a word or so; exact duplicates are among them."""
     return _verdict("near-duplicates", own, group, seed, limits.NEAR, real, {"jaccard": THRESHOLD})
 
 
-def meaning(own: Rows, seed: int, real: float | None = None) -> Verdict:
+def meaning(own: Rows, seed: int, real: Baseline | None = None) -> Verdict:
     """Rows whose embedding is nearly that of another row."""
     if own.vectors is None:
         return skipped("duplicates by meaning", "needs an encoder")
@@ -66,20 +67,21 @@ def _verdict(
     group: Ints,
     seed: int,
     shares: tuple[float, float],
-    real: float | None,
+    real: Baseline | None,
     told: dict[str, Any],
 ) -> Verdict:
     found = summary(group, seed)
-    times = max(1.0, limits.DUPLICATES_TIMES * (real or 0.0) / shares[0])
+    expected, words = repetition(real, len(own))
+    times = max(1.0, limits.DUPLICATES_TIMES * expected / shares[0])
     groups = [[int(own.index[at]) for at in some] for some in found.pop("groups")]
     rows = [{"row": row, "group": some[0]} for some in groups for row in some]
     reason = f"{percent(found['rate'])} of the rows repeat another, in {len(groups)} groups"
     if groups:
         reason += f", the largest of {len(groups[0])} rows"
-    if real is not None:
-        reason += f" (reference {percent(real)})"
-    told = {"rows": len(own), "seed": seed, **told, **found, "reference_rate": real, "groups": groups[:EXAMPLES]}
+    told |= {"rows": len(own), "seed": seed, **found, "reference_rate": real[0] if real else None}
+    told["groups"] = groups[:EXAMPLES]
     # Not the bootstrap over groups: one that holds all repetitions is in a third of its draws left out.
     low, _ = wilson(round(found["rate"] * len(own)), len(own))
     verdict = level(low, shares, times)
-    return Verdict(check, verdict, found["rate"], shares[0] * times, reason, rows[: limits.MOST_ROWS], told, len(rows))
+    limit, named = shares[0] * times, rows[: limits.MOST_ROWS]
+    return Verdict(check, verdict, found["rate"], limit, reason + words, named, told, len(rows))

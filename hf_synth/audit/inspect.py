@@ -163,9 +163,10 @@ def _repeats(rows: Rows, some: Sample, real: Real | None, seed: int) -> Iterator
     if real is not None and some.test is not None:
         own = real.train.rows if real.train is not None else real.test.rows
         theirs = duplicates.grouped(own.take(drawn(len(own), len(rows), seed)), seed)
-        exact, near = map(duplicates.rate, theirs)
+        exact, near = ((duplicates.rate(group), len(group)) for group in theirs)
         as_many = some.test.take(drawn(len(some.test), len(some.own), seed))
-        meant = None if as_many.vectors is None else duplicates.meaning(as_many, seed).value
+        if (found := duplicates.meaning(as_many, seed).value) is not None:
+            meant = (found, len(as_many))
     yield duplicates.exact(rows, same, seed, exact)
     yield duplicates.near(rows, alike, seed, near)
     if rows.labelled:

@@ -15,7 +15,7 @@ FEW = 10  # rows of a class below which it is hardly learnt, and the reference s
 
 # Checks that hold back a push of the data set where they say bad. Memorisation is none: it judges the generator, whose
 # adapter is held back by `private`; what of it stands in the rows, "corpus rows" and "canaries" say.
-LEAKAGE = ("test rows", "canaries", "personal data")
+LEAKAGE = ("test rows", "test images", "canaries", "personal data")
 
 # Leakage. One verbatim test row is one too many: the student is judged on what it has seen.
 REFERENCE_CHARACTERS = 60_000_000  # of a reference split or corpus that are searched: about 10 million words, 1.2 GB
@@ -23,8 +23,9 @@ VERBATIM_WORDS = 4  # shorter texts ("a great movie") are the same by chance
 SPANS = 0.05  # real train splits share 8 words in a row with their test splits in 0 to 2.2 % of the rows (templates)
 SPANS_TIMES = 2.0  # times what the reference's own train split shares with its test split
 
-# Duplicates: (look, bad) shares of rows that would go, lower end; or times the reference's own rate at as many rows,
-# since what is normal differs: real sets have 0 to 0.2 % exact ones, and 0 to 7.2 % (cola's minimal pairs) near ones.
+# Duplicates: (look, bad) shares of rows that would go, lower end; or times the reference's own rate at as many rows
+# (that of a smaller reference grows in proportion), since what is normal differs: real sets have 0 to 0.2 % exact
+# ones, and 0 to 7.2 % (cola's minimal pairs) near ones.
 EXACT = (0.01, 0.05)
 NEAR = (0.02, 0.10)
 MEANING = (0.05, 0.20)  # a cosine of 0.95 also finds rows that differ in one name

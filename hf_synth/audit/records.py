@@ -140,6 +140,21 @@ def share_of(count: int, rows: int) -> dict[str, Any]:
     return {"rows": rows, "count": count, "share": count / rows, "interval": list(wilson(count, rows))}
 
 
+def repetition(real: tuple[float, int] | None, rows: int) -> tuple[float, str]:
+    """Return the share of so many rows that repeat others by the reference's rate, and that rate in words.
+
+    Args:
+        real: The reference's rate and of how many rows; none without one.
+        rows: How many are judged. With them grows the share: of more rows than the reference has, in proportion, since
+            a row may repeat each of the others.
+    """
+    if real is None:
+        return 0.0, ""
+    rate, of = real
+    words = f"{percent(rate)} of {of:,} rows" if of < rows else percent(rate)
+    return min(rate * max(1.0, rows / of), 1.0), f" (reference {words})"
+
+
 def skipped(check: str, reason: str, **measures: Any) -> Verdict:
     """Return the verdict of a check that could not judge."""
     return Verdict(check, "skipped", None, None, reason, measures=measures)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..audit import limits
 from ..audit.leakage import known_split
 from ..audit.probe import judged, told_by_tree
-from ..audit.records import Level, Verdict, level, percent, share_of, skipped
+from ..audit.records import Level, Verdict, level, percent, repetition, share_of, skipped
 from ..errors import InputError
 from ..metrics.classification import wilson
 from ..metrics.sampling import bootstrap_of, drawn
@@ -34,15 +34,15 @@ def files(own: Gallery) -> Verdict:
 def repeats(own: Gallery, real: Gallery | None, seed: int) -> Verdict:
     """Images nearly an earlier one (difference hashes and thumbnails), beside the reference; none of one colour."""
     again, groups = _again(own, range(len(own)))
-    baseline = None
+    baseline = there = None
     if real is not None and len(real):
         as_many = drawn(len(real), max(len(own), 2), seed)  # the share grows with the images
         baseline = len(_again(real, as_many)[0]) / len(as_many)
+        there = (baseline, len(as_many))
     told = {**share_of(len(again), max(len(own), 1)), "reference": baseline, "groups": groups, "bits": BITS}
-    times = max(1.0, limits.DUPLICATES_TIMES * (baseline or 0.0) / limits.NEAR[0])
-    reason = f"{percent(told['share'])} of the images are nearly an earlier one"
-    if baseline is not None:
-        reason += f" (reference {percent(baseline)})"
+    expected, words = repetition(there, len(own))
+    times = max(1.0, limits.DUPLICATES_TIMES * expected / limits.NEAR[0])
+    reason = f"{percent(told['share'])} of the images are nearly an earlier one{words}"
     verdict, rows = level(told["interval"][0], limits.NEAR, times), [{"row": at} for at in again[: limits.MOST_ROWS]]
     limit = limits.NEAR[0] * times
     return Verdict("image duplicates", verdict, told["share"], limit, reason, rows, told, len(again))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..audit import limits
 from ..audit.counts import apart, by_chance
 from ..audit.leakage import known_split
-from ..audit.records import Level, Verdict, level, percent, share_of, skipped
+from ..audit.records import Level, Verdict, level, percent, repetition, share_of, skipped
 from ..metrics.closest_record import closest_record
 from ..metrics.membership import membership
 from ..pii import mask
@@ -112,16 +112,15 @@ def repeated(own: Rows, index: Sequence[int], real: Rows | None, unread: Sequenc
     again = [index[at] for at in _again(own)]
     baseline = None if real is None else len(_again(real)) / len(real)
     told = {**share_of(len(again), len(own)), "reference": baseline}
-    times = max(1.0, limits.DUPLICATES_TIMES * (baseline or 0.0) / limits.EXACT[0])
+    expected, words = repetition(None if baseline is None or real is None else (baseline, len(real)), len(own))
+    times = max(1.0, limits.DUPLICATES_TIMES * expected / limits.EXACT[0])
     reason = f"{percent(told['share'])} of the rows are an earlier row, cell for cell"
     if unread:
         names = ", ".join(map(repr, unread[:SHOWN]))
         reason += f"; not compared: {names}{f' and {len(unread) - SHOWN} more' if len(unread) > SHOWN else ''}"
-    if baseline is not None:
-        reason += f" (reference {percent(baseline)})"
     verdict, named = level(told["interval"][0], limits.EXACT, times), [{"row": at} for at in again[: limits.MOST_ROWS]]
     limit = limits.EXACT[0] * times
-    return Verdict("exact duplicates", verdict, told["share"], limit, reason, named, told, len(again))
+    return Verdict("exact duplicates", verdict, told["share"], limit, reason + words, named, told, len(again))
 
 
 def copied(own: Part, real: Part, beside: Rows | None, role: str) -> Verdict:
