@@ -40,7 +40,7 @@ TASKS = {
     "gad": ("gad", 800, ("3", "1e-4", "96")),
     "nlupp_hotels": ("nlupp/hotels", 1640, ("10", "5e-4", "48")),
     "squad": ("squad", 900, ("4", "3e-4", "256")),
-    "topv2": ("topv2", 650, ("2", "3e-4", "192")),
+    "topv2": ("topv2", 1000, ("2", "3e-4", "192")),
     "crossner_ai": ("crossner/ai", 700, ("5", "3e-4", "96")),
 }
 STUDENT = ("--num_train_epochs", "--learning_rate", "--max_length")
