@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from .bio import places
 from .prompts import enumerated
@@ -52,12 +53,16 @@ def said(intent: str, text: str, asked: Mapping[str, str], values: Values) -> di
     """
     tokens, found = tokenised(text), dict(asked)
     for slot, known in values_of(values, intent).items():
-        wanted = tokenised(spoken(asked[slot])) if slot in asked else []
-        spelt = {value: tokenised(spoken(value)) for value in known}
-        here = [value for value, words in spelt.items() if places(tokens, words)]
-        if fit := [value for value in here if not wanted or places(spelt[value], wanted)]:
-            found[slot] = max(fit, key=lambda value: len(spelt[value]))
+        wanted = _tokens(asked[slot]) if slot in asked else ()
+        here = [value for value in known if places(tokens, _tokens(value))]
+        if fit := [value for value in here if not wanted or places(_tokens(value), wanted)]:
+            found[slot] = max(fit, key=lambda value: len(_tokens(value)))
     return found
+
+
+@cache  # the same values are looked for in each text
+def _tokens(value: str) -> tuple[str, ...]:
+    return tuple(tokenised(spoken(value)))
 
 
 def unasked(tree: Tree, values: Values) -> bool:
@@ -79,7 +84,7 @@ def unasked(tree: Tree, values: Values) -> bool:
         at += length
     for known in values_of(values, tree.name).values():
         for value in known:
-            words = tokenised(spoken(value))
+            words = _tokens(value)
             for start in places(tokens, words):
                 if not any(start in one and start + len(words) - 1 in one for one in covered):
                     return True

@@ -71,8 +71,7 @@ def _verdict(
     told: dict[str, Any],
 ) -> Verdict:
     found = summary(group, seed)
-    expected, words = repetition(real, len(own))
-    times = max(1.0, limits.DUPLICATES_TIMES * expected / shares[0])
+    times, words = repetition(real, len(own), shares[0])
     groups = [[int(own.index[at]) for at in some] for some in found.pop("groups")]
     rows = [{"row": row, "group": some[0]} for some in groups for row in some]
     reason = f"{percent(found['rate'])} of the rows repeat another, in {len(groups)} groups"

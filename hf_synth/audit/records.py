@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.classification import wilson
+from .limits import DUPLICATES_TIMES
 
 Floats = NDArray[Any]  # of either precision
 Ints = NDArray[np.int64]
@@ -140,19 +141,20 @@ def share_of(count: int, rows: int) -> dict[str, Any]:
     return {"rows": rows, "count": count, "share": count / rows, "interval": list(wilson(count, rows))}
 
 
-def repetition(real: tuple[float, int] | None, rows: int) -> tuple[float, str]:
-    """Return the share of so many rows that repeat others by the reference's rate, and that rate in words.
+def repetition(real: tuple[float, int] | None, rows: int, limit: float) -> tuple[float, str]:
+    """Return how many times a limit the reference lets so many rows repeat, 1 or more, and its rate in words.
 
     Args:
         real: The reference's rate and of how many rows; none without one.
         rows: How many are judged. With them grows the share: of more rows than the reference has, in proportion, since
             a row may repeat each of the others.
+        limit: The share that is worth a look without a reference.
     """
     if real is None:
-        return 0.0, ""
+        return 1.0, ""
     rate, of = real
-    words = f"{percent(rate)} of {of:,} rows" if of < rows else percent(rate)
-    return min(rate * max(1.0, rows / of), 1.0), f" (reference {words})"
+    expected, words = min(rate * max(1.0, rows / of), 1.0), f" of {of:,} rows" if of < rows else ""
+    return max(1.0, DUPLICATES_TIMES * expected / limit), f" (reference {percent(rate)}{words})"
 
 
 def skipped(check: str, reason: str, **measures: Any) -> Verdict:

@@ -34,14 +34,12 @@ def files(own: Gallery) -> Verdict:
 def repeats(own: Gallery, real: Gallery | None, seed: int) -> Verdict:
     """Images nearly an earlier one (difference hashes and thumbnails), beside the reference; none of one colour."""
     again, groups = _again(own, range(len(own)))
-    baseline = there = None
+    there = None
     if real is not None and len(real):
         as_many = drawn(len(real), max(len(own), 2), seed)  # the share grows with the images
-        baseline = len(_again(real, as_many)[0]) / len(as_many)
-        there = (baseline, len(as_many))
-    told = {**share_of(len(again), max(len(own), 1)), "reference": baseline, "groups": groups, "bits": BITS}
-    expected, words = repetition(there, len(own))
-    times = max(1.0, limits.DUPLICATES_TIMES * expected / limits.NEAR[0])
+        there = (len(_again(real, as_many)[0]) / len(as_many), len(as_many))
+    told = {**share_of(len(again), max(len(own), 1)), "reference": there and there[0], "groups": groups, "bits": BITS}
+    times, words = repetition(there, len(own), limits.NEAR[0])
     reason = f"{percent(told['share'])} of the images are nearly an earlier one{words}"
     verdict, rows = level(told["interval"][0], limits.NEAR, times), [{"row": at} for at in again[: limits.MOST_ROWS]]
     limit = limits.NEAR[0] * times

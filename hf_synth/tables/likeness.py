@@ -110,10 +110,9 @@ def repeated(own: Rows, index: Sequence[int], real: Rows | None, unread: Sequenc
         unread: Columns that were not compared.
     """
     again = [index[at] for at in _again(own)]
-    baseline = None if real is None else len(_again(real)) / len(real)
-    told = {**share_of(len(again), len(own)), "reference": baseline}
-    expected, words = repetition(None if baseline is None or real is None else (baseline, len(real)), len(own))
-    times = max(1.0, limits.DUPLICATES_TIMES * expected / limits.EXACT[0])
+    there = None if real is None else (len(_again(real)) / len(real), len(real))
+    told = {**share_of(len(again), len(own)), "reference": there and there[0]}
+    times, words = repetition(there, len(own), limits.EXACT[0])
     reason = f"{percent(told['share'])} of the rows are an earlier row, cell for cell"
     if unread:
         names = ", ".join(map(repr, unread[:SHOWN]))
