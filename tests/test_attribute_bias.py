@@ -1,53 +1,33 @@
-"""Attribute bias: a planted bias is found, measures agree with scipy, and the classifier's own accuracy is told."""
+"""Attribute bias: a planted bias is found, measures agree with scipy, and attributes that texts lack are noticed."""
 
+import json
 import random
 
+import numpy as np
 import pytest
 
+from hf_synth.audit import asked
+from hf_synth.audit.records import Rows
 from hf_synth.errors import InputError
 from hf_synth.metrics.attribute_bias import attribute_bias
 
-PLACES = ["Asia", "Europe", "Africa"]
+PLACES = ["Africa", "Asia", "Europe"]
+CITIES = {"Africa": "Nairobi Lagos Cairo", "Asia": "Delhi Tokyo Hanoi", "Europe": "Paris Oslo Rome"}
+NAMES = ["sports", "business"]
 
 
-class ByWord:
-    """Knows a value by its name."""
-
-    def fit(self, texts, values):
-        self.values = sorted(set(values))
-
-    def predict(self, texts):
-        return [next((value for value in self.values if value in text), self.values[0]) for text in texts]
-
-
-def rows(shares, label, seed=0, count=200):
-    rng = random.Random(seed)
-    return [(f"news {rng.random()} from {rng.choices(PLACES, shares)[0]}", label) for _ in range(count)]
-
-
-def known(count=60):
-    return [(f"a report {at} from {PLACES[at % 3]}", PLACES[at % 3]) for at in range(count)]
-
-
-def test_a_planted_bias_is_found_in_its_class():
-    texts = [*rows([1, 1, 1], "sports"), *rows([8, 1, 1], "business", seed=1)]
-    found = attribute_bias(known(), texts, classifier=ByWord)
-    assert found["classifier"]["accuracy"] == 1.0
-    assert found["classifier"]["held_out"] == 12
-    assert set(found) == {"classifier", "all", "sports", "business"}
-    assert found["business"]["histogram"]["Asia"] == pytest.approx(0.8, abs=0.06)
-    assert sum(found["business"]["histogram"].values()) == pytest.approx(1)
-    assert found["sports"]["entropy"]["interval"][0] > found["business"]["entropy"]["interval"][1]
-    assert found["all"]["rows"] == 400
+def seen(shares, seed=0, count=200):
+    return random.Random(seed).choices(PLACES, shares, k=count)
 
 
 def test_measures_are_those_of_scipy():
     entropy = pytest.importorskip("scipy.stats").entropy
-    texts, real = rows([5, 3, 2], "a"), rows([1, 1, 3], "a", seed=3)
-    found = attribute_bias(known(), texts, reference=real, classifier=ByWord)["a"]
-    shares = [sum(place in text for text, _ in texts) / 200 for place in sorted(PLACES)]
-    others = [sum(place in text for text, _ in real) / 200 for place in sorted(PLACES)]
+    own, real = seen([5, 3, 2]), seen([1, 1, 3], 3)
+    found = attribute_bias(own, PLACES, real)
+    shares, others = ([side.count(place) / 200 for place in PLACES] for side in (own, real))
+    assert found["rows"] == 200
     assert list(found["histogram"].values()) == pytest.approx(shares)
+    assert list(found["reference"].values()) == pytest.approx(others)
     assert found["entropy"]["value"] == pytest.approx(entropy(shares) / entropy([1, 1, 1]))
     assert found["kl_uniform"]["value"] == pytest.approx(entropy(shares, [1 / 3] * 3))
     assert found["tv_uniform"]["value"] == pytest.approx(sum(abs(a - 1 / 3) for a in shares) / 2)
@@ -59,24 +39,74 @@ def test_measures_are_those_of_scipy():
         assert low < found[name]["value"] < high
 
 
+def test_intervals_hold_the_true_value_as_often_as_they_say():
+    held = 0
+    for seed in range(60):
+        low, high = attribute_bias(seen([8, 1, 1], seed, 400), PLACES, seed=seed)["tv_uniform"]["interval"]
+        held += low <= 0.8 - 1 / 3 <= high
+    assert 52 <= held <= 60
+
+
 def test_one_value_alone_is_as_far_from_uniform_as_can_be():
-    found = attribute_bias(known(), [("from Asia", "a")] * 9, reference=[("from Africa", "a")], classifier=ByWord)["a"]
+    found = attribute_bias(["Asia"] * 9, PLACES, ["Africa"])
     assert found["entropy"]["value"] == pytest.approx(0)
     assert found["tv_uniform"]["value"] == pytest.approx(2 / 3)
     assert found["tv_reference"] == {"value": 1.0, "interval": [1.0, 1.0]}
 
 
-def test_logistic_regression_learns_and_repeats_itself():
+def test_nothing_to_compare_is_refused():
+    with pytest.raises(InputError, match="got 1 values, 1 texts"):
+        attribute_bias(["Asia"], ["Asia"])
+    with pytest.raises(InputError, match="got 3 values, 0 texts"):
+        attribute_bias([], PLACES)
+
+
+def rows(obeys, shares=(1, 1, 1), count=300, seed=0, told=True):
+    """Return texts that were asked for a place, which they have where they obey."""
+    rng = random.Random(seed)
+    texts, labels, given = [], [], []
+    for at in range(count):
+        wanted = rng.choices(PLACES, shares)[0]
+        spoken = wanted if obeys else rng.choice(PLACES)
+        texts.append(f"{rng.choice(['news', 'a report', 'a story'])} from {rng.choice(CITIES[spoken].split())}")
+        labels.append(at % 2)
+        given.append(json.dumps({"place": wanted, "title": f"title {at}", "instruction": f"i{at % 2}"}))
+    return Rows(texts, np.array(labels), NAMES, np.arange(count), attributes=given if told else None)
+
+
+def test_attributes_that_texts_do_not_have_are_worth_a_look():
     pytest.importorskip("sklearn")
-    first = attribute_bias(known(), rows([2, 1, 1], "a"), seed=4)
-    assert first["classifier"]["accuracy"] > 0.9 > first["classifier"]["most_frequent"]
-    assert first == attribute_bias(known(), rows([2, 1, 1], "a"), seed=4)
+    ignored, obeyed = asked.seen(rows(False), None, 0), asked.seen(rows(True), None, 0)
+    assert (ignored.verdict, obeyed.verdict) == ("look", "good")
+    assert "'place'" in ignored.reason
+    assert set(obeyed.measures["attributes"]) == {"place"}  # titles are drawn once, instructions are no attribute
+    told = obeyed.measures["attributes"]["place"]
+    assert told["accuracy"] == 1.0 > 0.5 > told["most_frequent"]
+    assert told["held_out"] == 60
 
 
-def test_nothing_to_learn_from_is_refused():
-    with pytest.raises(InputError, match="got 6 rows, 1 values and 1 texts"):
-        attribute_bias([("x", "Asia")] * 6, [("y", "a")], classifier=ByWord)
-    with pytest.raises(InputError, match="4 rows not held out have one"):
-        attribute_bias([("x", "Asia")] * 4 + [("y", "Africa")], [("y", "a")], classifier=ByWord, seed=7)
-    with pytest.raises(InputError, match="and 0 texts"):
-        attribute_bias(known(), [], classifier=ByWord)
+def test_values_that_real_texts_have_more_often_are_seen():
+    pytest.importorskip("sklearn")
+    own, real = rows(True), rows(True, (8, 1, 1), 400, 1, told=False)
+    bias = asked.seen(own, real, 0).measures["attributes"]["place"]["bias"]
+    assert set(bias) == set(NAMES)
+    for found in bias.values():
+        assert found["reference"]["Africa"] == pytest.approx(0.8, abs=0.07)
+        assert found["histogram"]["Africa"] == pytest.approx(1 / 3, abs=0.2)
+        assert found["tv_reference"]["interval"][0] > 0.2
+
+
+def test_a_value_of_another_class_is_no_guess():
+    pytest.importorskip("sklearn")
+    own = rows(False)
+    of_class = [json.dumps({"topic": f"{NAMES[label]} {at % 3}"}) for at, label in enumerate(own.labels)]
+    texts = [f"{text} {json.loads(given)['topic']}" for text, given in zip(own.texts, of_class, strict=True)]
+    told = asked.seen(Rows(texts, own.labels, NAMES, own.index, attributes=of_class), None, 0)
+    assert told.measures["attributes"]["topic"]["most_frequent"] == pytest.approx(1 / 3, abs=0.12)
+    assert set(told.measures["attributes"]["topic"]["bias"]["sports"]["histogram"]) == {f"sports {at}" for at in range(3)}
+
+
+def test_rows_without_attributes_are_not_judged():
+    assert asked.seen(rows(True, told=False), None, 0).verdict == "skipped"
+    few = asked.seen(rows(True, count=12), None, 0)
+    assert few.verdict == "skipped" and "10 rows or more" in few.reason

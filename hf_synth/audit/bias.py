@@ -1,11 +1,8 @@
-"""Labels that go with who is spoken of, with what was asked for, or with toxic words."""
+"""Labels that go with who is spoken of, or with toxic words."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Sequence
-from math import log, sqrt
 from typing import Any
 
 import numpy as np
@@ -79,44 +76,6 @@ def _axes(rows: Rows, seed: int) -> dict[str, dict[str, Any]]:
             "shares": {name: shares[:, at].tolist() for at, name in enumerate(rows.names)},
         }
     return told
-
-
-def attributes(own: Rows, values: Sequence[str | None] | None) -> Verdict:
-    """How evenly the attributes that prompts asked for are spread, and how far they go with the label.
-
-    entropy: of an attribute's values over its largest possible, 1 where all are as frequent. with_label: Cramér's V
-    of attribute and label, 0 where they are independent, 1 where the value tells the label.
-    """
-    check = "attributes"
-    table: dict[str, list[tuple[str, int]]] = {}
-    for place, given in enumerate(values or ()):
-        for name, value in (json.loads(given) if given else {}).items():
-            table.setdefault(name, []).append((str(value), int(own.labels[place])))
-    table = {name: found for name, found in table.items() if len({value for value, _ in found}) > 1}
-    if not table:
-        return skipped(check, "no row has attributes that vary", rows=len(own))
-    told = {name: _attribute(found) for name, found in table.items()}
-    worst = min(told, key=lambda name: told[name]["entropy"])
-    value = told[worst]["entropy"]
-    reason = f"of {len(told)} attributes {worst!r} is least even: {value:.2f} of the largest entropy"
-    verdict: Level = "look" if value < limits.UNEVEN else "good"
-    return Verdict(check, verdict, value, limits.UNEVEN, reason, (), {"rows": len(own), "attributes": told})
-
-
-def _attribute(found: list[tuple[str, int]]) -> dict[str, Any]:
-    counts, labels = Counter(value for value, _ in found), Counter(label for _, label in found)
-    least = min(len(counts), len(labels)) - 1
-    # chi-square over rows, from the cells that hold something: of free texts nearly all cells are empty
-    square = sum(n * n / (counts[value] * labels[label]) for (value, label), n in Counter(found).items()) - 1
-    v = sqrt(max(0.0, square) / least) if least else None
-    entropy = -sum(count / len(found) * log(count / len(found)) for count in counts.values())
-    return {
-        "rows": len(found),
-        "values": len(counts),
-        "entropy": entropy / log(len(counts)),
-        "with_label": v,
-        "most_frequent": {value: count / len(found) for value, count in counts.most_common(5)},
-    }
 
 
 def toxicity(own: Rows, real: Rows | None, toxic: Callable[[Sequence[str]], Sequence[float]] | None) -> Verdict:

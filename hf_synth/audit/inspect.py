@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..metrics.sampling import drawn
 from ..pii import excerpt, mask
 from . import (
+    asked,
     balance,
     bias,
     boilerplate,
@@ -49,7 +50,7 @@ FIRST = (
     "personal data",
 )  # where a generator learnt from real rows
 ONE_LABEL = "rows have no one label each"
-LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "long tail", "group words", "attributes")
+LABEL_CHECKS = ("wrong labels", "class names", "oracle", "balance", "long tail", "group words", *asked.CHECKS)
 
 
 def inspect(
@@ -194,7 +195,8 @@ def _labelled(
     yield balance.shares(rows, None if real is None else real.test.rows)
     yield balance.long_tail(rows, useful)
     yield bias.groups(rows, None if real is None else real.test.rows, seed)
-    yield bias.attributes(rows, rows.attributes)
+    yield asked.spread(rows)
+    yield asked.seen(some.own, some.test, seed)
 
 
 def _shaped(rows: Rows, real: Rows | None, marks: Sequence[str], seed: int) -> Iterator[Verdict]:
