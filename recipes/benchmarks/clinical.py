@@ -21,6 +21,7 @@ import time
 from importlib import resources
 from pathlib import Path
 
+import precision
 import yaml
 from clinical_table import show
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
@@ -51,7 +52,7 @@ REAL_EPOCHS = {50: 30, 200: 12, 1000: 5}
 EPOCHS = 4  # over synthetic rows
 HOW = ("synthetic", "both", "annealed", "then real")
 FAST = ["--train_batch_size", "16", "--learning_rate", "2e-4", "--max_length", "96", "--outside", "1"]
-FAST += ["--training_args", "{bf16: true, use_cpu: true}"]
+FAST += precision.FLAGS
 
 
 def task_file(task: str, made: str, out: Path, rows: Dataset) -> str:

@@ -15,6 +15,7 @@ import random
 import time
 from pathlib import Path
 
+import precision
 from datasets import Dataset, DatasetDict, load_dataset
 from kinds_table import show
 
@@ -32,7 +33,7 @@ from hf_synth.settings import StudentConfig, SynthConfig
 from hf_synth.shapes import shape
 from hf_synth.train import train_student
 
-FAST = ["--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
+FAST = ["--train_batch_size", "16", *precision.FLAGS]
 # Folder of the real data, rows, and the student's epochs, learning rate and tokens of a text.
 TASKS = {
     "ncbi_disease": ("ncbi_disease", 1200, ("5", "3e-4", "96")),

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import precision
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
 from sklearn.linear_model import LogisticRegression
 
@@ -37,7 +38,7 @@ from hf_synth.train import train_student
 HEAD, TAIL, DRAWS = 50, 2, 1000
 PLANS = ("uniform", "inverse", "planned")
 STUDENT: dict[str, Any] = {"num_train_epochs": 10, "learning_rate": 5e-4, "train_batch_size": 16, "max_length": 64}
-STUDENT |= {"training_args": {"bf16": True, "use_cpu": True}}
+STUDENT |= {"training_args": precision.ARGUMENTS}
 
 
 def label_of(rows: Dataset) -> str:

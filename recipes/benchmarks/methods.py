@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import precision
 from datasets import concatenate_datasets, load_dataset
 from methods_table import diversity, show
 from seeds import gold_of
@@ -65,7 +66,7 @@ TASKS = {
     "qnli": Bench("qnli", "qnli", 1200, 128),
     "sst2-gemma": Bench("sst2", str(PAPERS / "sst2.yaml"), 1200, 64, "reviews", "google/gemma-3-270m"),
 }
-SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
+SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", *precision.FLAGS]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import precision
 import torch
 from datasets import Dataset, load_dataset
 from head import CachedHead, embed
@@ -137,7 +138,7 @@ class Cell:
         ours = {"learning_rate": RATES[self.student], "per_device_train_batch_size": BATCH, "max_steps": steps}
         ours |= {"per_device_eval_batch_size": 256, "weight_decay": 0.01, "seed": self.seed, "use_cpu": True}
         ours |= {"save_strategy": "no", "logging_steps": 10**6, "report_to": "none", "disable_tqdm": True}
-        ours |= {"bf16": self.student == "minilm"}
+        ours |= {"bf16": precision.ARGUMENTS["bf16"] and self.student == "minilm"}
         return TrainingArguments("noise-cache", **{**ours, **changes})
 
     def trainer(self, kind: Callable = WeightedTrainer, rows: Any = None, weight: Any = None, **options: Any) -> Any:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import precision
 from tasks import written
 
 from hf_synth.commands.options import parse
@@ -36,7 +37,7 @@ def judge(name: str, setting: str, seed: int, data: Path, out: Path) -> float:
         raise SystemExit(f"{name}, seed {seed}: not written")
     task, (rate, batch) = load_task(name), setting.split("/")
     flags = ["--task", name, "--learning_rate", rate, "--train_batch_size", batch, "--max_length", "96"]
-    flags += ["--training_args", "{bf16: true, use_cpu: true}"]
+    flags += precision.FLAGS
     config = parse(flags, "rates", SynthConfig, StudentConfig)[StudentConfig]
     real = load_reference(task, str(data / name), "validation").data.shuffle(0)
     real = real.select(range(min(JUDGED, len(real))))

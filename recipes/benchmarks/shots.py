@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import precision
 from datasets import DatasetDict
 from methods import right_of
 from shots_table import show
@@ -34,7 +35,7 @@ TASKS = {
     **{name: {"rows": 600, "max_length": 128} for name in ("mnli", "qqp", "rte", "mrpc", "cola")},
 }
 SHOTS = 16
-SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", "--training_args", "{bf16: true, use_cpu: true}"]
+SHARED = ["--learning_rate", "1e-4", "--train_batch_size", "16", *precision.FLAGS]
 
 
 @dataclass(frozen=True)
