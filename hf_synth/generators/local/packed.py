@@ -8,21 +8,23 @@ from typing import Any
 import torch
 
 ROWS = 256  # for which the layout is the best one; products of fewer rows take it too
+X86 = ("AVX2", "AVX512")
 MOST = 2 * 1024**3  # bytes of weights that may stand in memory twice
 
 
 def pack(model: Any) -> None:
     """Let a model's linear layers multiply by weights that oneDNN has put in its own order.
 
-    torch has it do so anew for each product, which costs the more the fewer rows there are. Nothing changes but for
-    bfloat16 on a CPU that multiplies it, and for models of which two copies would be too much.
+    torch has it do so anew for each product, which costs the more the fewer rows there are. Nothing changes but on an
+    x86 CPU, for bfloat16 where it multiplies that and for float32, and not for models of which two copies would be too
+    much.
 
     Args:
         model: A loaded model, which is used for inference alone.
     """
     layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear]
-    layers = [layer for layer in layers if layer.weight.dtype == torch.bfloat16 and layer.weight.device.type == "cpu"]
-    if not _able() or sum(layer.weight.nbytes for layer in layers) > MOST:
+    layers = [layer for layer in layers if layer.weight.dtype in _able() and layer.weight.device.type == "cpu"]
+    if sum(layer.weight.nbytes for layer in layers) > MOST:
         return
     with torch.inference_mode():
         for layer in layers:
@@ -30,11 +32,14 @@ def pack(model: Any) -> None:
             layer.forward = partial(_linear, weight, layer.bias)  # type: ignore[method-assign]
 
 
-def _able() -> bool:
+def _able() -> set[torch.dtype]:
+    """Return the types of which there are products with such weights."""
     operations = torch.ops.mkldnn
     names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     # They are torch's own, for compiled models, and may go.
-    return all(hasattr(operations, name) for name in names) and operations._is_mkldnn_bf16_supported()
+    if not all(hasattr(operations, name) for name in names) or torch.backends.cpu.get_cpu_capability() not in X86:
+        return set()
+    return {torch.float32} | ({torch.bfloat16} if operations._is_mkldnn_bf16_supported() else set())
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor:
