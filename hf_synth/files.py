@@ -11,6 +11,8 @@ from .errors import InputError, unknown
 
 FILES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
 BETWEEN = ",;\t|"  # cells of a table; the first of these where its first line holds none
+# Only an empty cell lacks a value: left alone, pandas takes labels and texts such as "None" and "NA" for missing ones.
+CELLS: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
 
 
 def read_lines(path: str, key: str) -> list[str]:
@@ -87,10 +89,17 @@ def load_file(path: str, split: str | None = None) -> Any:
     ending = file.suffix.lower()
     if ending not in FILES:
         raise unknown("the ending of a file of rows", ending, FILES)
-    between = {"sep": delimiter(file)} if ending == ".csv" else {}
-    if between:
-        check_cells(file, between["sep"])
+    cells: dict[str, Any] = {}
+    if ending == ".csv":
+        cells = {"sep": delimiter(file), **CELLS}
+        check_cells(file, cells["sep"])
     _, bracket, part = (split or "").partition("[")
     return load_dataset(
-        FILES[ending], data_files=glob.escape(path), split=split and f"train{bracket}{part}", **between
+        FILES[ending], data_files=glob.escape(path), split=split and f"train{bracket}{part}", **cells
     )
+
+
+def cells_of(folder: Path) -> dict[str, Any]:
+    """Return how the cells of a folder are read whose rows stand in CSV files, and nothing for another."""
+    found = {path.suffix.lower() for path in folder.rglob("*")} & {*FILES} if folder.is_dir() else set()
+    return CELLS if found == {".csv"} else {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import models
 from .errors import InputError, reason_of, unknown
-from .files import load_file
+from .files import cells_of, load_file
 from .journal import console
 from .mapping import check_texts, rows_of, under_names
 from .models import cache_folder
@@ -151,7 +151,7 @@ def load_real(path: str, config: str | None = None, split: str | None = None, re
         datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
     try:
         with readable():
-            return datasets.load_dataset(path, config, split=split, revision=revision)
+            return datasets.load_dataset(path, config, split=split, revision=revision, **cells_of(Path(path)))
     finally:
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 

@@ -236,6 +236,15 @@ def test_the_file_that_judges_is_known_by_any_path_and_split(tmp_path, monkeypat
         refuse_judged(hub, [Corpus("nyu-mll/glue", "text")])
 
 
+@pytest.mark.parametrize("given", ["rows.csv", ""])
+def test_texts_and_labels_that_pandas_takes_for_missing_are_read(tmp_path, given):
+    task = parse_task({"name": "t", "labels": ["None", "NA"], "columns": "text", "prompt": 'A {label} text: "'}, "t")
+    (tmp_path / "rows.csv").write_text("text,label\nfine,None\nnull,NA\n,None\nbad,\n")
+    found = load_real_rows(task, str(tmp_path / given), None).data
+    assert found["text"] == ["fine", "null"]
+    assert found["label"] == ["None", "NA"]
+
+
 def test_a_file_without_rows_is_said(tmp_path):
     (tmp_path / "head.csv").write_text("sentence,label\n")
     with pytest.raises(InputError, match="head.csv' cannot be loaded: a file holds no rows"):
