@@ -94,9 +94,7 @@ def load_file(path: str, split: str | None = None) -> Any:
         cells = {"sep": delimiter(file), **CELLS}
         check_cells(file, cells["sep"])
     _, bracket, part = (split or "").partition("[")
-    return load_dataset(
-        FILES[ending], data_files=glob.escape(path), split=split and f"train{bracket}{part}", **cells
-    )
+    return load_dataset(FILES[ending], data_files=glob.escape(path), split=split and f"train{bracket}{part}", **cells)
 
 
 def cells_of(folder: Path) -> dict[str, Any]:
