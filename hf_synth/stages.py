@@ -18,6 +18,7 @@ from transformers import Trainer, TrainingArguments
 from .arguments import preparing, training_arguments
 from .curves import draw
 from .denoise import denoise
+from .embedded import head_trainer, through_encoder
 from .fit import make_trainer
 from .folder import replace_folder, restore_folder
 from .journal import write_json, write_whole
@@ -121,6 +122,11 @@ def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, 
     """Return the weights that rounds of training give tokenised rows."""
 
     def compute() -> Outcome:
+        started = perf_counter()
+        if through_encoder(request, model):
+            head = head_trainer(request, model, tokenizer, train, args)
+            head.train()
+            return Outcome(learnt(head, train), perf_counter() - started, head.state.log_history)
         scratch = Path(str(args.output_dir), "rounds")
         rounds = training_arguments(preparing(request.config), scratch, request.seed, False)
         kind, loss = learner(request.task), request.config.loss

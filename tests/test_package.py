@@ -41,6 +41,7 @@ LAYERS = [
     ("builder", "progress", "weighted"),
     ("export",),
     ("request",),
+    ("embedded",),
     ("stages",),
     ("sft",),
     ("train",),

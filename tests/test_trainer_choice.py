@@ -1,6 +1,7 @@
 """Trainers, denoising and real rows, chosen by YAML: what is trained on, what is written, what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -153,6 +154,36 @@ def test_learnt_weights_are_in_the_data_set_and_come_back(out, student_folder, t
     assert load(out / "dataset", "weighted")["train"]["hf_synth_weight"] == rows["hf_synth_weight"]
 
 
+def test_weights_are_learnt_through_the_encoder_where_there_is_one(out, student_folder, tmp_path):
+    """By default of a pretrained student, not of one that is built; the steps of a round tell which of them learns."""
+
+    def learnt(name, student, **trainer_args):
+        settings = {"trainer": "bilevel", "num_train_epochs": 2, "trainer_args": {"rounds": 3, **trainer_args}}
+        folder = tmp_path / name / "out"
+        shutil.copytree(out, folder)
+        facts = train(folder, student, tmp_path, **settings)
+        rows = load(folder / "dataset", "weighted")["train"]
+        wrong, weights = np.array([is_wrong(row) for row in rows]), np.array(rows["hf_synth_weight"])
+        assert weights[wrong].mean() < 0.8 * weights[~wrong].mean()
+        return max(step["step"] for step in facts["rounds_log_history"]), rows["hf_synth_weight"]
+
+    default, encoder = (learnt(f"{given}", student_folder, **given) for given in ({}, {"through": "encoder"}))
+    assert default == encoder
+    assert default[0] == 3 * 1 * 5  # one epoch a round, of batches of 32
+    model = learnt("model", student_folder, through="model")
+    assert model[0] == 3 * 2 * 10  # of two epochs, in batches of 16
+    assert model[1] != default[1]
+    assert learnt("bilstm", "bilstm")[0] == 3 * 2 * 10  # of two epochs, in batches of 16
+
+
+def test_weights_through_an_encoder_that_is_not_there_are_refused(out, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    settings = {"task": "sst2", "student": "bilstm", **PLAIN, "trainer": "bilevel"}
+    recipe.write_text(yaml.safe_dump({**settings, "trainer_args": {"through": "encoder"}}))
+    assert main(["train", "--config", str(recipe), "--output_dir", str(out)]) == 2
+    assert "`trainer_args.through: encoder`: 'bilstm' has no pretrained encoder" in capsys.readouterr().err
+
+
 def test_rounds_of_few_steps_lose_no_row(student_folder, tmp_path):
     """The first round learns next to nothing: steps by the size of its gradient put weights at 0 for good."""
     data = DatasetDict(train=data_of()["train"].select(range(3)))
@@ -255,7 +286,7 @@ class Killed(BaseException):
 def whole(student_folder, tmp_path_factory):
     """How two rounds of two epochs of three steps, then two epochs, are trained, and what they give unkilled."""
     given = {**PLAIN, "num_train_epochs": 2, "train_batch_size": 32}
-    config = StudentConfig(str(student_folder), trainer="bilevel", trainer_args={"rounds": 2}, **given)
+    config = StudentConfig(str(student_folder), trainer="bilevel", trainer_args={"rounds": 2, "through": "model"}, **given)
     folder = tmp_path_factory.mktemp("whole") / "model"
     return config, folder, train_student(data_of(), SST2, config, folder, seed=0)
 

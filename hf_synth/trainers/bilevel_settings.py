@@ -21,6 +21,11 @@ class BilevelConfig:
         rounds: Of `sungen`: how many; the published run has 100.
         epochs: Of `sungen`: epochs of a round (the published run has 1); `num_train_epochs` where left out. With
             `max_steps` rounds share these, and `epochs` is refused.
+        through: Of `sungen` in a recipe: what learns in the rounds. `encoder`: a head of two layers on the embeddings
+            that the student's encoder gives before it learns the rows, one epoch a round. It takes seconds, and does
+            not learn wrong labels by heart, as a model does that is trained whole: its weights find more of them.
+            `model`: the student (the paper's). Left out: `encoder` for tasks of one label a text and students that
+            have one, else `model`.
         outer_loss: What the outer rows judge by; see `losses.example_loss`. Gradients are scaled, so `rce` (published
             with a scale of 10) and `mae`, which it equals up to scale, are one here.
         scale: Of `sce`: of its `rce`, beside the cross entropy.
@@ -51,7 +56,7 @@ class BilevelConfig:
     """
 
     read_by: ClassVar = {
-        **{name: ("mode", ("sungen",)) for name in ("rounds", "epochs", "redraw", "confident")},
+        **{name: ("mode", ("sungen",)) for name in ("rounds", "epochs", "through", "redraw", "confident")},
         **{name: ("mode", ("online",)) for name in ("inner", "outer_batch", "outer_momentum")},
         **{name: ("weigh", ("network",)) for name in ("features", "hidden")},
         "scale": ("outer_loss", ("sce",)),
@@ -61,6 +66,7 @@ class BilevelConfig:
     mode: Literal["sungen", "online"] = "sungen"
     rounds: int = Field(10, ge=1)
     epochs: float | None = Field(None, gt=0)
+    through: Literal["encoder", "model"] | None = None
     outer_loss: Literal["rce", "mae", "gce", "sce", "ce"] = "rce"
     scale: float = Field(10.0, gt=0)
     outer: Literal["all", "real"] = "all"

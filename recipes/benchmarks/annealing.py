@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from annealing_table import DATASETS, METHODS, SEEDS, SIZES, STUDENTS, SYNTHETIC, lines_of, show
 from datasets import Dataset, concatenate_datasets, load_dataset
-from head import CachedHead, embed
+from head import embed
 from noise import BATCH, RATES, TOKENS
 from noise_table import packed
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
@@ -46,6 +46,7 @@ from transformers.utils import logging
 
 from hf_synth.settings import StudentConfig
 from hf_synth.student import load_student
+from hf_synth.students.head import FrozenHead
 from hf_synth.trainers.annealing import AnnealingConfig, AnnealingTrainer, Round
 from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
 from hf_synth.trainers.weighted import WeightedTrainer
@@ -136,7 +137,7 @@ class Rows:
         """Return an untrained student."""
         torch.manual_seed(self.seed)
         if self.student == "head":
-            return CachedHead(self.table, len(self.names))
+            return FrozenHead(self.table, len(self.names))
         return load_student(StudentConfig(), self.names, [])[0]
 
 

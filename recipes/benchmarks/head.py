@@ -1,4 +1,4 @@
-"""The student of the cheap cells: a head on MiniLM embeddings that are computed once."""
+"""What the student of the cheap cells is a head on: MiniLM embeddings that are computed once."""
 
 from __future__ import annotations
 
@@ -6,27 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoModel, PretrainedConfig
+from transformers import AutoModel
 
 from hf_synth.settings import StudentConfig
 from hf_synth.student import load_student
-
-
-class CachedHead(nn.Module):
-    """A head of two layers on embeddings that were computed once; `input_ids` are row numbers."""
-
-    def __init__(self, table: torch.Tensor, classes: int) -> None:
-        super().__init__()
-        self.config = PretrainedConfig(num_labels=classes)
-        self.table = table
-        self.layers = nn.Sequential(
-            nn.Linear(table.shape[1], 256), nn.GELU(), nn.Dropout(0.1), nn.Linear(256, classes)
-        )
-
-    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return logits [N, K] of rows [N, 1]."""
-        return {"logits": self.layers(self.table[input_ids[:, 0]])}
 
 
 def embed(texts: list[str], cache: Path) -> torch.Tensor:

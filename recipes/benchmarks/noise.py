@@ -27,13 +27,14 @@ import numpy as np
 import precision
 import torch
 from datasets import Dataset, load_dataset
-from head import CachedHead, embed
+from head import embed
 from noise_table import SEEDS, auroc, packed, show
 from transformers import DataCollatorWithPadding, PrinterCallback, TrainingArguments
 from transformers.trainer_callback import TrainerCallback
 
 from hf_synth.settings import MINILM, StudentConfig
 from hf_synth.student import load_student
+from hf_synth.students.head import FrozenHead
 from hf_synth.trainers import selection
 from hf_synth.trainers.bilevel import BilevelConfig, BilevelTrainer
 from hf_synth.trainers.ensemble import EnsembleConfig, EnsembleTrainer
@@ -129,7 +130,7 @@ class Cell:
         """Return an untrained student."""
         torch.manual_seed(self.seed)
         if self.student == "head":
-            return CachedHead(self.table, len(self.names))
+            return FrozenHead(self.table, len(self.names))
         return load_student(StudentConfig(student=CHECKPOINTS[self.student]), self.names, self.train_texts)[0]
 
     def arguments(self, **changes: Any) -> TrainingArguments:
