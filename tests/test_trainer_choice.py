@@ -286,7 +286,8 @@ class Killed(BaseException):
 def whole(student_folder, tmp_path_factory):
     """How two rounds of two epochs of three steps, then two epochs, are trained, and what they give unkilled."""
     given = {**PLAIN, "num_train_epochs": 2, "train_batch_size": 32}
-    config = StudentConfig(str(student_folder), trainer="bilevel", trainer_args={"rounds": 2, "through": "model"}, **given)
+    rounds = {"trainer_args": {"rounds": 2, "through": "model"}}
+    config = StudentConfig(str(student_folder), trainer="bilevel", **rounds, **given)
     folder = tmp_path_factory.mktemp("whole") / "model"
     return config, folder, train_student(data_of(), SST2, config, folder, seed=0)
 
