@@ -65,13 +65,16 @@ METHOD = Method(
     check=check,
     sources=zerogen.METHOD.sources,
     defaults=defaults,
-    cost="one completion a row; the student is trained once for each round before it is trained for good",
+    cost="one completion a row; the student's encoder reads single texts once before it is trained, and of other "
+    "kinds the student is trained once for each round",
     differs=(
         *zerogen.METHOD.differs,
         "All rows train the student, weighted; the paper's large sets give those of highest weight (`select: top_k`).",
         "Weights move by steps scaled by the first round's gradients, not by Adam, which moves all of them alike.",
         "In the outer loss each label counts the same, and the least trusted tenth is taken of each label's rows.",
         "Training weights are divided by their mean over all rows; the released default leaves them as they are.",
-        "Four rounds of the student's own epochs, thousands of rows; the paper: fifty or more of one, over a million.",
+        "A head on the untrained student's embeddings learns the weights of single texts; in the paper the student "
+        "does (`trainer_args.through: model`), which of so few rows learns the wrong labels by heart.",
+        "Four rounds of one epoch or the student's own, thousands of rows; the paper: fifty or more, over a million.",
     ),
 )
