@@ -126,7 +126,7 @@ def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, 
         if through_encoder(request, model):
             head = head_trainer(request, model, tokenizer, train, args)
             head.train()
-            return Outcome(learnt(head, train), perf_counter() - started, head.state.log_history)
+            return Outcome(learnt(head, train, "a frozen encoder's"), perf_counter() - started, head.state.log_history)
         scratch = Path(str(args.output_dir), "rounds")
         rounds = training_arguments(preparing(request.config), scratch, request.seed, False)
         kind, loss = learner(request.task), request.config.loss
@@ -138,10 +138,10 @@ def learn_weights(request: Request, model: Any, tokenizer: Any, train: Dataset, 
     return _once(args, "rounds", compute)
 
 
-def learnt(trainer: BilevelTrainer, train: Dataset) -> Weights:
-    """Return the weights that a trainer has learnt."""
+def learnt(trainer: BilevelTrainer, train: Dataset, whose: str = "the student's") -> Weights:
+    """Return the weights that a trainer has learnt, and in words what judged."""
     loss, judges = trainer.config.outer_loss, "real" if trainer.config.outer == "real" else "outer"
-    reason = f"more weight on the row would make the student's loss ({loss}) on the {judges} rows larger"
+    reason = f"more weight on the row would make {whose} loss ({loss}) on the {judges} rows larger"
     weight, score = (np.asarray(values.double()) for values in (trainer.weights, trainer.scores))
     return Weights(np.asarray(train["index"][:]), weight, score, reason)
 

@@ -165,6 +165,10 @@ def test_weights_are_learnt_through_the_encoder_where_there_is_one(out, student_
         rows = load(folder / "dataset", "weighted")["train"]
         wrong, weights = np.array([is_wrong(row) for row in rows]), np.array(rows["hf_synth_weight"])
         assert weights[wrong].mean() < 0.8 * weights[~wrong].mean()
+        whole = student == "bilstm" or trainer_args.get("through") == "model"
+        assert (
+            f"would make {'the student' if whole else 'a frozen encoder'}'s loss (rce)" in facts["weights"]["reason"]
+        )
         return max(step["step"] for step in facts["rounds_log_history"]), rows["hf_synth_weight"]
 
     default, encoder = (learnt(f"{given}", student_folder, **given) for given in ({}, {"through": "encoder"}))
