@@ -5,17 +5,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter, deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
-from .records import Example, Prompt
-
-
-class Coming(Protocol):
-    """Prompts whose answers are on their way."""
-
-    prompts: Sequence[Prompt]
+from .records import Example
 
 
 class Cell:
@@ -32,13 +26,14 @@ class Cell:
         asked: Completions that came back.
         coming: Completions that are decided on and did not come back yet.
         kept: Examples kept.
+        ended: Its prompts have come to an end.
     """
 
     def __init__(self, key: Hashable, place: int, want: int, weight: float, share: float):
         self.key, self.place, self.want, self.weight, self.share = key, place, want, weight, share
         self.asked = self.coming = self.kept = self.yielded = 0
         self.waiting: deque[Example] = deque()
-        self.given_up = False
+        self.ended = self.given_up = False
 
     @property
     def closed(self) -> bool:
@@ -110,27 +105,10 @@ def rotation(cells: Iterable[Cell]) -> Iterator[Example]:
 
 
 def waits(example: Example, cells: Iterable[Cell]) -> bool:
-    """Put an example that was kept before into its cell; tell whether it has one here."""
+    """Put an example that was kept into its cell; tell whether it has one here."""
     for cell in cells:
         if cell.key == example.cell:
             cell.waiting.append(example)
             cell.kept += 1
             return True
     return False
-
-
-def short(cells: Iterable[Cell], started: Iterable[tuple[Cell, Coming]], certain: bool = False) -> bool:
-    """Return whether what was started leaves a cell unfilled.
-
-    Args:
-        cells: All of them.
-        started: Chunks and their cells.
-        certain: Ask whether it must leave one unfilled, all of it being kept; else whether that is to be expected.
-    """
-    coming = dict.fromkeys(cells, 0)
-    for cell, asked in started:
-        coming[cell] += len(asked.prompts)
-    return any(
-        not cell.closed and (cell.kept + count if certain else cell.expected(count)) < cell.want
-        for cell, count in coming.items()
-    )

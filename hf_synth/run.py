@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .cells import Cell, cells_of, cut, least_full, rotation, short, waits
+from .cells import Cell, cells_of, cut, rotation, waits
 from .chunks import Asked, Chunks, Listener
+from .dealing import PROBE, Dealing
 from .deidentify import Masks
 from .errors import InputError
 from .filters.copies import Copies
@@ -24,8 +26,6 @@ from .task import Task
 Parse = Callable[[Prompt, Completion], "Example | str"]
 Filter = Callable[[Sequence[Example]], "Sequence[str | None]"]
 
-PROBE = 24  # prompts in the first chunk of a stage
-
 
 class Run:
     """What a method writes against. A method is one function over a `Run` that yields examples.
@@ -37,7 +37,7 @@ class Run:
         num_rows: Where to stop; never read by anything that decides a text.
         journal: Records and replays; by default nothing is recorded.
         listener: Told of chunks and drops.
-        chunk_size: Prompts per chunk, fewer in the first ones; by default 256, less for tasks of many labels.
+        chunk_size: Prompts per chunk, fewer in the first ones; by default 256.
         batch_size: Forward rows at once inside a chunk.
         ahead: Chunks decided on before the first one's answers are looked at; it decides which prompts are asked.
         ranks: Which of the launched processes this is.
@@ -66,8 +66,7 @@ class Run:
         self.journal, self.listener, self.ledger = journal or Journal(None), listener, Ledger()
         self.filters, self.copies = list[Filter](), list[Copies]()
         self.masks: Masks | None = None
-        self.chunk_size = chunk_size or max(16, min(256, 2048 // len(task.cells)))
-        self.ahead, self.cells = ahead, list[Cell]()
+        self.chunk_size, self.ahead, self.cells = chunk_size or 256, ahead, list[Cell]()
         self.chunks = Chunks(generator, self.journal, seed, batch_size, ranks or Ranks())
 
     def ask(self, generator: Generator) -> None:
@@ -145,7 +144,7 @@ class Run:
     ) -> Iterator[Example]:
         """Ask until each cell is full, or give its account.
 
-        The cell that will be least full is asked next, a chunk at a time; kept examples come in rotation over cells.
+        A chunk's prompts are dealt to the cells that will be least full; kept examples come in rotation over cells.
         Neither order reads how many rows are wanted: a smaller run's rows open a larger's, while no cell is given up.
 
         Args:
@@ -160,37 +159,24 @@ class Run:
         """
         cells = self.cells = cells_of(targets, self.task.shares)
         left = [] if over is None else [example for example in over if not waits(example, cells)]
-        streams = {cell: iter(prompts_for(cell.key)) for cell in cells}
-        decided: deque[tuple[Cell, Asked]] = deque()
-        started: deque[tuple[Cell, Asked]] = deque()
+        adapter = getattr(self.generator, "adapter", None)  # whose sets, one a label, take turns inside a chunk
+        apart = adapter is not None and len(adapter.names) > 1
+        own = {cell: {**decoding, **(by_cell or {}).get(cell.key, {})} for cell in cells}
+        dealing = Dealing(self.chunks, cells, prompts_for, own, apart)
         try:
             while not all(cell.closed for cell in cells):
-                while len(decided) + len(started) < self._ahead("rows"):
-                    cell = least_full(c for c in cells if not c.given_up)
-                    prompts = list(islice(streams[cell], self._size("rows", cell.asked + cell.coming)))
-                    cell.coming += len(prompts)
-                    own = {**decoding, **(by_cell or {}).get(cell.key, {})}
-                    decided.append((cell, self.chunks.decide(prompts, own)))
-                while decided and (not started or short(cells, started)):
-                    needed = not started or short(cells, started, certain=True)
-                    started.append(decided.popleft())
-                    started[-1][1].start(needed)
-                cell, asked = started.popleft()
-                kept = self._block(asked, parse, filters, "rows", True, cell) if asked.prompts else []
-                cell.coming -= len(asked.prompts)
-                cell.asked += len(asked.prompts)
-                cell.waiting.extend(kept)
-                if not self.ledger.stage("rows").kept and all(c.asked for c in cells):
-                    raise self._nothing("rows", asked.prompts)
-                spent = cell.asked >= max(max_attempts * cell.want, 2 * self.chunk_size)
-                if cell.kept < cell.want and not cell.given_up and (spent or not asked.prompts):
-                    cell.given_up = True
+                dealing.decide(self._ahead("rows"), partial(self._size, "rows"))
+                dealing.begin()
+                if asked := dealing.next():
+                    self._block(asked, parse, filters, "rows", True, cells)
+                    if not self.ledger.stage("rows").kept and all(c.asked or c.ended for c in cells):
+                        raise self._nothing("rows", asked.prompts)
+                for cell in dealing.give_up(max_attempts):
                     self.ledger.account(cell.key, f"{cell.kept} of {cell.want} rows after {cell.asked} completions")
-                    decided = deque(pair for pair in decided if pair[0] is not cell)
                 yield from rotation(cells)
             yield from rotation(cells)
         finally:  # also where the caller stops in the middle
-            self.chunks.rest(asked for _, asked in started)
+            dealing.rest()
             left += [example for cell in cells for example in cell.waiting]
             if over is None:
                 self.surplus(left)
@@ -258,19 +244,19 @@ class Run:
         return left
 
     def _size(self, stage: str, before: int | None = None) -> int:
-        """Return a chunk's size: small for a stage's first, to fail early; then at most as many as came `before`."""
+        """Return a chunk's size: small for a stage's first, to fail early; then half of what came `before` at most."""
         if stage not in self.ledger.stages:
             return min(PROBE, self.chunk_size)
-        return self.chunk_size if before is None else min(max(PROBE, before), self.chunk_size)
+        return self.chunk_size if before is None else min(max(PROBE, before // 2), self.chunk_size)
 
     def _ahead(self, stage: str) -> int:
         """Return how many chunks to have under way: one until a stage's first was looked at."""
         return self.ahead if stage in self.ledger.stages else 1
 
     def _block(
-        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, needed: bool, cell: Cell | None = None
+        self, asked: Asked, parse: Parse, filters: Sequence[Filter], stage: str, needed: bool, to: Sequence[Cell] = ()
     ) -> list[Example]:
-        """Wait for one chunk's answers and return what is kept of them."""
+        """Wait for one chunk's answers and return what is kept of them, which also goes to its cells."""
         prompts, chunk = asked.prompts, asked.answers()
         first = stage not in self.ledger.stages
         self.ledger.asked(stage, chunk)
@@ -284,8 +270,8 @@ class Run:
                 parsed.append(example)
         written = self._filtered(parsed, filters, stage)
         kept = self._filtered(written, self.filters if stage == "rows" else (), stage)
-        if cell:
-            cell.kept += len(kept)
+        for example in kept:
+            waits(example, to)
         if self.listener:
             self.listener.chunk(stage, chunk, asked)
         if needed and first and not written:  # where a judge rejects all of one label, that is the label's account

@@ -33,7 +33,7 @@ class SynthConfig:
         annotate: Of entities, how a text says where they are (see `Task`); the task's where left out.
         shares: Label name -> how many rows it has beside the others (`{spam: 1, ham: 4}`); the task's where left out,
             which are equal unless it says otherwise.
-        chunk_size: Prompts recorded at once, at most; 256 where left out, fewer for tasks of many labels.
+        chunk_size: Prompts recorded at once, at most; 256 where left out.
         batch_size: Forward rows at once inside a chunk.
         corpus: Real unlabelled text that conditions generation, in place of the task's own: `path` (a folder or Hub
             id), `column`, and where needed `config` and `split`; named on the card.

@@ -455,7 +455,7 @@ def test_names_of_any_characters_are_seen_each_in_a_cell_of_its_own_and_configs_
     labels = {"<b>": "bold", "a\\|b": "both", "two\rlines": "two"}
     task = {"labels": labels, "columns": ["text"], "prompt": 'Write {label}: "', "description": "<b> or not?"}
     (tmp_path / "task.yaml").write_text(yaml.safe_dump(task))
-    plan = Plan.of(SynthConfig(task=str(tmp_path / "task.yaml"), num_rows=72))
+    plan = Plan.of(SynthConfig(task=str(tmp_path / "task.yaml"), num_rows=24))
     generator = ScriptedGenerator(lambda prompt, rng: f'a film of {rng.random()}"')
     facts = produce(plan, generator, None, lambda work, own: write_folder(work, tmp_path / "out", plan.task, own))
     card = (tmp_path / "out/README.md").read_text()

@@ -153,7 +153,7 @@ def test_run_with_learnt_weights_and_real_rows(flags, tmp_path):
     assert f"trained on {kept} rows that" in card
     assert "plus 8 real rows of mixed, split train; no longer zero-shot" in card
     assert f"generated rows {kept} were kept before training" in card
-    assert "the student's loss (rce) on the real rows larger" in training["weights"]["reason"]
+    assert "a frozen encoder's loss (rce) on the real rows larger" in training["weights"]["reason"]
     assert f"effectively {training['weights']['effective_rows']} are left" in card
     before = load_dataset(str(out / "dataset"), "weighted", cache_dir=str(tmp_path / "cache"))["train"][:]
     trained = (out / "model/model.safetensors").stat().st_mtime_ns

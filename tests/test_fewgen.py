@@ -328,7 +328,7 @@ def test_a_real_row_that_was_repeated_is_not_published_as_a_reject(kind, tmp_pat
     (tmp_path / "t.yaml").write_text(json.dumps(task))
     answers = cycle([*secrets, "two words", secrets[0], "two words", "one"])
     generator = ScriptedGenerator(lambda prompt, rng: next(answers) if rng.random() < 0.9 else f"text {rng.random()}")
-    generator.adapter = SimpleNamespace(record={"fingerprints": fingerprints(secrets)})
+    generator.adapter = SimpleNamespace(names=("default",), record={"fingerprints": fingerprints(secrets)})
     plan = Plan.of(SynthConfig(task=str(tmp_path / "t.yaml"), num_rows=8))
     run = Run(plan.task, generator, num_rows=8, chunk_size=16)
     Work(tmp_path, run).write(examples(plan, run))

@@ -26,6 +26,7 @@ LAYERS = [
     ("learners", "mapping", "shots"),
     ("fit", "exemplars"),
     ("chunks", "home", "classifier", "influence", "prototypes"),
+    ("dealing",),
     ("run",),
     ("generators", "reference", "denoise", "planner"),
     ("filters", "real", "elicit", "instructions", "queries", "rounds", "notes"),

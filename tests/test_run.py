@@ -1,9 +1,11 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import repeat
+from types import SimpleNamespace
 
 import pytest
 
+from hf_synth.dealing import HAND, PROBE
 from hf_synth.errors import InputError
 from hf_synth.filters.surface import Unique
 from hf_synth.generators.base import OutOfMemory
@@ -12,7 +14,7 @@ from hf_synth.journal import Journal
 from hf_synth.methods import get
 from hf_synth.parse import labelled
 from hf_synth.records import Prompt
-from hf_synth.run import PROBE, Run
+from hf_synth.run import Run
 from hf_synth.tasks import load_task
 
 ANY = labelled(replace(load_task("sst2"), min_words=1))
@@ -59,18 +61,60 @@ def test_rows_of_a_smaller_run_open_those_of_a_larger(scripted, tmp_path):
 
 
 def test_a_small_run_asks_for_few_rows_that_nobody_needs():
-    """Each label's chunks grow from few prompts to whole ones: six labels are not asked 256 each for ten rows each."""
+    """Chunks grow from few prompts to whole ones and hold prompts of several labels, so that little is over."""
     whole = ScriptedGenerator(lambda prompt, rng: f"what is the number {rng.randrange(10**9)} good for?")
     run = Run(load_task("trec"), whole, num_rows=60)
     assert len(list(get("zerogen").generate(run, get("zerogen").config()))) == 60
-    assert run.ledger.stage("rows").asked == 6 * PROBE
-    sizes = Counter()
+    assert run.ledger.stage("rows").asked == 3 * PROBE
+    sizes, labels = [], []
     run = Run(load_task("trec"), whole, num_rows=6 * 700)
     decide = run.chunks.decide
-    run.chunks.decide = lambda prompts, decoding: sizes.update([len(prompts)]) or decide(prompts, decoding)
+
+    def noted(prompts, decoding):
+        sizes.append(len(prompts))
+        labels.append(Counter(prompt.cell for prompt in prompts))
+        return decide(prompts, decoding)
+
+    run.chunks.decide = noted
     list(get("zerogen").generate(run, get("zerogen").config()))
-    assert sizes.pop(256) >= 12
-    assert sizes == {PROBE: 12, 48: 6, 96: 6, 192: 6}
+    assert sizes[:8] == [PROBE, PROBE, PROBE, 36, 54, 81, 121, 182]
+    assert {*sizes[8:]} == {256}
+    assert run.ledger.stage("rows").asked < 6 * 700 + 256
+    assert all(count >= HAND[1] for part in labels[8:] for count in part.values())  # who share a beginning
+
+
+def test_a_label_that_is_hard_to_write_gets_more_of_a_chunk():
+    generator = ScriptedGenerator(
+        lambda prompt, rng: "no" if prompt.cell == "positive" and rng.random() < 0.8 else f"text {rng.random()} of it"
+    )
+    run, rows = make(generator, rows=400)
+    assert Counter(label for _, label in rows) == {"negative": 200, "positive": 200}
+    assert [cell.kept < 300 for cell in run.cells] == [True, True]
+    assert run.cells[1].asked > 3 * run.cells[0].asked
+
+
+@pytest.mark.parametrize("names", [["negative", "positive"], ["default"]])
+def test_labels_with_parameters_of_their_own_have_chunks_of_their_own(names):
+    class Noting(ScriptedGenerator):
+        def complete(self, prompts, **settings):
+            asked.append({prompt.cell for prompt in prompts})
+            return super().complete(prompts, **settings)
+
+    asked, generator = [], Noting(lambda prompt, rng: f"text {rng.random()} of it")
+    generator.adapter = SimpleNamespace(names=names)
+    run = Run(load_task("sst2"), generator)
+    targets = dict.fromkeys(run.task.cells, 40)
+    assert len(list(run.fill(targets, lambda cell: repeat(Prompt("a text", cell=cell)), ANY))) == 80
+    assert max(map(len, asked)) == (1 if len(names) == 2 else 2)
+
+
+def test_a_label_whose_prompts_end_gives_its_account(scripted):
+    run = Run(load_task("sst2"), scripted)
+    few = {"negative": 7, "positive": 0}
+    rows = list(run.fill(dict.fromkeys(few, 30), lambda cell: repeat(Prompt("a", cell=cell), few[cell]), ANY))
+    assert 0 < len(rows) <= 7
+    assert run.ledger.accounts["positive"] == "0 of 30 rows after 0 completions"
+    assert run.ledger.accounts["negative"] == f"{len(rows)} of 30 rows after 7 completions"
 
 
 def test_nothing_recorded_is_asked_again(scripted, tmp_path):
